@@ -1,0 +1,233 @@
+import { CONTRACT_VERSION, DesiredDatabase, DesiredState } from './desired-state';
+import {
+  readDefaultPrivilege,
+  readGrant,
+  readMembership,
+  readRole,
+  readSetting,
+  writeDefaultPrivilege,
+  writeGrant,
+  writeMembership,
+  writeRole,
+  writeSetting,
+} from './lines';
+import { nameProblem } from './names';
+
+/**
+ * The form in which a desired state travels: in CloudFormation properties, in a file asset, on disk. `desired-state.schema.json`
+ * describes it. Lists are sorted, so that the same declaration always gives the same document. Empty lists and maps are left out,
+ * since CloudFormation drops them on the way.
+ */
+export interface StateDocument {
+  readonly version: number;
+  readonly name: string;
+  readonly profile: string;
+  readonly defaults: string;
+  readonly acknowledgedPlans?: readonly string[];
+  readonly roles?: readonly string[];
+  readonly memberships?: readonly string[];
+  readonly settings?: readonly string[];
+  readonly databases?: Readonly<Record<string, DatabaseDocument>>;
+}
+
+export interface DatabaseDocument {
+  readonly owner: string;
+  readonly connectionLimit?: number;
+  readonly public: string;
+  /** Schema name to owner. */
+  readonly schemas?: Readonly<Record<string, string>>;
+  readonly grants?: readonly string[];
+  readonly defaultPrivileges?: readonly string[];
+}
+
+/** A document that is not a desired state, with the place of every problem. */
+export class ContractError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(`The desired state is not valid: ${problems.join('; ')}`);
+    this.name = 'ContractError';
+  }
+}
+
+export function encodeState(state: DesiredState): StateDocument {
+  return compact({
+    version: state.version,
+    name: state.name,
+    profile: state.profile,
+    defaults: state.defaults,
+    acknowledgedPlans: sorted(state.acknowledgedPlans, String),
+    roles: sorted(state.roles, writeRole),
+    memberships: sorted(state.memberships, writeMembership),
+    settings: sorted(state.settings, writeSetting),
+    databases: map(state.databases, (database) =>
+      compact({
+        owner: database.owner,
+        connectionLimit: database.connectionLimit,
+        public: database.public,
+        schemas: map(database.schemas, (schema) => schema.owner),
+        grants: sorted(database.grants, writeGrant),
+        defaultPrivileges: sorted(database.defaultPrivileges, writeDefaultPrivilege),
+      }),
+    ),
+  });
+}
+
+/**
+ * Reads a document strictly: an unknown key, a wrong type, a bad line or a name that PostgreSQL would change is an error with
+ * its place. Scalars may be strings, as CloudFormation makes them, or what they were, as an emulator leaves them.
+ */
+export function decodeState(document: unknown): DesiredState {
+  const problems: string[] = [];
+  const top = new Fields(document, 'the state', problems);
+  const version = top.integer('version');
+  if (version !== undefined && version !== CONTRACT_VERSION) {
+    throw new ContractError([
+      `version is ${version}, and this code reads version ${CONTRACT_VERSION}: deploy it with the version of cdk-postgres that wrote it`,
+    ]);
+  }
+  const state = {
+    version: CONTRACT_VERSION,
+    name: top.string('name') ?? '',
+    profile: top.choice('profile', ['production', 'development']) ?? 'production',
+    defaults: top.choice('defaults', ['V1']) ?? 'V1',
+    acknowledgedPlans: top.lines('acknowledgedPlans', String),
+    roles: top.lines('roles', readRole),
+    memberships: top.lines('memberships', readMembership),
+    settings: top.lines('settings', readSetting),
+    databases: top.entries('databases', (name, value, place): DesiredDatabase => {
+      const fields = new Fields(value, place, problems);
+      const database = {
+        name,
+        owner: fields.string('owner') ?? '',
+        connectionLimit: fields.integer('connectionLimit', true),
+        public: fields.choice('public', ['closed', 'kept']) ?? 'closed',
+        schemas: fields.entries('schemas', (schema, owner, at) => {
+          if (typeof owner !== 'string') problems.push(`${at} must be the name of its owner`);
+          return { name: schema, owner: String(owner) };
+        }),
+        grants: fields.lines('grants', readGrant),
+        defaultPrivileges: fields.lines('defaultPrivileges', readDefaultPrivilege),
+      };
+      fields.end();
+      return database;
+    }),
+  } satisfies DesiredState;
+  top.end();
+  problems.push(...semanticProblems(state));
+  if (problems.length > 0) throw new ContractError(problems);
+  return state;
+}
+
+/** What no single line can show: names that PostgreSQL would refuse or change, duplicates, references to what is not declared. */
+function semanticProblems(state: DesiredState): string[] {
+  const problems: string[] = [];
+  const named = (kind: 'role' | 'database' | 'schema', name: string) => {
+    const problem = nameProblem(kind, name);
+    if (problem) problems.push(`the ${kind} ${JSON.stringify(name)} ${problem}`);
+  };
+  const unique = (what: string, keys: string[]) => {
+    const seen = new Set<string>();
+    for (const key of keys) {
+      if (seen.has(key)) problems.push(`${what} ${key} is declared twice`);
+      seen.add(key);
+    }
+  };
+  if (state.name.length === 0) problems.push('the state has no name');
+  state.roles.forEach((role) => named('role', role.name));
+  unique('the role', state.roles.map((role) => JSON.stringify(role.name)));
+  unique('the membership of', state.memberships.map((m) => `${JSON.stringify(m.member)} in ${JSON.stringify(m.role)}`));
+  unique('the setting', state.settings.map((s) => JSON.stringify([s.role, s.database, s.name])));
+  for (const database of state.databases) {
+    named('database', database.name);
+    const schemas = new Set(database.schemas.map((schema) => schema.name));
+    schemas.forEach((schema) => named('schema', schema));
+    for (const { schema } of [...database.grants.map(({ on }) => ({ schema: 'schema' in on ? on.schema : undefined })), ...database.defaultPrivileges]) {
+      if (schema !== undefined && !schemas.has(schema)) {
+        problems.push(`a grant in the database ${JSON.stringify(database.name)} names the schema ${JSON.stringify(schema)}, which is not declared there`);
+      }
+    }
+  }
+  return [...new Set(problems)];
+}
+
+class Fields {
+  private readonly values: Record<string, unknown>;
+  private readonly left: Set<string>;
+
+  constructor(
+    value: unknown,
+    private readonly place: string,
+    private readonly problems: string[],
+  ) {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (!isObject) problems.push(`${place} must be an object`);
+    this.values = isObject ? (value as Record<string, unknown>) : {};
+    this.left = new Set(Object.keys(this.values));
+  }
+
+  private take(key: string): unknown {
+    this.left.delete(key);
+    return Object.hasOwn(this.values, key) ? this.values[key] : undefined;
+  }
+
+  private wrong(key: string, expected: string): undefined {
+    this.problems.push(`${key} of ${this.place} must be ${expected}`);
+    return undefined;
+  }
+
+  string(key: string): string | undefined {
+    const value = this.take(key);
+    return typeof value === 'string' && value !== '' ? value : this.wrong(key, 'a text that is not empty');
+  }
+
+  choice<T extends string>(key: string, allowed: readonly T[]): T | undefined {
+    const value = this.take(key);
+    return allowed.includes(value as T) ? (value as T) : this.wrong(key, `one of ${allowed.join(', ')}`);
+  }
+
+  integer(key: string, optional = false): number | undefined {
+    const value = this.take(key);
+    if (value === undefined && optional) return undefined;
+    if (Number.isSafeInteger(value)) return value as number;
+    if (typeof value === 'string' && /^-?\d{1,9}$/.test(value)) return Number(value);
+    return this.wrong(key, 'a whole number');
+  }
+
+  lines<T>(key: string, read: (line: string) => T): T[] {
+    const value = this.take(key) ?? [];
+    if (!Array.isArray(value)) return this.wrong(key, 'a list of lines') ?? [];
+    return value.flatMap((line) => {
+      if (typeof line !== 'string') return this.wrong(key, 'a list of lines') ?? [];
+      try {
+        return [read(line)];
+      } catch (error) {
+        this.problems.push(`in ${key} of ${this.place}, ${(error as Error).message}`);
+        return [];
+      }
+    });
+  }
+
+  entries<T>(key: string, read: (name: string, value: unknown, place: string) => T): T[] {
+    const value = this.take(key) ?? {};
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.wrong(key, 'a map by name') ?? [];
+    return Object.entries(value).map(([name, entry]) => read(name, entry, `${key}.${name} of ${this.place}`));
+  }
+
+  end(): void {
+    for (const key of this.left) this.problems.push(`${this.place} has a key that this version does not know: ${JSON.stringify(key)}`);
+  }
+}
+
+function sorted<T>(items: readonly T[], write: (item: T) => string): string[] {
+  return items.map(write).sort();
+}
+
+function map<T extends { readonly name: string }, V>(items: readonly T[], value: (item: T) => V): Record<string, V> {
+  const byName = [...items].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return Object.fromEntries(byName.map((item) => [item.name, value(item)]));
+}
+
+function compact<T extends object>(fields: T): T {
+  const isEmpty = (value: unknown) =>
+    value === undefined || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value))) as T;
+}

@@ -1,0 +1,4 @@
+export * from './codec';
+export * from './desired-state';
+export * from './names';
+export * from './resource';

@@ -1,0 +1,47 @@
+import { StateDocument } from './codec';
+
+/** The CloudFormation type of the one custom resource per server and state. */
+export const STATE_RESOURCE_TYPE = 'Custom::CdkPostgresState';
+
+/** Where PostgreSQL runs. `external`: neither RDS nor Aurora; nothing but the protocol is assumed. */
+export type Platform = 'rds' | 'aurora' | 'external';
+
+/** What the state resource's function gets besides CloudFormation's own fields. Every scalar may arrive as a string. */
+export interface StateResourceProperties {
+  readonly ServiceToken: string;
+  readonly Server: ServerReference;
+  /** The declaration, in the open up to 100 kB. */
+  readonly State?: StateDocument;
+  /** From 100 kB on: the S3 object that holds the declaration as JSON. */
+  readonly StateAsset?: { readonly Bucket: string; readonly Key: string };
+  /** Role name to the ARN of its secret, for every role that logs in by password. */
+  readonly Secrets?: Readonly<Record<string, string>>;
+}
+
+export interface ServerReference {
+  readonly Platform: Platform;
+  /** The server's immutable identity: DbiResourceId, DbClusterResourceId, or what the user states for an external server. */
+  readonly Identity: string;
+  readonly Host: string;
+  readonly ReaderHost?: string;
+  readonly Port: string | number;
+  /** Secret with `username` and `password` of the role that applies the state. */
+  readonly AdminSecretArn: string;
+  /** The database that holds the ledger and the run lock. */
+  readonly AdminDatabase: string;
+  /** Whom the server's certificate is trusted from: the shipped RDS bundle, the public roots of Node.js, or a PEM text. Always verify-full. */
+  readonly Trust: 'rds' | 'public' | string;
+}
+
+/** The JSON of a role's secret. `username` and `password` are made once; the function adds the rest. */
+export interface RoleSecretDocument {
+  readonly username: string;
+  readonly password: string;
+  readonly engine?: 'postgres';
+  readonly host?: string;
+  readonly readerHost?: string;
+  readonly port?: number;
+  readonly dbname?: string;
+  /** SCRAM-SHA-256 verifier of `password`, made once per password and used by server and pooler alike. */
+  readonly verifier?: string;
+}

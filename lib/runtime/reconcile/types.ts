@@ -1,0 +1,133 @@
+import { DesiredState } from '../../contract';
+
+/**
+ * What a step does to those who work with the server. add: something new; widen: more access; narrow: less access;
+ * disruptive: sessions may notice (owner, NOLOGIN); destructive: something is gone for good.
+ */
+export type Risk = 'add' | 'widen' | 'narrow' | 'disruptive' | 'destructive';
+
+export interface Statement {
+  /** As shown and as run, except that a password statement shows a placeholder for the verifier. */
+  readonly sql: string;
+  /** The role that runs it (SET LOCAL ROLE); absent: the connected role itself. */
+  readonly as?: string;
+  /** The role whose verifier takes the place of the placeholder when the statement runs. */
+  readonly verifierOf?: string;
+}
+
+export interface Step {
+  /** A hash of what the step does: the same step has the same id in every plan. */
+  readonly id: string;
+  /** The database it runs in; the admin database for what belongs to the whole server. */
+  readonly database: string;
+  readonly risk: Risk;
+  /** What changes, for a reader: `role api`, `grant on schema billing to report`. */
+  readonly object: string;
+  readonly reason: string;
+  readonly statements: readonly Statement[];
+  /** False for what PostgreSQL refuses inside a transaction block (CREATE DATABASE). */
+  readonly transactional: boolean;
+  /** Why the step is not run; absent for a step that runs. */
+  readonly withheld?: string;
+}
+
+export interface Plan {
+  /** In the order in which they run. */
+  readonly steps: readonly Step[];
+  /** Steps that wait for `acknowledge`, or that this role has no power to run. */
+  readonly withheld: readonly Step[];
+  /** The hash to acknowledge so that the withheld steps run; absent when none waits for it. */
+  readonly hash?: string;
+  /** What a reader should know and nothing will change: objects left alone, sessions older than a setting. */
+  readonly notes: readonly string[];
+}
+
+/** The plan cannot be made safely; nothing was changed. Each problem names the object and what to do. */
+export class RefusedError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(problems.length === 1 ? problems[0] : `${problems.length} problems: ${problems.join(' | ')}`);
+    this.name = 'RefusedError';
+  }
+}
+
+export interface ConnectionSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  /** The database with the ledger and the run lock; default `postgres`. */
+  readonly database?: string;
+  /** PEM of the trusted roots for verify-full; `false` only for a Unix socket or a loopback test server. */
+  readonly ca: string | false;
+}
+
+export interface RoleSecret {
+  readonly password: string;
+  readonly verifier: string;
+  /** The secret's version id; its hash goes to the ledger. */
+  readonly versionId: string;
+}
+
+/** Gives the secret of a role that logs in by password, or throws an error that says what is wrong with it (never PASSWORD NULL). */
+export type SecretSource = (role: string) => Promise<RoleSecret>;
+
+export interface ReconcileOptions {
+  readonly mode: 'plan' | 'apply';
+  /** The server's immutable identity (resource id); absent: the host and port, for an external server. */
+  readonly identity?: string;
+  /** Absent: password roles are planned, and applying one is an error. */
+  readonly secrets?: SecretSource;
+  /** Plan hashes to acknowledge besides those in the state. */
+  readonly acknowledge?: readonly string[];
+  /** Epoch milliseconds after which no new step is started. */
+  readonly deadline?: number;
+  /** A rollback: never fail on extra objects, withhold everything that narrows. */
+  readonly rollback?: boolean;
+  /** Told what is being done, in a few words. */
+  readonly onProgress?: (message: string) => void;
+}
+
+export interface ServerFacts {
+  readonly versionNumber: number;
+  readonly version: string;
+  readonly user: string;
+  readonly flavour: 'rds' | 'plain';
+  readonly power: 'superuser' | 'createrole' | 'none';
+  readonly identity: string;
+}
+
+export type AccessLevel = 'owner' | 'read-write' | 'read' | 'other' | 'none';
+
+/** What a role can do in a schema, through whatever path, computed by the server itself. */
+export interface AccessRow {
+  readonly role: string;
+  readonly database: string;
+  readonly schema: string;
+  readonly level: AccessLevel;
+}
+
+export interface Report {
+  readonly outcome: 'unchanged' | 'applied' | 'planned';
+  readonly server: ServerFacts;
+  /** The server is a restored or cloned copy; its ledger spoke of another identity. */
+  readonly rehomedFrom?: string;
+  readonly plan: Plan;
+  /** After an apply: what a second observation found. Both lists are empty, or reconcile() threw a ProofError. */
+  readonly proof?: { readonly checkedPrivileges: number; readonly checkedLogins: number };
+  readonly access: readonly AccessRow[];
+  /** Milliseconds by phase. */
+  readonly timings: Readonly<Record<'connect' | 'observe' | 'plan' | 'apply' | 'prove', number>>;
+  /** Statements sent: to read the catalog, and to change something. */
+  readonly statements: { readonly reads: number; readonly writes: number };
+}
+
+/** The steps ran without an error and the server is still not as declared. */
+export class ProofError extends Error {
+  constructor(readonly remaining: readonly string[]) {
+    super(`The server is not as declared after the run: ${remaining.join(' | ')}`);
+    this.name = 'ProofError';
+  }
+}
+
+/** Implemented by `reconcile()` in index.ts: observe, plan, apply, prove, under the run lock of the server. */
+export type Reconcile = (desired: DesiredState, connection: ConnectionSettings, options: ReconcileOptions) => Promise<Report>;
