@@ -33,6 +33,8 @@ export interface StateDocument {
 export interface DatabaseDocument {
   readonly owner: string;
   readonly connectionLimit?: number;
+  readonly encoding?: string;
+  readonly locale?: string;
   readonly public: string;
   /** Schema name to owner. */
   readonly schemas?: Readonly<Record<string, string>>;
@@ -62,6 +64,8 @@ export function encodeState(state: DesiredState): StateDocument {
       compact({
         owner: database.owner,
         connectionLimit: database.connectionLimit,
+        encoding: database.encoding,
+        locale: database.locale,
         public: database.public,
         schemas: map(database.schemas, (schema) => schema.owner),
         grants: sorted(database.grants, writeGrant),
@@ -99,6 +103,8 @@ export function decodeState(document: unknown): DesiredState {
         name,
         owner: fields.string('owner') ?? '',
         connectionLimit: fields.integer('connectionLimit', true),
+        encoding: fields.string('encoding', true),
+        locale: fields.string('locale', true),
         public: fields.choice('public', ['closed', 'kept']) ?? 'closed',
         schemas: fields.entries('schemas', (schema, owner, at) => {
           if (typeof owner !== 'string') problems.push(`${at} must be the name of its owner`);
@@ -133,16 +139,30 @@ function semanticProblems(state: DesiredState): string[] {
   };
   if (state.name.length === 0) problems.push('the state has no name');
   state.roles.forEach((role) => named('role', role.name));
-  unique('the role', state.roles.map((role) => JSON.stringify(role.name)));
-  unique('the membership of', state.memberships.map((m) => `${JSON.stringify(m.member)} in ${JSON.stringify(m.role)}`));
-  unique('the setting', state.settings.map((s) => JSON.stringify([s.role, s.database, s.name])));
+  unique(
+    'the role',
+    state.roles.map((role) => JSON.stringify(role.name)),
+  );
+  unique(
+    'the membership of',
+    state.memberships.map((m) => `${JSON.stringify(m.member)} in ${JSON.stringify(m.role)}`),
+  );
+  unique(
+    'the setting',
+    state.settings.map((s) => JSON.stringify([s.role, s.database, s.name])),
+  );
   for (const database of state.databases) {
     named('database', database.name);
     const schemas = new Set(database.schemas.map((schema) => schema.name));
     schemas.forEach((schema) => named('schema', schema));
-    for (const { schema } of [...database.grants.map(({ on }) => ({ schema: 'schema' in on ? on.schema : undefined })), ...database.defaultPrivileges]) {
+    for (const { schema } of [
+      ...database.grants.map(({ on }) => ({ schema: 'schema' in on ? on.schema : undefined })),
+      ...database.defaultPrivileges,
+    ]) {
       if (schema !== undefined && !schemas.has(schema)) {
-        problems.push(`a grant in the database ${JSON.stringify(database.name)} names the schema ${JSON.stringify(schema)}, which is not declared there`);
+        problems.push(
+          `a grant in the database ${JSON.stringify(database.name)} names the schema ${JSON.stringify(schema)}, which is not declared there`,
+        );
       }
     }
   }
@@ -174,8 +194,9 @@ class Fields {
     return undefined;
   }
 
-  string(key: string): string | undefined {
+  string(key: string, optional = false): string | undefined {
     const value = this.take(key);
+    if (value === undefined && optional) return undefined;
     return typeof value === 'string' && value !== '' ? value : this.wrong(key, 'a text that is not empty');
   }
 
@@ -208,12 +229,14 @@ class Fields {
 
   entries<T>(key: string, read: (name: string, value: unknown, place: string) => T): T[] {
     const value = this.take(key) ?? {};
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.wrong(key, 'a map by name') ?? [];
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return this.wrong(key, 'a map by name') ?? [];
     return Object.entries(value).map(([name, entry]) => read(name, entry, `${key}.${name} of ${this.place}`));
   }
 
   end(): void {
-    for (const key of this.left) this.problems.push(`${this.place} has a key that this version does not know: ${JSON.stringify(key)}`);
+    for (const key of this.left)
+      this.problems.push(`${this.place} has a key that this version does not know: ${JSON.stringify(key)}`);
   }
 }
 

@@ -63,6 +63,9 @@ export interface DesiredDatabase {
   readonly owner: string;
   /** Absent: not managed. -1: no limit. */
   readonly connectionLimit?: number;
+  /** Encoding and libc locale, which PostgreSQL fixes when it creates the database. Absent: the server's default, and not compared. */
+  readonly encoding?: string;
+  readonly locale?: string;
   /** `closed`: PUBLIC has neither CONNECT, TEMPORARY, CREATE on schema public, nor EXECUTE on routines of declared schemas (SEC-6, SEC-7). */
   readonly public: 'closed' | 'kept';
   readonly schemas: readonly DesiredSchema[];

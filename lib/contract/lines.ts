@@ -16,7 +16,20 @@ import { isPlainName } from './names';
  * element of a list with its content, and a changed key of a map by its name alone. Each kind has a writer and a reader here.
  */
 
-const KEYWORDS = new Set(['on', 'to', 'in', 'with', 'for', 'set', 'login', 'nologin', 'role', 'database', 'schema', 'all']);
+const KEYWORDS = new Set([
+  'on',
+  'to',
+  'in',
+  'with',
+  'for',
+  'set',
+  'login',
+  'nologin',
+  'role',
+  'database',
+  'schema',
+  'all',
+]);
 
 const name = (text: string) => (isPlainName(text) && !KEYWORDS.has(text) ? text : `"${text.replace(/"/g, '""')}"`);
 const literal = (text: string) => `'${text.replace(/'/g, "''")}'`;
@@ -232,7 +245,8 @@ class LineReader {
 
   choice<T extends string>(...words: T[]): T {
     const token = this.next(words.join(' or '));
-    if (!(words as string[]).includes(token)) throw this.error(`${words.join(' or ')} should stand where ${token} does`);
+    if (!(words as string[]).includes(token))
+      throw this.error(`${words.join(' or ')} should stand where ${token} does`);
     return token as T;
   }
 
