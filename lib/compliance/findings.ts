@@ -1,0 +1,113 @@
+import {
+  IPolicyValidationPlugin,
+  IPolicyValidationContext,
+  PolicyValidationPluginReport,
+  PolicyViolation,
+  Validations,
+} from 'aws-cdk-lib';
+import { IConstruct } from 'constructs';
+
+/** The plugin's name: a rule is acknowledged as `cdk-postgres::HA-1`. */
+export const PLUGIN_NAME = 'cdk-postgres';
+
+/** A guard: what a construct may not be unless somebody says why. */
+export interface Finding {
+  /** The requirement's id, such as `HA-1`. */
+  readonly id: string;
+  /** Evaluated when the app is complete. What is wrong, in one sentence with its values, or undefined: nothing. */
+  readonly check: () => string | undefined;
+  /** What to write instead, in one sentence. */
+  readonly fix: string;
+  /** `error` fails synthesis; `warning` is shown. Default: error. */
+  readonly severity?: 'error' | 'warning';
+}
+
+/** A reasoned exception from a guard of this library. */
+export interface FindingAcknowledgement {
+  /** The finding's id as it is reported, such as `HA-1`. */
+  readonly id: string;
+  /** Why the exception is right here. It is kept in the validation report. */
+  readonly reason: string;
+}
+
+/** Adds a guard to a construct. It is evaluated once per synthesis, after everything else has been declared. */
+export function addFinding(scope: IConstruct, finding: Finding): void {
+  registryOf(scope).findings.push({ scope, ...finding });
+}
+
+/**
+ * Acknowledges a finding of this library on a construct and everything below it.
+ *
+ * An id that no guard of the construct carries is itself reported, since it silences nothing while its author believes that it does.
+ */
+export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAcknowledgement): void {
+  const id = acknowledgement.id.startsWith(`${PLUGIN_NAME}::`)
+    ? acknowledgement.id.slice(PLUGIN_NAME.length + 2)
+    : acknowledgement.id;
+  if (acknowledgement.reason.trim().length === 0) {
+    throw new Error(
+      `${scope.node.path}: acknowledge({ id: '${id}' }) has no reason; say why the exception is right here`,
+    );
+  }
+  const registry = registryOf(scope);
+  registry.acknowledged.push({ scope, id });
+  Validations.of(scope).acknowledge({ id: `${PLUGIN_NAME}::${id}`, reason: acknowledgement.reason });
+}
+
+interface PlacedFinding extends Finding {
+  readonly scope: IConstruct;
+}
+
+/** The one validation plugin of an app: all guards of all servers report through it. */
+class FindingsPlugin implements IPolicyValidationPlugin {
+  public readonly name = PLUGIN_NAME;
+  public readonly findings: PlacedFinding[] = [];
+  public readonly acknowledged: { readonly scope: IConstruct; readonly id: string }[] = [];
+
+  public validate(_context: IPolicyValidationContext): PolicyValidationPluginReport {
+    const violations: PolicyViolation[] = [];
+    for (const finding of this.findings) {
+      const description = finding.check();
+      if (description === undefined) continue;
+      violations.push({
+        ruleName: finding.id,
+        description,
+        fix: finding.fix,
+        severity: finding.severity ?? 'error',
+        violatingResources: [{ constructPath: finding.scope.node.path, locations: [] }],
+      });
+    }
+    violations.push(...this.uselessAcknowledgements());
+    return { violations, success: violations.every((violation) => violation.severity !== 'error') };
+  }
+
+  /** A misspelt id acknowledges nothing, while its author believes that it does. */
+  private uselessAcknowledgements(): PolicyViolation[] {
+    return this.acknowledged
+      .filter(({ scope, id }) => !this.findings.some((f) => f.id === id && isWithin(f.scope, scope)))
+      .map(({ scope, id }) => ({
+        ruleName: 'LIB-11',
+        description: `${scope.node.path}: acknowledge({ id: '${id}' }) names no guard of this construct`,
+        fix: `Remove it, or use the id that the report shows after "${PLUGIN_NAME}::".`,
+        severity: 'warning',
+        violatingResources: [{ constructPath: scope.node.path, locations: [] }],
+      }));
+  }
+}
+
+function isWithin(inner: IConstruct, outer: IConstruct): boolean {
+  return inner.node.scopes.includes(outer);
+}
+
+const REGISTRY = Symbol.for('cdk-postgres.findings');
+
+function registryOf(scope: IConstruct): FindingsPlugin {
+  const root = scope.node.root as IConstruct & { [REGISTRY]?: FindingsPlugin };
+  let plugin = root[REGISTRY];
+  if (!plugin) {
+    plugin = new FindingsPlugin();
+    Validations.of(root).addPlugins(plugin);
+    Object.defineProperty(root, REGISTRY, { value: plugin, enumerable: false });
+  }
+  return plugin;
+}

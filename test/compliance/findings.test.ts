@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { App, Stack, Stage } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { acknowledgeFinding, addFinding } from '../../lib/compliance';
+
+const finding = (message: string | undefined) => ({ id: 'HA-1', check: () => message, fix: 'Add a second node.' });
+
+beforeEach(() => void jest.spyOn(console, 'error').mockImplementation());
+
+function report(app: App) {
+  const file = join(app.outdir, 'validation-report.json');
+  const json = JSON.parse(readFileSync(file, 'utf8'));
+  return json.pluginReports.filter((r: { pluginName: string }) => r.pluginName === 'cdk-postgres');
+}
+
+test('a finding fails the synthesis with its id, its sentence and the fix', () => {
+  const app = new App();
+  const construct = new Construct(new Stack(app, 'S'), 'Server');
+  addFinding(construct, finding('one node only'));
+  expect(() => app.synth()).toThrow(/HA-1[\s\S]*one node only|one node only[\s\S]*HA-1/);
+  expect(report(app)[0].violations[0]).toMatchObject({
+    ruleName: 'HA-1',
+    suggestedFix: 'Add a second node.',
+    violatingConstructs: [{ constructPath: 'S/Server' }],
+  });
+});
+
+test('a finding fails Template.fromStack, with and without an app', () => {
+  const inApp = new Stack(new App(), 'S');
+  const alone = new Stack();
+  for (const stack of [inApp, alone]) {
+    addFinding(new Construct(stack, 'Server'), finding('one node only'));
+    expect(() => Template.fromStack(stack)).toThrow(/one node only/);
+  }
+});
+
+test('a finding inside a stage fails the synthesis of the app', () => {
+  const app = new App();
+  addFinding(new Construct(new Stack(new Stage(app, 'Prod'), 'S'), 'Server'), finding('one node only'));
+  expect(() => app.synth()).toThrow(/Prod\/S\/Server/);
+});
+
+test('the check runs when everything has been declared', () => {
+  const stack = new Stack();
+  let nodes = 1;
+  addFinding(new Construct(stack, 'Server'), {
+    ...finding(undefined),
+    check: () => (nodes < 2 ? 'one node only' : undefined),
+  });
+  nodes = 2;
+  expect(() => Template.fromStack(stack)).not.toThrow();
+});
+
+test('an acknowledgement lets its own construct pass, and no sibling', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  const [a, b] = ['A', 'B'].map((id) => new Construct(stack, id));
+  addFinding(a!, finding('one node only'));
+  addFinding(b!, finding('one node only'));
+  acknowledgeFinding(a!, { id: 'HA-1', reason: 'a test system' });
+  expect(() => app.synth()).toThrow(/S\/B/);
+  const [pluginReport] = report(app);
+  expect(pluginReport.violations.map((v: any) => v.violatingConstructs[0].constructPath)).toEqual(['S/B']);
+  expect(JSON.stringify(pluginReport)).toContain('a test system');
+});
+
+test('several constructs of one app share one plugin', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  addFinding(new Construct(stack, 'A'), finding(undefined));
+  addFinding(new Construct(stack, 'B'), finding('one node only'));
+  expect(() => app.synth()).toThrow();
+  expect(report(app)).toHaveLength(1);
+});
+
+test('an acknowledgement that names no guard is reported, and does not fail the synthesis', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  const construct = new Construct(stack, 'Server');
+  addFinding(construct, finding(undefined));
+  acknowledgeFinding(construct, { id: 'HA-l', reason: 'a typing mistake' });
+  app.synth();
+  expect(report(app)[0].violations[0]).toMatchObject({ ruleName: 'LIB-11', severity: 'warning' });
+});
+
+test('an acknowledgement without a reason throws', () => {
+  const construct = new Construct(new Stack(), 'Server');
+  expect(() => acknowledgeFinding(construct, { id: 'HA-1', reason: ' ' })).toThrow(/Server.*HA-1.*reason/);
+});
+
+test('a warning is reported and does not fail the synthesis', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  new Bucket(stack, 'Bucket');
+  addFinding(stack, { ...finding('one node only'), severity: 'warning' });
+  app.synth();
+  expect(report(app)[0].violations).toHaveLength(1);
+});
