@@ -16,6 +16,8 @@ export interface StateResourceProperties {
   readonly StateAsset?: { readonly Bucket: string; readonly Key: string };
   /** Role name to the ARN of its secret, for every role that logs in by password. */
   readonly Secrets?: Readonly<Record<string, string>>;
+  /** The emergency exit: why this deployment leaves the database alone. The function then answers success without connecting. */
+  readonly SkipReason?: string;
 }
 
 export interface ServerReference {
@@ -45,3 +47,6 @@ export interface RoleSecretDocument {
   /** SCRAM-SHA-256 verifier of `password`, made once per password and used by server and pooler alike. */
   readonly verifier?: string;
 }
+
+/** Name of the environment variable in which the rotation function finds its `ServerReference`, as JSON. */
+export const SERVER_VARIABLE = 'CDK_POSTGRES_SERVER';
