@@ -89,6 +89,8 @@ export class TestServer {
     client.on('error', () => undefined);
     client.on('end', () => this.clients.delete(client));
     await client.connect();
+    // A client that a failed test left open must not keep jest from ending.
+    if (process.env.JEST_WORKER_ID) (client as Client & { unref(): void }).unref();
     this.clients.add(client);
     return client;
   }
@@ -172,8 +174,10 @@ export class TestServer {
       for (const { name } of roles.rows) await admin.query(`DROP ROLE ${admin.escapeIdentifier(name)}`);
       await admin.query('ALTER ROLE master RESET ALL');
       await admin.query('ALTER DATABASE postgres RESET ALL');
-      await admin.query('REVOKE ALL ON DATABASE postgres FROM PUBLIC');
-      await admin.query('GRANT CONNECT, TEMPORARY ON DATABASE postgres TO PUBLIC');
+      await admin.query('ALTER SYSTEM RESET ALL');
+      await admin.query('SELECT pg_reload_conf()');
+      // An untouched database has no access list at all, which no GRANT brings back.
+      await admin.query("UPDATE pg_database SET datacl = NULL WHERE datname = 'postgres' AND datacl IS NOT NULL");
     } finally {
       await admin.end();
     }

@@ -53,7 +53,7 @@ export interface EmbeddedServer {
 interface ServerProcess {
   readonly binaries: Binaries;
   readonly folder: string;
-  readonly arguments: readonly string[];
+  readonly port: number;
   pid: number;
   watchdogPid?: number;
 }
@@ -93,18 +93,14 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     copyTree(options.copyOf, data, serviceUser());
   }
   const credentials = readCredentials(folder);
-  const settings: Record<string, string> = { ...SETTINGS, ...(options.version >= 18 ? { io_method: 'sync' } : {}) };
+  const settings: Record<string, string> = { ...options.settings };
   if (options.tls) Object.assign(settings, installCertificate(folder, options.tls));
-  Object.assign(settings, options.settings);
+  configure(data, options.version, settings);
 
   // Between asking for a free port and listening on it another process may take it.
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const flags = Object.entries({ ...settings, port: String(port) }).flatMap(([name, value]) => [
-      '-c',
-      `${name}=${value}`,
-    ]);
-    const running: ServerProcess = { binaries, folder, arguments: ['-D', data, ...flags], pid: 0 };
+    const running: ServerProcess = { binaries, folder, port, pid: 0 };
     try {
       await launch(running);
     } catch (error) {
@@ -141,7 +137,9 @@ export async function restartEmbeddedServer(server: EmbeddedServer, whileStopped
 
 /** The data directory that `initdb` and the recipe of the flavour make, kept between runs: a new server is a copy of it. */
 async function prepareTemplate(binaries: Binaries, flavour: 'rds' | 'plain'): Promise<string> {
-  const recipe = createHash('sha256').update(JSON.stringify([recipeSql(binaries.version, flavour, "''"), INITDB, 2]));
+  const recipe = createHash('sha256').update(
+    JSON.stringify([recipeSql(binaries.version, flavour, "''"), INITDB, SETTINGS]),
+  );
   const name = `template-${path.basename(binaries.directory)}-${flavour}-${recipe.digest('hex').slice(0, 8)}`;
   const template = path.join(dataDirectory(), name);
   if (fs.existsSync(template)) return template;
@@ -161,12 +159,9 @@ async function prepareTemplate(binaries: Binaries, flavour: 'rds' | 'plain'): Pr
     runInitdb(binaries, ['-D', data, '-U', superuser.user, `--pwfile=${passwordFile}`, ...INITDB]);
     fs.rmSync(passwordFile);
 
+    configure(data, binaries.version, {});
     const port = await freePort();
-    const flags = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([key, value]) => [
-      '-c',
-      `${key}=${value}`,
-    ]);
-    const running: ServerProcess = { binaries, folder, arguments: ['-D', data, ...flags], pid: 0 };
+    const running: ServerProcess = { binaries, folder, port, pid: 0 };
     await launch(running);
     const client = new Client({ host: HOST, port, ...superuser, database: 'postgres' });
     try {
@@ -192,6 +187,13 @@ function recipeSql(version: number, flavour: 'rds' | 'plain', masterPassword: st
   return flavour === 'rds' ? rdsLikeSql(version, masterPassword) : plainSql(masterPassword);
 }
 
+/** In the file, not on the command line, which ALTER SYSTEM could not override. The last line of a name counts. */
+function configure(data: string, version: EmbeddedVersion, settings: Readonly<Record<string, string>>): void {
+  const all = { ...SETTINGS, ...(version >= 18 ? { io_method: 'sync' } : {}), ...settings };
+  const lines = Object.entries(all).map(([name, value]) => `${name} = '${value.replace(/'/g, "''")}'\n`);
+  fs.appendFileSync(path.join(data, 'postgresql.conf'), lines.join(''));
+}
+
 function runInitdb(binaries: Binaries, args: string[]): void {
   try {
     execFileSync(binaries.initdb, args, {
@@ -211,7 +213,7 @@ async function launch(server: ServerProcess): Promise<void> {
   const log = path.join(server.folder, 'log');
   const start = fs.existsSync(log) ? fs.statSync(log).size : 0;
   const descriptor = fs.openSync(log, 'a', 0o600);
-  const child = spawn(server.binaries.postgres, server.arguments, {
+  const child = spawn(server.binaries.postgres, ['-D', path.join(server.folder, 'pgdata'), '-p', String(server.port)], {
     ...serviceUser(),
     cwd: server.folder,
     stdio: ['ignore', descriptor, descriptor],
