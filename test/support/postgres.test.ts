@@ -1,3 +1,5 @@
+import { Client } from 'pg';
+import { rdsDeviations } from './rds-checks';
 import { TestServer, VERSIONS, freshServer, startServer } from './postgres';
 
 describe.each(VERSIONS)('the RDS-like test server %d', (version) => {
@@ -11,6 +13,21 @@ describe.each(VERSIONS)('the RDS-like test server %d', (version) => {
       'SELECT current_setting($$server_version_num$$)::int / 10000 AS v, rolsuper FROM pg_roles WHERE rolname = current_user',
     );
     expect(row).toEqual({ v: version, rolsuper: false });
+  });
+
+  test('its master has the power of an RDS master and no more', async () => {
+    const master = await server.connect();
+    expect(await rdsDeviations(master)).toEqual([]);
+    await expect(server.connect({ database: 'rdsadmin' })).rejects.toThrow('permission denied for database "rdsadmin"');
+    await master.end();
+  });
+
+  test('a superuser connection is caught', async () => {
+    const superuser = await server.connect({ superuser: true });
+    expect(await rdsDeviations(superuser)).toEqual(
+      expect.arrayContaining(['it is not so that the role is no superuser', 'reading pg_authid is possible']),
+    );
+    await superuser.end();
   });
 
   test('reset() gives back a new server', async () => {
@@ -56,6 +73,27 @@ describe.each(VERSIONS)('the RDS-like test server %d', (version) => {
     expect(statements.map(({ sql }) => sql)).toEqual(['SELECT 1\n  AS one', 'SELECT $1::int AS two']);
     await client.end();
   });
+});
+
+test('a server with TLS refuses a connection without it and shows the certificate asked for', async () => {
+  const server = await startServer({ version: 18, tls: true });
+  const [row] = await server.query('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()');
+  expect(row).toEqual({ ssl: true });
+  const plain = new Client({ host: server.host, port: server.port, ...server.master, database: 'postgres' });
+  await expect(plain.connect()).rejects.toThrow('no encryption');
+});
+
+test('a stock server has none of the roles of RDS', async () => {
+  const server = await startServer({ version: 18, flavour: 'plain' });
+  expect(await server.query("SELECT rolname FROM pg_roles WHERE rolname LIKE 'rds%'")).toEqual([]);
+});
+
+test('a second call in the same worker gets the same server, as new', async () => {
+  const first = await startServer({ version: 18 });
+  await first.query('CREATE ROLE left_behind');
+  const second = await startServer({ version: 18 });
+  expect(second.port).toBe(first.port);
+  expect(await second.query("SELECT 1 FROM pg_roles WHERE rolname = 'left_behind'")).toEqual([]);
 });
 
 /** What reset() promises to bring back. */

@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Client } from 'pg';
+import { createAuthority } from './certificates';
 import { ConnectionSettings } from '../../lib/runtime/reconcile/types';
 import {
   copyTree,
@@ -25,6 +26,10 @@ export interface StartOptions {
   readonly version: TestVersion;
   readonly flavour?: 'rds' | 'plain';
   readonly settings?: Readonly<Record<string, string>>;
+  /** The server refuses connections without TLS; `ca` and `connection().ca` are what to trust. */
+  readonly tls?: boolean;
+  /** The names in the server's certificate; default: the address that it is reached by. */
+  readonly certificateHosts?: readonly string[];
 }
 
 export interface ConnectOptions {
@@ -46,7 +51,11 @@ export interface LoggedStatement {
 export class TestServer {
   private readonly clients = new Set<Client>();
 
-  constructor(private readonly embedded: EmbeddedServer) {}
+  constructor(
+    private readonly embedded: EmbeddedServer,
+    /** PEM of the authority that signed the server's certificate. */
+    readonly ca?: string,
+  ) {}
 
   get version(): TestVersion {
     return this.embedded.version;
@@ -73,7 +82,14 @@ export class TestServer {
 
   /** What the code under test gets to connect as the master. */
   connection(overrides: Partial<ConnectionSettings> = {}): ConnectionSettings {
-    return { host: this.host, port: this.port, ...this.master, database: 'postgres', ca: false, ...overrides };
+    return {
+      host: this.host,
+      port: this.port,
+      ...this.master,
+      database: 'postgres',
+      ca: this.ca ?? false,
+      ...overrides,
+    };
   }
 
   /** A connected client; `reset()` and `stop()` end it if the test did not. */
@@ -85,6 +101,7 @@ export class TestServer {
       user: options.user ?? user,
       password: options.password ?? password,
       database: options.database ?? 'postgres',
+      ssl: this.ca === undefined ? false : { ca: this.ca, checkServerIdentity: () => undefined },
     });
     client.on('error', () => undefined);
     client.on('end', () => this.clients.delete(client));
@@ -221,30 +238,45 @@ export class TestServer {
  * Each call hands it out as new.
  */
 export async function startServer(options: StartOptions): Promise<TestServer> {
-  const key = JSON.stringify([options.version, options.flavour ?? 'rds', options.settings ?? {}]);
+  const { version, flavour = 'rds', settings = {}, tls = false, certificateHosts = [] } = options;
+  const key = JSON.stringify([version, flavour, settings, tls, certificateHosts]);
   const known = workerServers().get(key);
-  if (known) {
-    const server = new TestServer(await known);
-    await server.reset();
-    return server;
+  const starting = known ?? start(options);
+  if (!known) {
+    workerServers().set(key, starting);
+    starting.catch(() => workerServers().delete(key));
   }
-  const starting = startEmbeddedServer(options);
-  workerServers().set(key, starting);
-  starting.catch(() => workerServers().delete(key));
-  return new TestServer(await starting);
+  const { embedded, ca } = await starting;
+  const server = new TestServer(embedded, ca);
+  if (known) await server.reset();
+  return server;
 }
 
 /** A server of the caller's own, which the caller stops. */
 export async function freshServer(options: StartOptions): Promise<TestServer> {
-  return new TestServer(await startEmbeddedServer(options));
+  const { embedded, ca } = await start(options);
+  return new TestServer(embedded, ca);
+}
+
+interface Started {
+  readonly embedded: EmbeddedServer;
+  readonly ca?: string;
+}
+
+async function start(options: StartOptions): Promise<Started> {
+  const { version, flavour, settings } = options;
+  if (!options.tls) return { embedded: await startEmbeddedServer({ version, flavour, settings }) };
+  const authority = createAuthority();
+  const tls = authority.issue(...(options.certificateHosts ?? ['127.0.0.1']));
+  return { embedded: await startEmbeddedServer({ version, flavour, settings, tls }), ca: authority.ca };
 }
 
 /**
  * Jest gives every test file its own modules and globals, and leaves Node's own modules the only objects that the files of one worker
  * share.
  */
-function workerServers(): Map<string, Promise<EmbeddedServer>> {
-  const shared = os as unknown as Record<symbol, Map<string, Promise<EmbeddedServer>>>;
+function workerServers(): Map<string, Promise<Started>> {
+  const shared = os as unknown as Record<symbol, Map<string, Promise<Started>>>;
   return (shared[Symbol.for('cdk-postgres.test-servers')] ??= new Map());
 }
 
