@@ -83,6 +83,10 @@ export interface ReconcileOptions {
   readonly deadline?: number;
   /** A rollback: never fail on extra objects, withhold everything that narrows. */
   readonly rollback?: boolean;
+  /** Who deploys the state (stack and resource), so that only that one can release it. */
+  readonly holder?: string;
+  /** Also compute who can do what, for the report. */
+  readonly access?: boolean;
   /** Told what is being done, in a few words. */
   readonly onProgress?: (message: string) => void;
 }
@@ -130,4 +134,8 @@ export class ProofError extends Error {
 }
 
 /** Implemented by `reconcile()` in index.ts: observe, plan, apply, prove, under the run lock of the server. */
-export type Reconcile = (desired: DesiredState, connection: ConnectionSettings, options: ReconcileOptions) => Promise<Report>;
+export type Reconcile = (
+  desired: DesiredState,
+  connection: ConnectionSettings,
+  options: ReconcileOptions,
+) => Promise<Report>;

@@ -1,0 +1,95 @@
+import pRetry from 'p-retry';
+import { literal } from './sql';
+import { PreparedStatement, Session, StatementError, WarningError } from './session';
+import { SecretSource, Step } from './types';
+
+/** SQLSTATEs after which the same transaction can simply be tried again: other tools work on the same catalog rows without our lock. */
+const RETRYABLE = new Set(['40001', '40P01', '55P03', '55006']);
+
+export function isRetryable(error: { code?: string; message: string }): boolean {
+  if (error.code !== undefined && RETRYABLE.has(error.code)) return true;
+  if (error.code === 'XX000') return /tuple concurrently (updated|deleted)/.test(error.message);
+  return error.code === '23505' && /"pg_\w+_index"/.test(error.message);
+}
+
+/** Consecutive steps that share a transaction: those of one database, as far as PostgreSQL allows them in one. */
+export function groupSteps(steps: readonly Step[]): Step[][] {
+  const groups: Step[][] = [];
+  for (const step of steps) {
+    const group = groups.at(-1);
+    if (group && step.transactional && group[0].transactional && group[0].database === step.database) group.push(step);
+    else groups.push([step]);
+  }
+  return groups;
+}
+
+/** Runs one group; `within` takes part in its transaction, before its statements. */
+export async function applyGroup(
+  session: Session,
+  group: readonly Step[],
+  secrets: SecretSource | undefined,
+  within: () => Promise<void>,
+): Promise<void> {
+  const statements = await prepare(group, secrets);
+  if (!group[0].transactional) {
+    await retried(() => session.run(statements, 'single'));
+    return;
+  }
+  await retried(async () => {
+    try {
+      await session.transaction(async () => {
+        await within();
+        await session.run(statements, 'batch');
+      });
+    } catch (error) {
+      if (!(error instanceof StatementError || error instanceof WarningError) || isRetryable(error)) throw error;
+      if (error instanceof StatementError && error.code === undefined) throw error; // the connection itself
+      // Once more, one by one: now the error names the statement.
+      await session.transaction(async () => {
+        await within();
+        await session.run(statements, 'single');
+      });
+    }
+  });
+}
+
+async function prepare(group: readonly Step[], secrets: SecretSource | undefined): Promise<PreparedStatement[]> {
+  const prepared: PreparedStatement[] = [];
+  for (const step of group) {
+    for (const statement of step.statements) {
+      prepared.push({
+        ...statement,
+        object: step.object,
+        text: statement.verifierOf === undefined ? statement.sql : await passwordStatement(statement, secrets),
+      });
+    }
+  }
+  return prepared;
+}
+
+async function passwordStatement(
+  statement: { sql: string; verifierOf?: string },
+  secrets: SecretSource | undefined,
+): Promise<string> {
+  const role = statement.verifierOf!;
+  if (!secrets)
+    throw new Error(
+      `the role ${JSON.stringify(role)} logs in by password, and this run has no access to its secret: apply it by a deployment, or give the secrets`,
+    );
+  const { verifier } = await secrets(role);
+  return statement.sql.replace(/PASSWORD '.*'$/, () => `PASSWORD ${literal(verifier)}`);
+}
+
+async function retried(body: () => Promise<void>): Promise<void> {
+  await pRetry(
+    async () => {
+      try {
+        await body();
+      } catch (error) {
+        if (isRetryable(error as Error)) throw error;
+        throw new pRetry.AbortError(error as Error);
+      }
+    },
+    { retries: 6, minTimeout: 50, maxTimeout: 2_000, randomize: true },
+  );
+}

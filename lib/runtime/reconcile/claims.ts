@@ -1,0 +1,89 @@
+import { DesiredState } from '../../contract';
+import { declarationHash, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
+import { Observed } from './observed';
+
+/** What the ledger should say once a run begins, and once it has come to its end. */
+export interface ClaimChanges {
+  readonly record: LedgerObject[];
+  readonly forget: LedgerObject[];
+}
+
+/**
+ * When a run begins: each declared object that the ledger does not know is noted as created (it is not there yet) or adopted,
+ * before anything is made, so that a run that dies half way is still known to have made it.
+ */
+export function claimsAtStart(desired: DesiredState, ledger: Ledger, observed: Observed): ClaimChanges {
+  const record: LedgerObject[] = [];
+  for (const { kind, name, database } of declared(desired)) {
+    const known = ledger.objects.get(ledgerKey(kind, name, database));
+    const exists =
+      kind === 'role'
+        ? observed.roles.has(name)
+        : kind === 'database'
+          ? observed.databases.has(name)
+          : (observed.inside.get(database)?.schemas.has(name) ?? false);
+    if (!known)
+      record.push({
+        kind,
+        database,
+        name,
+        state: desired.name,
+        origin: exists ? 'adopted' : 'created',
+        established: false,
+      });
+    // An object that was dropped behind our back and is made again now is a new one.
+    else if (!exists && (known.origin !== 'created' || known.established))
+      record.push({
+        ...known,
+        state: desired.name,
+        origin: 'created',
+        established: false,
+        removedAt: undefined,
+        removedBy: undefined,
+      });
+    else if (known.state !== desired.name)
+      record.push({ ...known, state: desired.name, removedAt: undefined, removedBy: undefined });
+  }
+  return { record, forget: [] };
+}
+
+/** When a run ends: what was declared is established; what is not declared any more is marked, or let go if it was adopted. */
+export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Observed): ClaimChanges {
+  const record: LedgerObject[] = [];
+  const forget: LedgerObject[] = [];
+  const keys = new Set<string>();
+  for (const { kind, name, database } of declared(desired)) {
+    const key = ledgerKey(kind, name, database);
+    keys.add(key);
+    const known = ledger.objects.get(key);
+    if (!known || !known.established || known.removedAt !== undefined || known.state !== desired.name) {
+      record.push({ kind, database, name, state: desired.name, origin: known?.origin ?? 'adopted', established: true });
+    }
+  }
+  const hash = declarationHash(desired);
+  for (const [key, known] of ledger.objects) {
+    if (known.state !== desired.name || keys.has(key)) continue;
+    const gone = known.kind === 'role' && !observed.roles.has(known.name);
+    if (known.origin === 'adopted' || gone) forget.push(known);
+    else if (known.removedAt === undefined) record.push({ ...known, removedAt: observed.now, removedBy: hash });
+    else if (known.kind === 'role' && observed.connected.has(known.name) && known.removedBy !== hash) {
+      record.push({ ...known, removedAt: observed.now, removedBy: hash }); // a session in the grace starts it anew
+    }
+  }
+  return { record, forget };
+}
+
+export function withChanges(ledger: Ledger, changes: ClaimChanges): Ledger {
+  const objects = new Map(ledger.objects);
+  for (const object of changes.record) objects.set(ledgerKey(object.kind, object.name, object.database), object);
+  for (const object of changes.forget) objects.delete(ledgerKey(object.kind, object.name, object.database));
+  return { ...ledger, objects };
+}
+
+function* declared(desired: DesiredState): Generator<{ kind: ManagedKind; name: string; database: string }> {
+  for (const role of desired.roles) yield { kind: 'role', name: role.name, database: '' };
+  for (const database of desired.databases) {
+    yield { kind: 'database', name: database.name, database: '' };
+    for (const schema of database.schemas) yield { kind: 'schema', name: schema.name, database: database.name };
+  }
+}

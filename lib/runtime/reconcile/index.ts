@@ -1,0 +1,397 @@
+import pRetry from 'p-retry';
+import { DesiredState } from '../../contract';
+import { isConnectionFailure, tryLogin } from '../connection';
+import { observeAccess } from './access';
+import { applyGroup, groupSteps } from './apply';
+import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
+import { Connections } from './connections';
+import {
+  createLedger,
+  declarationHash,
+  finishRun,
+  forgetObjects,
+  Ledger,
+  LEDGER_VERSION,
+  readLedger,
+  recordIdentity,
+  recordObjects,
+  recordState,
+  refuseForeignClaims,
+  startRun,
+} from './ledger';
+import { lockServer } from './lock';
+import { observeConnected, observeInside, observeServer, observeSettingFacts } from './observe';
+import { Inside, LoginVerdict, Observed } from './observed';
+import { makePlan } from './plan';
+import { ineffective } from './prove';
+import { Session } from './session';
+import {
+  AccessRow,
+  ConnectionSettings,
+  Plan,
+  ProofError,
+  Reconcile,
+  ReconcileOptions,
+  RefusedError,
+  Report,
+  RoleSecret,
+  SecretSource,
+  Step,
+} from './types';
+
+export * from './types';
+
+const OLDEST_MAJOR = 16;
+const NEWEST_MAJOR = 18;
+const LOCK_WAIT_MS = 60_000;
+/** An apply can show what a plan could not see, such as what template1 gave to a new database; more rounds than this show nothing new. */
+const MOST_PASSES = 4;
+/** How often a run begins anew when its connection breaks: each run is complete in itself. */
+const MOST_ATTEMPTS = 3;
+
+export const reconcile: Reconcile = (desired, connection, options) =>
+  pRetry(
+    async () => {
+      const run = new Run(desired, connection, options);
+      try {
+        return await run.go();
+      } catch (error) {
+        const mayTryAgain = isConnectionFailure(error) && Date.now() < (options.deadline ?? Infinity) - 5_000;
+        if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
+        options.onProgress?.(`the connection was lost, and the run begins anew: ${(error as Error).message}`);
+        throw error;
+      } finally {
+        await run.close();
+      }
+    },
+    { retries: MOST_ATTEMPTS - 1, minTimeout: 300, randomize: true },
+  );
+
+/**
+ * Frees what a state manages, so that another state may declare it; nothing in the server changes otherwise. `holder` is who
+ * deployed the state last: a resource that another one has already replaced frees nothing. Source: reconciler case 107.
+ */
+export async function release(
+  stateName: string,
+  connection: ConnectionSettings,
+  holder: string,
+): Promise<'released' | 'kept'> {
+  const connections = new Connections(connection, connection.database ?? 'postgres');
+  try {
+    const session = await connections.admin();
+    await lockServer(session, Date.now() + LOCK_WAIT_MS, () => undefined);
+    const ledger = await readLedger(session, stateName);
+    if (!ledger.exists || ledger.unreadable || (ledger.holder !== undefined && ledger.holder !== holder)) return 'kept';
+    const mine = [...ledger.objects.values()].filter(
+      (object) => object.state === stateName && object.removedAt === undefined,
+    );
+    await session.transaction(() =>
+      recordObjects(
+        session,
+        mine.map((object) => ({ ...object, removedAt: new Date(), removedBy: 'released' })),
+      ),
+    );
+    return 'released';
+  } finally {
+    await connections.close();
+  }
+}
+
+class Run {
+  private readonly adminDatabase: string;
+  private readonly connections: Connections;
+  private readonly timings = { connect: 0, observe: 0, plan: 0, apply: 0, prove: 0 };
+  private readonly secrets: SecretSource | undefined;
+  private identity = '';
+  private ledger!: Ledger;
+  private observed!: Observed;
+  private rehomedFrom?: string;
+  private started = false;
+  private ledgerReady = false;
+
+  constructor(
+    private readonly desired: DesiredState,
+    private readonly connection: ConnectionSettings,
+    private readonly options: ReconcileOptions,
+  ) {
+    this.adminDatabase = connection.database ?? 'postgres';
+    this.connections = new Connections(connection, this.adminDatabase);
+    this.secrets = options.secrets && remembered(options.secrets);
+  }
+
+  close(): Promise<void> {
+    return this.connections.close();
+  }
+
+  async go(): Promise<Report> {
+    const { options, desired } = this;
+    const admin = await this.timed('connect', async () => {
+      const session = await this.connections.admin();
+      if (options.mode === 'apply') {
+        await lockServer(session, Math.min(Date.now() + LOCK_WAIT_MS, options.deadline ?? Infinity), (message) =>
+          options.onProgress?.(message),
+        );
+      }
+      return session;
+    });
+    this.identity = options.identity ?? `${this.connection.host}:${this.connection.port}`;
+    await this.observe(admin);
+    this.ledger = await this.timed('observe', () => readLedger(admin, desired.name));
+    const newer = this.refuseNewerLedger();
+    if (newer) return this.report('unchanged', { steps: [], withheld: [], notes: [newer] });
+    this.rehomedFrom =
+      this.ledger.identity !== undefined && this.ledger.identity !== this.identity ? this.ledger.identity : undefined;
+    if (this.rehomedFrom === undefined) refuseForeignClaims(desired, this.ledger);
+    await this.observeDueRoles(admin);
+    const first = await this.plan();
+    if (options.mode === 'plan') return this.report('planned', first, await this.access());
+    const applied = await this.apply(admin, first);
+    const proof = applied.steps.length > 0 ? await this.timed('prove', () => this.prove()) : undefined;
+    await this.finish(admin, applied.steps.length > 0);
+    return this.report(
+      applied.steps.length > 0 ? 'applied' : 'unchanged',
+      { ...applied.last, steps: applied.steps },
+      await this.access(),
+      proof,
+    );
+  }
+
+  private refuseNewerLedger(): string | undefined {
+    if (this.ledger.version <= LEDGER_VERSION) return undefined;
+    const what = `the ledger on this server was written by a newer version of cdk-postgres (ledger ${this.ledger.version}, this code ${LEDGER_VERSION})`;
+    if (this.options.rollback) return `${what}: a rollback changes nothing`;
+    throw new RefusedError([`${what}: deploy with that version or a newer one`]);
+  }
+
+  private async observe(admin: Session): Promise<void> {
+    await this.timed('observe', async () => {
+      const server = await observeServer(admin);
+      const major = Math.floor(server.versionNumber / 10_000);
+      if (major < OLDEST_MAJOR || (major > NEWEST_MAJOR && this.options.mode === 'apply')) {
+        throw new RefusedError([
+          `this server is PostgreSQL ${server.version}, and this version of cdk-postgres works on ${OLDEST_MAJOR} to ${NEWEST_MAJOR}: use a version that knows it`,
+        ]);
+      }
+      this.options.onProgress?.('reading the catalog');
+      const inside = new Map<string, Inside>();
+      for (const database of this.desired.databases) {
+        if (!server.databases.get(database.name)?.allowConnections) continue;
+        const session = await this.connections.in(database.name);
+        inside.set(
+          database.name,
+          await observeInside(
+            session,
+            database.schemas.map((schema) => schema.name),
+          ),
+        );
+      }
+      this.observed = {
+        ...server,
+        inside,
+        settingFacts: await observeSettingFacts(admin, this.desired),
+        logins: await this.probeLogins(server.roles),
+        connected: this.observed?.connected ?? new Set(),
+      };
+    });
+  }
+
+  /** A password cannot be read from the catalog, so the only way to know whether it is the secret's is to log in with it. */
+  private async probeLogins(existing: Observed['roles']): Promise<Map<string, LoginVerdict>> {
+    const verdicts = new Map<string, LoginVerdict>();
+    if (!this.secrets) return verdicts;
+    const wanted = this.desired.roles.filter((role) => role.authentication === 'password').map((role) => role.name);
+    const problems: string[] = [];
+    const probe = async (role: string) => {
+      let secret: RoleSecret;
+      try {
+        secret = await this.secrets!(role);
+      } catch (error) {
+        problems.push(
+          `the secret of the role ${JSON.stringify(role)} cannot be used, so its password stays as it is: ${(error as Error).message}`,
+        );
+        return;
+      }
+      if (existing.has(role))
+        verdicts.set(
+          role,
+          await tryLogin({ ...this.connection, user: role, password: secret.password, database: this.adminDatabase }),
+        );
+    };
+    const queue = [...wanted];
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        for (let role = queue.shift(); role !== undefined; role = queue.shift()) await probe(role);
+      }),
+    );
+    if (problems.length > 0) throw new RefusedError(problems.sort());
+    return verdicts;
+  }
+
+  private async observeDueRoles(admin: Session): Promise<void> {
+    const declared = new Set(this.desired.roles.map((role) => role.name));
+    const due = [...this.ledger.objects.values()].filter(
+      (object) =>
+        object.kind === 'role' &&
+        object.state === this.desired.name &&
+        object.removedAt !== undefined &&
+        !declared.has(object.name),
+    );
+    this.observed = {
+      ...this.observed,
+      connected: await observeConnected(
+        admin,
+        due.map((object) => object.name),
+      ),
+    };
+  }
+
+  private plan(): Promise<Plan> {
+    return this.timed('plan', async () =>
+      makePlan(this.desired, this.ledger, this.observed, this.adminDatabase, {
+        acknowledged: this.options.acknowledge ?? [],
+        rehomed: this.rehomedFrom !== undefined,
+      }),
+    );
+  }
+
+  /** Plan, apply, observe, until the plan is empty. A step that comes back after it ran did nothing: that is a failure, not a retry. */
+  private async apply(admin: Session, first: Plan): Promise<{ steps: Step[]; last: Plan }> {
+    const done: Step[] = [];
+    let plan = first;
+    for (let pass = 1; plan.steps.length > 0; pass++) {
+      const ran = new Set(done.map((step) => step.id));
+      const again = plan.steps.filter((step) => ran.has(step.id));
+      if (again.length > 0 || pass > MOST_PASSES)
+        throw new ProofError((again.length > 0 ? again : plan.steps).map(describe));
+      await this.timed('apply', () => this.applySteps(admin, plan.steps));
+      done.push(...plan.steps);
+      await this.observe(admin);
+      plan = await this.plan();
+    }
+    return { steps: done, last: plan };
+  }
+
+  private async applySteps(admin: Session, steps: readonly Step[]): Promise<void> {
+    const groups = groupSteps(steps);
+    const start = claimsAtStart(this.desired, this.ledger, this.observed);
+    for (const [at, group] of groups.entries()) {
+      if (Date.now() >= (this.options.deadline ?? Infinity)) {
+        throw new Error(
+          `the time of this run is over before ${describe(group[0])}; ${at} of ${groups.length} groups of steps are done and stay, and the next run does the rest`,
+        );
+      }
+      this.options.onProgress?.(
+        `${group[0].database}: ${group.length === 1 ? group[0].object : `${group.length} steps`}`,
+      );
+      const open = !this.started && group[0].transactional && group[0].database === this.adminDatabase;
+      if (!this.started && !open) await admin.transaction(() => this.begin(admin, steps, start));
+      await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
+        if (open) await this.begin(admin, steps, start);
+      });
+      this.started = true;
+      this.ledger = withChanges(this.ledger, start);
+    }
+  }
+
+  private async begin(admin: Session, steps: readonly Step[], start: ClaimChanges): Promise<void> {
+    await this.ensureLedger(admin);
+    await recordObjects(admin, start.record);
+    await startRun(admin, this.desired, steps);
+  }
+
+  private async ensureLedger(admin: Session): Promise<void> {
+    if (!this.ledger.exists) await createLedger(admin);
+    if (this.ledger.identity !== this.identity)
+      await recordIdentity(admin, this.identity, this.observed.systemIdentifier);
+    this.ledgerReady = true;
+  }
+
+  /** Empty plans do not lie, but they only compare catalogs: this asks the server whether the declared access has effect. */
+  private async prove(): Promise<{ checkedPrivileges: number; checkedLogins: number }> {
+    this.options.onProgress?.('proving');
+    const problems: string[] = [];
+    let checkedPrivileges = 0;
+    for (const database of this.desired.databases) {
+      const session = await this.connections.in(database.name);
+      const result = await ineffective(session, this.desired, database);
+      checkedPrivileges += result.checked;
+      problems.push(...result.problems);
+    }
+    if (problems.length > 0) throw new ProofError(problems);
+    const checkedLogins = [...this.observed.logins.values()].filter((verdict) => verdict === 'works').length;
+    return { checkedPrivileges, checkedLogins };
+  }
+
+  private async finish(admin: Session, changed: boolean): Promise<void> {
+    const end = claimsAtEnd(this.desired, this.ledger, this.observed);
+    const holder = this.options.holder;
+    const same =
+      this.ledger.identity === this.identity &&
+      this.ledger.previousHash === declarationHash(this.desired) &&
+      (holder === undefined || holder === this.ledger.holder) &&
+      end.record.length === 0 &&
+      end.forget.length === 0;
+    if (same && !changed) return;
+    await admin.transaction(async () => {
+      if (!this.ledgerReady) await this.ensureLedger(admin);
+      await recordObjects(admin, end.record);
+      await forgetObjects(admin, end.forget);
+      await recordState(admin, this.desired, holder);
+      if (changed) await finishRun(admin, this.desired, 'applied');
+    });
+  }
+
+  private async access(): Promise<AccessRow[]> {
+    if (!this.options.access) return [];
+    const rows: AccessRow[] = [];
+    for (const database of this.desired.databases) {
+      if (!this.observed.inside.has(database.name)) continue;
+      rows.push(...(await observeAccess(await this.connections.in(database.name), this.desired, database)));
+    }
+    return rows;
+  }
+
+  private report(outcome: Report['outcome'], plan: Plan, access: AccessRow[] = [], proof?: Report['proof']): Report {
+    const { observed } = this;
+    const self = observed.roles.get(observed.user);
+    return {
+      outcome,
+      server: {
+        versionNumber: observed.versionNumber,
+        version: observed.version,
+        user: observed.user,
+        flavour: observed.flavour,
+        power: self?.superuser ? 'superuser' : self?.createRole ? 'createrole' : 'none',
+        identity: this.identity,
+      },
+      rehomedFrom: this.rehomedFrom,
+      plan,
+      proof,
+      access,
+      timings: this.timings,
+      statements: { reads: this.connections.counters.reads, writes: this.connections.counters.writes },
+    };
+  }
+
+  private async timed<T>(phase: keyof Report['timings'], body: () => Promise<T>): Promise<T> {
+    const from = performance.now();
+    try {
+      return await body();
+    } finally {
+      this.timings[phase] += performance.now() - from;
+    }
+  }
+}
+
+function describe(step: Step): string {
+  return `${step.object} (${step.reason})`;
+}
+
+/** One read of each secret a run: the same password proves and sets. */
+function remembered(source: SecretSource): SecretSource {
+  const known = new Map<string, Promise<RoleSecret>>();
+  return (role) => {
+    if (!known.has(role)) known.set(role, source(role));
+    return known.get(role)!;
+  };
+}

@@ -1,0 +1,222 @@
+import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
+import { hash } from './sql';
+import { Session } from './session';
+import { RefusedError, Step } from './types';
+
+/**
+ * What the library remembers, in the schema `cdk_postgres` of the admin database: which server this is, what each state manages and
+ * whether it made it or found it, and every run that changed something, with its plan. Its shape changes only additively.
+ */
+
+/** Raised with every additive change of the tables below. */
+export const LEDGER_VERSION = 1;
+export const LEDGER_SCHEMA = 'cdk_postgres';
+
+export type ManagedKind = 'role' | 'database' | 'schema';
+/** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
+export type Origin = 'created' | 'adopted';
+
+export interface LedgerObject {
+  readonly kind: ManagedKind;
+  /** The database of a schema; empty for what belongs to the whole server. */
+  readonly database: string;
+  readonly name: string;
+  readonly state: string;
+  readonly origin: Origin;
+  /** A run that declared it came to its end: from then on production does not take access away unasked. */
+  readonly established: boolean;
+  /** When it went out of the declaration. */
+  readonly removedAt?: Date;
+  /** The hash of the declaration that first lacked it. */
+  readonly removedBy?: string;
+}
+
+export interface Ledger {
+  readonly exists: boolean;
+  /** The newest version that wrote to it. */
+  readonly version: number;
+  /** The server's identity that it was written for. */
+  readonly identity?: string;
+  readonly objects: ReadonlyMap<string, LedgerObject>;
+  /** This state's last complete declaration. */
+  readonly previous?: DesiredState;
+  readonly previousHash?: string;
+  /** Who deployed the state last. */
+  readonly holder?: string;
+  /** Why it could not be read; a plan then treats the server as unknown. */
+  readonly unreadable?: string;
+}
+
+export function ledgerKey(kind: ManagedKind, name: string, database = ''): string {
+  return JSON.stringify([kind, database, name]);
+}
+
+export function declarationHash(state: DesiredState): string {
+  return hash(encodeState(state));
+}
+
+const EMPTY: Ledger = { exists: false, version: LEDGER_VERSION, objects: new Map() };
+
+export async function readLedger(session: Session, stateName: string): Promise<Ledger> {
+  const [{ found, usable }] = await session.read<{ found: boolean; usable: boolean }>(
+    `SELECT to_regnamespace($1) IS NOT NULL AS found,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE')
+                     AND (SELECT bool_and(has_table_privilege(oid, 'SELECT')) FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'), false) AS usable`,
+    [LEDGER_SCHEMA],
+  );
+  if (!found) return EMPTY;
+  if (!usable) {
+    return {
+      ...EMPTY,
+      exists: true,
+      unreadable: `the schema ${LEDGER_SCHEMA} cannot be read by this role, so everything is treated as not made by this state: GRANT USAGE ON SCHEMA ${LEDGER_SCHEMA}, SELECT ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`,
+    };
+  }
+  const [head] = await session.read<{
+    version: number | null;
+    identity: string | null;
+    declaration: StateDocument | null;
+    hash: string | null;
+    holder: string | null;
+  }>(
+    `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
+            s.declaration, s.hash, s.holder
+     FROM (VALUES (1)) AS one LEFT JOIN ${LEDGER_SCHEMA}.state s ON s.name = $1`,
+    [stateName],
+  );
+  const objects = await session.read<{
+    kind: ManagedKind;
+    database: string;
+    name: string;
+    state: string;
+    origin: Origin;
+    established: boolean;
+    removed_at: Date | null;
+    removed_by: string | null;
+  }>(`SELECT kind, database, name, state, origin, established, removed_at, removed_by FROM ${LEDGER_SCHEMA}.object`);
+  return {
+    exists: true,
+    version: head.version ?? LEDGER_VERSION,
+    identity: head.identity ?? undefined,
+    previous: head.declaration ? previousState(head.declaration) : undefined,
+    previousHash: head.hash ?? undefined,
+    holder: head.holder ?? undefined,
+    objects: new Map(
+      objects.map(({ removed_at, removed_by, ...row }) => [
+        ledgerKey(row.kind, row.name, row.database),
+        { ...row, removedAt: removed_at ?? undefined, removedBy: removed_by ?? undefined },
+      ]),
+    ),
+  };
+}
+
+/** A declaration that this version cannot read any more counts as none: then nothing is taken back because of it. */
+function previousState(document: StateDocument): DesiredState | undefined {
+  try {
+    return decodeState(document);
+  } catch (error) {
+    if (error instanceof ContractError) return undefined;
+    throw error;
+  }
+}
+
+export async function createLedger(session: Session): Promise<void> {
+  await session.write(`CREATE SCHEMA IF NOT EXISTS ${LEDGER_SCHEMA}`);
+  await session.write(`
+    COMMENT ON SCHEMA ${LEDGER_SCHEMA} IS 'The ledger of cdk-postgres: what each declared state manages on this server. Keep it: without it everything counts as made by somebody else.';
+    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.server (
+      only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+      identity text NOT NULL, system_identifier text, version int NOT NULL, since timestamptz NOT NULL DEFAULT now(),
+      history jsonb NOT NULL DEFAULT '[]');
+    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.state (
+      name text PRIMARY KEY, declaration jsonb, hash text, holder text, updated_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.object (
+      kind text NOT NULL, database text NOT NULL, name text NOT NULL, state text NOT NULL, origin text NOT NULL,
+      established boolean NOT NULL DEFAULT false, since timestamptz NOT NULL DEFAULT now(), removed_at timestamptz, removed_by text,
+      PRIMARY KEY (kind, database, name));
+    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.run (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state text NOT NULL, hash text NOT NULL, by_role text NOT NULL DEFAULT current_user,
+      started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, outcome text NOT NULL, plan jsonb NOT NULL)`);
+}
+
+/** Says which server this is. A copy of another server is re-homed: what was claimed there is this one's now, and the event stays on record. */
+export async function recordIdentity(
+  session: Session,
+  identity: string,
+  systemIdentifier: string | undefined,
+): Promise<void> {
+  await session.write(
+    `INSERT INTO ${LEDGER_SCHEMA}.server AS s (identity, system_identifier, version) VALUES ($1, $2, $3)
+     ON CONFLICT (only_row) DO UPDATE SET
+       history = CASE WHEN s.identity = excluded.identity THEN s.history
+                 ELSE s.history || jsonb_build_object('identity', s.identity, 'since', s.since, 'until', now()) END,
+       since = CASE WHEN s.identity = excluded.identity THEN s.since ELSE now() END,
+       identity = excluded.identity, system_identifier = excluded.system_identifier, version = greatest(s.version, excluded.version)`,
+    [identity, systemIdentifier ?? null, LEDGER_VERSION],
+  );
+}
+
+export async function recordObjects(session: Session, objects: readonly LedgerObject[]): Promise<void> {
+  if (objects.length === 0) return;
+  await session.write(
+    `INSERT INTO ${LEDGER_SCHEMA}.object (kind, database, name, state, origin, established, removed_at, removed_by)
+     SELECT * FROM jsonb_to_recordset($1::jsonb) AS o(kind text, database text, name text, state text, origin text, established boolean, "removedAt" timestamptz, "removedBy" text)
+     ON CONFLICT (kind, database, name) DO UPDATE SET state = excluded.state, origin = excluded.origin,
+       established = excluded.established, removed_at = excluded.removed_at, removed_by = excluded.removed_by`,
+    [JSON.stringify(objects)],
+  );
+}
+
+export async function forgetObjects(session: Session, objects: readonly LedgerObject[]): Promise<void> {
+  if (objects.length === 0) return;
+  await session.write(
+    `DELETE FROM ${LEDGER_SCHEMA}.object o USING jsonb_to_recordset($1::jsonb) AS g(kind text, database text, name text)
+     WHERE (o.kind, o.database, o.name) = (g.kind, g.database, g.name)`,
+    [JSON.stringify(objects)],
+  );
+}
+
+export async function startRun(session: Session, state: DesiredState, steps: readonly Step[]): Promise<void> {
+  await session.write(`INSERT INTO ${LEDGER_SCHEMA}.run (state, hash, outcome, plan) VALUES ($1, $2, 'running', $3)`, [
+    state.name,
+    declarationHash(state),
+    JSON.stringify(steps),
+  ]);
+}
+
+/** Ends this state's open run. An earlier one that was killed is closed with it. */
+export async function finishRun(session: Session, state: DesiredState, outcome: string): Promise<void> {
+  await session.write(
+    `UPDATE ${LEDGER_SCHEMA}.run SET finished_at = now(),
+       outcome = CASE WHEN id = (SELECT max(id) FROM ${LEDGER_SCHEMA}.run WHERE state = $1) THEN $2 ELSE 'interrupted' END
+     WHERE state = $1 AND outcome = 'running'`,
+    [state.name, outcome],
+  );
+}
+
+export async function recordState(session: Session, state: DesiredState, holder?: string): Promise<void> {
+  await session.write(
+    `INSERT INTO ${LEDGER_SCHEMA}.state AS s (name, declaration, hash, holder) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, hash = excluded.hash, holder = coalesce(excluded.holder, s.holder), updated_at = now()`,
+    [state.name, JSON.stringify(encodeState(state)), declarationHash(state), holder ?? null],
+  );
+}
+
+/** Two states must not declare the same object: each would take back what the other gives. */
+export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
+  const problems: string[] = [];
+  const check = (kind: ManagedKind, name: string, database?: string) => {
+    const known = ledger.objects.get(ledgerKey(kind, name, database));
+    if (known && known.state !== state.name && known.removedAt === undefined) {
+      problems.push(
+        `the ${kind} ${JSON.stringify(name)}${database ? ` of the database ${JSON.stringify(database)}` : ''} is managed by the state ${JSON.stringify(known.state)}, and ${JSON.stringify(state.name)} declares it too: declare it in one of them, or use the same state name if the declaration moved`,
+      );
+    }
+  };
+  state.roles.forEach((role) => check('role', role.name));
+  for (const database of state.databases) {
+    check('database', database.name);
+    database.schemas.forEach((schema) => check('schema', schema.name, database.name));
+  }
+  if (problems.length > 0) throw new RefusedError(problems);
+}

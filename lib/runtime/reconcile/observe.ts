@@ -1,0 +1,225 @@
+import { DesiredState } from '../../contract';
+import {
+  AclEntry,
+  Inside,
+  ObservedColumnGrant,
+  ObservedDatabase,
+  ObservedDefaultAcl,
+  ObservedMembership,
+  ObservedRelation,
+  ObservedRole,
+  ObservedRoutine,
+  ObservedSchema,
+  ObservedSettings,
+  SettingFacts,
+} from './observed';
+import { Session } from './session';
+
+/**
+ * Reads the catalog in a constant number of queries: one set for the server, one per declared database, never one per object.
+ * An ACL that is NULL means the built-in default, hence acldefault() everywhere; ACLs are taken apart by aclexplode() alone,
+ * since role names may contain every character that their text form uses.
+ */
+
+export interface Server {
+  readonly versionNumber: number;
+  readonly version: string;
+  readonly user: string;
+  readonly flavour: 'rds' | 'plain';
+  readonly systemIdentifier?: string;
+  readonly roles: ReadonlyMap<string, ObservedRole>;
+  readonly memberships: readonly ObservedMembership[];
+  readonly settings: readonly ObservedSettings[];
+  readonly databases: ReadonlyMap<string, ObservedDatabase>;
+  readonly now: Date;
+}
+
+export async function observeServer(session: Session): Promise<Server> {
+  const [facts] = await session.read<{
+    version_number: number;
+    version: string;
+    user: string;
+    flavour: 'rds' | 'plain';
+    system_identifier: string | null;
+    now: Date;
+  }>(`
+    SELECT current_setting('server_version_num')::int AS version_number, current_setting('server_version') AS version,
+           current_user AS user,
+           CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_superuser')
+                 AND EXISTS (SELECT FROM pg_database WHERE datname = 'rdsadmin') THEN 'rds' ELSE 'plain' END AS flavour,
+           CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+                THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system_identifier,
+           now() AS now`);
+  const roles = await session.read<ObservedRole & { validUntil: string | null }>(`
+    SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS "createRole",
+           rolcreatedb AS "createDatabase", rolcanlogin AS login, rolbypassrls AS "bypassRls",
+           rolconnlimit AS "connectionLimit",
+           CASE WHEN isfinite(rolvaliduntil) THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END AS "validUntil"
+    FROM pg_roles`);
+  const memberships = await session.read<ObservedMembership>(`
+    SELECT r.rolname AS role, m.rolname AS member, coalesce(g.rolname, '') AS grantor,
+           a.admin_option AS admin, a.inherit_option AS inherit, a.set_option AS set
+    FROM pg_auth_members a
+    JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member LEFT JOIN pg_roles g ON g.oid = a.grantor`);
+  const databases = await session.read<Omit<ObservedDatabase, 'acl'> & { acl: AclRow[] }>(`
+    SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, d.datconnlimit AS "connectionLimit",
+           d.datallowconn AS "allowConnections", pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS locale,
+           (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS e) AS acl
+    FROM pg_database d`);
+  const settings = await session.read<{ role: string | null; database: string | null; config: string[] }>(`
+    SELECT r.rolname AS role, d.datname AS database, s.setconfig AS config
+    FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)`);
+  return {
+    versionNumber: facts.version_number,
+    version: facts.version,
+    user: facts.user,
+    flavour: facts.flavour,
+    systemIdentifier: facts.system_identifier ?? undefined,
+    now: facts.now,
+    roles: new Map(roles.map((role) => [role.name, { ...role, validUntil: role.validUntil ?? undefined }])),
+    memberships,
+    databases: new Map(databases.map((row) => [row.name, { ...row, acl: acl(row.acl) }])),
+    settings: settings.map(({ role, database, config }) => ({
+      role: role ?? undefined,
+      database: database ?? undefined,
+      values: new Map(
+        config.map((pair): [string, string] => {
+          const at = pair.indexOf('=');
+          return [pair.slice(0, at).toLowerCase(), pair.slice(at + 1)];
+        }),
+      ),
+    })),
+  };
+}
+
+export async function observeSettingFacts(session: Session, desired: DesiredState): Promise<Map<string, SettingFacts>> {
+  const names = [...new Set(desired.settings.map((setting) => setting.name.toLowerCase()))];
+  if (names.length === 0) return new Map();
+  const rows = await session.read<{
+    name: string;
+    type: string;
+    unit: string | null;
+    context: string;
+    may_set: boolean;
+  }>(
+    `SELECT lower(name) AS name, vartype AS type, unit, context,
+            has_parameter_privilege(name, 'SET') AS may_set
+     FROM pg_settings WHERE lower(name) = ANY($1)`,
+    [names],
+  );
+  return new Map(
+    rows.map((row) => [
+      row.name,
+      { type: row.type, unit: row.unit ?? undefined, context: row.context, maySet: row.may_set },
+    ]),
+  );
+}
+
+export async function observeConnected(session: Session, roles: readonly string[]): Promise<Set<string>> {
+  if (roles.length === 0) return new Set();
+  const rows = await session.read<{ name: string }>(
+    `SELECT DISTINCT usename AS name FROM pg_stat_activity WHERE usename = ANY($1)`,
+    [roles],
+  );
+  return new Set(rows.map((row) => row.name));
+}
+
+type AclRow = [grantee: string | null, grantor: string, privilege: string, grantable: boolean];
+
+const ACL_ROW = `json_build_array(CASE WHEN e.grantee <> 0 THEN pg_get_userbyid(e.grantee) END, pg_get_userbyid(e.grantor), e.privilege_type, e.is_grantable)`;
+
+function acl(rows: AclRow[] | null): AclEntry[] {
+  return (rows ?? []).map(([grantee, grantor, privilege, grantable]) => ({ grantee, grantor, privilege, grantable }));
+}
+
+const DEFAULT_ACL_OBJECTS = { r: 'tables', S: 'sequences', f: 'routines', T: 'types', n: 'schemas' } as const;
+
+/** Reads the declared schemas of the database that `session` is connected to, and the schema `public`. */
+export async function observeInside(session: Session, declaredSchemas: readonly string[]): Promise<Inside> {
+  const schemas = await session.read<Omit<ObservedSchema, 'acl'> & { acl: AclRow[] }>(
+    `SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS e) AS acl
+     FROM pg_namespace n WHERE n.nspname = ANY($1)`,
+    [[...declaredSchemas, 'public']],
+  );
+  // Many objects share few ACLs: each distinct one is taken apart once, and its text serves as a key only.
+  const objects = await session.read<{
+    schema: string;
+    name: string;
+    class: 'r' | 's' | 'f';
+    owner: string;
+    acl: string | null;
+    extension: boolean;
+    signature: string | null;
+  }>(
+    `WITH spaces AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY($1)),
+          objects AS (
+       SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS space, relname AS name, relowner AS owner, relacl AS acl,
+              CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS class, NULL AS signature
+       FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+       UNION ALL
+       SELECT 'pg_proc'::regclass, oid, pronamespace, proname, proowner, proacl, 'f', proname || '(' || oidvectortypes(proargtypes) || ')'
+       FROM pg_proc)
+     SELECT s.nspname AS schema, o.name, o.class, pg_get_userbyid(o.owner) AS owner, o.acl::text AS acl, o.signature,
+            EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e') AS extension
+     FROM objects o JOIN spaces s ON s.oid = o.space ORDER BY 1, 2, 6`,
+    [declaredSchemas],
+  );
+  const acls = await session.read<{ class: string; owner: string; key: string | null; acl: AclRow[] }>(
+    `WITH spaces AS (SELECT oid FROM pg_namespace WHERE nspname = ANY($1)),
+          acls AS (
+       SELECT DISTINCT CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS class, relowner AS owner, relacl AS acl
+       FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN (SELECT oid FROM spaces)
+       UNION
+       SELECT 'f', proowner, proacl FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces))
+     SELECT a.class, pg_get_userbyid(a.owner) AS owner, a.acl::text AS key,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(a.acl, acldefault(a.class::"char", a.owner))) AS e) AS acl
+     FROM acls a`,
+    [declaredSchemas],
+  );
+  const keyOf = (row: { class: string; owner: string }, text: string | null) =>
+    `${row.class}\0${row.owner}\0${text ?? '\0'}`;
+  const known = new Map(acls.map((row) => [keyOf(row, row.key), acl(row.acl)]));
+  const relations: ObservedRelation[] = [];
+  const routines: ObservedRoutine[] = [];
+  for (const row of objects) {
+    const securable = {
+      schema: row.schema,
+      name: row.name,
+      owner: row.owner,
+      extension: row.extension,
+      acl: known.get(keyOf(row, row.acl)) ?? [],
+    };
+    if (row.class === 'f') routines.push({ ...securable, signature: row.signature! });
+    else relations.push({ ...securable, kind: row.class === 's' ? 'sequence' : 'table' });
+  }
+  const columns = await session.read<Omit<ObservedColumnGrant, 'acl'> & { acl: AclRow[] }>(
+    `SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, pg_get_userbyid(c.relowner) AS owner,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(a.attacl) AS e) AS acl
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND n.nspname = ANY($1)
+     ORDER BY 1, 2, 3`,
+    [declaredSchemas],
+  );
+  const defaults = await session.read<{ creator: string; schema: string | null; objects: string; acl: AclRow[] }>(
+    `SELECT pg_get_userbyid(d.defaclrole) AS creator, n.nspname AS schema, d.defaclobjtype AS objects,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(d.defaclacl) AS e) AS acl
+     FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+     WHERE d.defaclnamespace = 0 OR n.nspname = ANY($1)
+     ORDER BY 1, 2 NULLS FIRST, 3`,
+    [declaredSchemas],
+  );
+  return {
+    schemas: new Map(schemas.map((row) => [row.name, { ...row, acl: acl(row.acl) }])),
+    relations,
+    routines,
+    columns: columns.map((row) => ({ ...row, acl: acl(row.acl) })),
+    defaultAcls: defaults.map((row): ObservedDefaultAcl => ({
+      creator: row.creator,
+      schema: row.schema ?? undefined,
+      objects: DEFAULT_ACL_OBJECTS[row.objects as keyof typeof DEFAULT_ACL_OBJECTS] ?? 'other',
+      acl: acl(row.acl),
+    })),
+  };
+}

@@ -1,0 +1,50 @@
+import { DesiredState } from '../../contract';
+import { declarationHash, Ledger } from './ledger';
+import { Observed } from './observed';
+import { PlanBuilder } from './plan-builder';
+import { planInside } from './plan-inside';
+import {
+  guardCycles,
+  guardIam,
+  planDatabases,
+  planMemberships,
+  planOwners,
+  planRemovedRoles,
+  planRoles,
+  planSettings,
+} from './plan-server';
+import { Previous } from './previous';
+import { Plan } from './types';
+
+export interface PlanOptions {
+  readonly acknowledged?: readonly string[];
+  /** The server is a copy of another: its passwords are those of the moment it was taken. */
+  readonly rehomed?: boolean;
+}
+
+/**
+ * From what is declared, what was declared before (the ledger) and what is there, the steps in between. Pure: the same three give the
+ * same steps in the same order. Throws a RefusedError with every reason why no safe plan exists.
+ */
+export function makePlan(
+  desired: DesiredState,
+  ledger: Ledger,
+  observed: Observed,
+  adminDatabase: string,
+  options: PlanOptions = {},
+): Plan {
+  const acknowledged = new Set([...desired.acknowledgedPlans, ...(options.acknowledged ?? [])]);
+  const builder = new PlanBuilder(desired, observed, ledger, adminDatabase, acknowledged, options.rehomed ?? false);
+  const previous = new Previous(ledger.previous);
+  if (ledger.unreadable) builder.notes.push(ledger.unreadable);
+  planRoles(builder, previous);
+  planOwners(builder);
+  guardCycles(builder);
+  planMemberships(builder, previous);
+  guardIam(builder);
+  planDatabases(builder);
+  planSettings(builder, previous);
+  for (const database of desired.databases) planInside(builder, previous, database);
+  planRemovedRoles(builder, declarationHash(desired));
+  return builder.build();
+}

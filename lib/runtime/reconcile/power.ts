@@ -1,0 +1,115 @@
+import { isServerRole } from '../../contract';
+import { Observed, ObservedMembership } from './observed';
+import { ident } from './sql';
+import { Statement } from './types';
+
+/** The pseudo-role that owns schema public: its only member is whoever owns the database (PostgreSQL manual, "Predefined Roles"). */
+export const DATABASE_OWNER_ROLE = 'pg_database_owner';
+
+/**
+ * What the connected role can do, read from the catalog and never guessed from a host name. Since PostgreSQL 16 a role made
+ * by a CREATEROLE role gives its creator ADMIN alone: to act as the new role, the creator has to grant itself SET first.
+ */
+export class Power {
+  readonly superuser: boolean;
+  readonly createRole: boolean;
+  readonly createDatabase: boolean;
+  private readonly settable: Set<string>;
+  private readonly administered: Set<string>;
+
+  constructor(private readonly observed: Observed) {
+    const self = observed.roles.get(observed.user);
+    this.superuser = self?.superuser ?? false;
+    this.createRole = this.superuser || (self?.createRole ?? false);
+    this.createDatabase = this.superuser || (self?.createDatabase ?? false);
+    this.settable = reachable(observed.memberships, observed.user, (m) => m.set);
+    const inherited = reachable(observed.memberships, observed.user, (m) => m.inherit);
+    inherited.add(observed.user);
+    this.administered = new Set(
+      observed.memberships.filter((m) => m.admin && inherited.has(m.member)).map((m) => m.role),
+    );
+  }
+
+  get user(): string {
+    return this.observed.user;
+  }
+
+  canSet(role: string): boolean {
+    return this.superuser || role === this.user || this.settable.has(role);
+  }
+
+  /**
+   * Whether the connected role may alter `role` and hand out membership in it. A role that the plan creates first counts, and so
+   * does a role that the server brings: there the server decides, since Amazon RDS lets its master do what stock PostgreSQL refuses.
+   */
+  administers(role: string): boolean {
+    if (this.superuser || isServerRole(role)) return true;
+    return this.observed.roles.has(role) ? this.createRole && this.administered.has(role) : this.createRole;
+  }
+
+  /** The statements turned into ones that `owner` runs, or undefined if the connected role has no way to act as it. */
+  actAs(owner: string, statements: readonly Omit<Statement, 'as'>[], databaseOwner?: string): Statement[] | undefined {
+    const actor = owner === DATABASE_OWNER_ROLE && databaseOwner !== undefined ? databaseOwner : owner;
+    if (actor === this.user) return [...statements];
+    if (this.canSet(actor) || this.willSet.has(actor))
+      return statements.map((statement) => ({ ...statement, as: actor }));
+    if (isServerRole(actor) || !this.administers(actor)) return undefined;
+    const [before, after] = this.hasOwnRow(actor)
+      ? [
+          `GRANT ${ident(actor)} TO CURRENT_USER WITH SET TRUE`,
+          `REVOKE SET OPTION FOR ${ident(actor)} FROM CURRENT_USER`,
+        ]
+      : [
+          `GRANT ${ident(actor)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`,
+          `REVOKE ${ident(actor)} FROM CURRENT_USER`,
+        ];
+    return [{ sql: before }, ...statements.map((statement) => ({ ...statement, as: actor })), { sql: after }];
+  }
+
+  /** The statements run while the connected role inherits from `owner`: what SET ROLE cannot do, such as giving an object away. */
+  inheriting(owner: string, statements: readonly Statement[]): Statement[] | undefined {
+    if (this.superuser || owner === this.user) return [...statements];
+    if (!this.administers(owner) || isServerRole(owner)) return undefined;
+    const standing = this.canSet(owner) || this.willSet.has(owner);
+    return [
+      { sql: `GRANT ${ident(owner)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE` },
+      ...statements,
+      standing
+        ? { sql: `GRANT ${ident(owner)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE` }
+        : { sql: `REVOKE ${ident(owner)} FROM CURRENT_USER` },
+    ];
+  }
+
+  /** Roles for which the plan makes a standing SET membership before anything else needs it. */
+  readonly willSet = new Set<string>();
+
+  private hasOwnRow(role: string): boolean {
+    return this.observed.memberships.some((m) => m.role === role && m.member === this.user && m.grantor === this.user);
+  }
+}
+
+/** Every role that `from` reaches over memberships that `follow` accepts; `from` itself is not in it. */
+export function reachable(
+  memberships: readonly Pick<ObservedMembership, 'role' | 'member' | 'inherit' | 'set' | 'admin'>[],
+  from: string,
+  follow: (membership: Pick<ObservedMembership, 'inherit' | 'set' | 'admin'>) => boolean,
+): Set<string> {
+  const groups = new Map<string, string[]>();
+  for (const m of memberships) {
+    if (!follow(m)) continue;
+    const known = groups.get(m.member);
+    if (known) known.push(m.role);
+    else groups.set(m.member, [m.role]);
+  }
+  const seen = new Set<string>();
+  const queue = [from];
+  for (let role = queue.pop(); role !== undefined; role = queue.pop()) {
+    for (const group of groups.get(role) ?? []) {
+      if (!seen.has(group)) {
+        seen.add(group);
+        queue.push(group);
+      }
+    }
+  }
+  return seen;
+}

@@ -1,0 +1,65 @@
+import { DesiredState, GrantTarget } from '../../contract';
+
+/** What the previous declaration gave, to be looked up one privilege at a time. */
+export class Previous {
+  private readonly given = new Set<string>();
+  private readonly roles: ReadonlyMap<string, DesiredState['roles'][number]>;
+  readonly settings: DesiredState['settings'];
+
+  constructor(state: DesiredState | undefined) {
+    this.roles = new Map(state?.roles.map((role) => [role.name, role]));
+    this.settings = state?.settings ?? [];
+    for (const m of state?.memberships ?? []) this.given.add(key('membership', m.role, m.member));
+    for (const database of state?.databases ?? []) {
+      for (const grant of database.grants) {
+        for (const privilege of grant.privileges)
+          this.given.add(key(database.name, grant.to, privilege, ...targetKey(grant.on)));
+      }
+      for (const d of database.defaultPrivileges) {
+        for (const privilege of d.privileges)
+          this.given.add(key(database.name, d.to, privilege, 'default', d.creator, d.schema, d.objects));
+      }
+    }
+  }
+
+  role(name: string): DesiredState['roles'][number] | undefined {
+    return this.roles.get(name);
+  }
+
+  membership(role: string, member: string): boolean {
+    return this.given.has(key('membership', role, member));
+  }
+
+  grant(database: string, grantee: string, privilege: string, ...targets: GrantTarget[]): boolean {
+    return targets.some((target) => this.given.has(key(database, grantee, privilege, ...targetKey(target))));
+  }
+
+  defaultPrivilege(
+    database: string,
+    grantee: string,
+    privilege: string,
+    creator: string,
+    schema: string,
+    objects: string,
+  ): boolean {
+    return this.given.has(key(database, grantee, privilege, 'default', creator, schema, objects));
+  }
+}
+
+function key(...parts: string[]): string {
+  return JSON.stringify(parts);
+}
+
+function targetKey(on: GrantTarget): string[] {
+  switch (on.kind) {
+    case 'database':
+      return [on.kind];
+    case 'table':
+    case 'sequence':
+      return [on.kind, on.schema, on.name];
+    case 'routine':
+      return [on.kind, on.schema, on.signature];
+    default:
+      return [on.kind, on.schema];
+  }
+}

@@ -1,0 +1,34 @@
+import { createHash } from 'node:crypto';
+import { escapeIdentifier, escapeLiteral } from 'pg';
+import { MAX_NAME_BYTES } from '../../contract';
+
+/** The one place where a name becomes SQL. Refuses what PostgreSQL would cut off or cannot store. */
+export function ident(name: string): string {
+  if (name.length === 0 || name.includes('\0') || Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw new Error(
+      `${JSON.stringify(name)} cannot be a PostgreSQL name: it is empty, has a NUL or is over ${MAX_NAME_BYTES} bytes`,
+    );
+  }
+  return escapeIdentifier(name);
+}
+
+export function qualified(schema: string, name: string): string {
+  return `${ident(schema)}.${ident(name)}`;
+}
+
+/** The one place where a value becomes SQL. */
+export function literal(value: string): string {
+  if (value.includes('\0')) throw new Error(`${JSON.stringify(value)} cannot be a PostgreSQL value: it has a NUL`);
+  return escapeLiteral(value).trim();
+}
+
+export function hash(value: unknown, length = 64): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, length);
+}
+
+/** Splits a list so that no statement grows beyond what is pleasant to log and to parse. */
+export function chunks<T>(items: readonly T[], size = 500): T[][] {
+  const result: T[][] = [];
+  for (let at = 0; at < items.length; at += size) result.push(items.slice(at, at + size));
+  return result;
+}
