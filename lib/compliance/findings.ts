@@ -6,6 +6,7 @@ import {
   Validations,
 } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
+import { FindingAcknowledgement } from './acknowledgement';
 
 /** The plugin's name: a rule is acknowledged as `cdk-postgres::HA-1`. */
 export const PLUGIN_NAME = 'cdk-postgres';
@@ -20,14 +21,6 @@ export interface Finding {
   readonly fix: string;
   /** `error` fails synthesis; `warning` is shown. Default: error. */
   readonly severity?: 'error' | 'warning';
-}
-
-/** A reasoned exception from a guard of this library. */
-export interface FindingAcknowledgement {
-  /** The finding's id as it is reported, such as `HA-1`. */
-  readonly id: string;
-  /** Why the exception is right here. It is kept in the validation report. */
-  readonly reason: string;
 }
 
 /** Adds a guard to a construct. It is evaluated once per synthesis, after everything else has been declared. */

@@ -1,1 +1,2 @@
+export * from './acknowledgement';
 export * from './findings';

@@ -1,0 +1,265 @@
+import { Duration, Validations, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { addFinding } from '../compliance';
+import { Platform } from '../contract';
+import { dailyBackup } from './backup-plan';
+import { exportedLogGroups } from './log-groups';
+import { ManagedServerBase, parameterGroup } from './managed-server';
+import { ManagedServerOptions } from './managed-server-options';
+import { RecoveryCapability } from './objectives';
+import { buildParameters } from './parameters';
+import { insightRetention } from './rds-postgres';
+import { freeLocalStorageAlarm, volumeAlarm } from './storage-alarms';
+import { backupPlanHour } from './windows';
+
+/** How far the nodes of a serverless cluster scale, in Aurora capacity units of about 2 GiB of memory each. */
+export interface ServerlessV2Capacity {
+  /** The capacity that is always there, in half steps. 0 pauses an idle cluster, which in production is a finding. */
+  readonly minCapacity: number;
+  /** The capacity that is never exceeded, in half steps, at most 256. */
+  readonly maxCapacity: number;
+}
+
+/** Properties of `AuroraPostgres`. */
+export interface AuroraPostgresProps extends ManagedServerOptions {
+  /**
+   * Nodes besides the writer. They serve reads, and one of them takes over from a lost writer (HA-1).
+   *
+   * @default - 1; 0 in the development profile. Without one, production is a finding
+   */
+  readonly readers?: number;
+
+  /**
+   * Makes every node serverless. `instanceType` is then not used.
+   *
+   * @default - provisioned nodes of `instanceType`
+   */
+  readonly serverlessV2?: ServerlessV2Capacity;
+
+  /**
+   * Parameters of each node that differ from this library's opinion; those of the cluster are in `parameters`.
+   *
+   * @default - this library's opinion alone
+   */
+  readonly instanceParameters?: { [name: string]: string };
+
+  /**
+   * How storage is billed.
+   *
+   * @default rds.DBClusterStorageType.AURORA
+   */
+  readonly storageType?: rds.DBClusterStorageType;
+
+  /**
+   * Whether CloudWatch Database Insights runs in its standard or its advanced mode (OPS-6).
+   *
+   * @default rds.DatabaseInsightsMode.STANDARD
+   */
+  readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+}
+
+/** The most nodes that a cluster has besides its writer. */
+const MOST_READERS = 15;
+
+/**
+ * PostgreSQL on Amazon Aurora: a writer and readers over storage that keeps six copies in three zones, fit for production as it stands.
+ *
+ * Everything else that Aurora offers is on `cluster`, the L2 construct of aws-cdk-lib.
+ */
+export class AuroraPostgres extends ManagedServerBase {
+  /** The cluster, with everything that aws-cdk-lib offers for it. */
+  public readonly cluster: rds.DatabaseCluster;
+  public readonly identity: string;
+  public readonly host: string;
+  public readonly readerHost?: string;
+
+  /** @internal */
+  public readonly _platform: Platform = 'aurora';
+
+  private readonly serverlessV2?: ServerlessV2Capacity;
+
+  constructor(scope: Construct, id: string, props: AuroraPostgresProps) {
+    super(scope, id, props);
+    const settings = this._settings;
+    const production = this.profile.isProduction;
+    const readers = props.readers ?? (production ? 1 : 0);
+    if (!Number.isInteger(readers) || readers < 0 || readers > MOST_READERS) {
+      throw new Error(
+        `${this.node.path}: readers is ${readers}; a cluster has 0 to ${MOST_READERS} whole nodes besides its writer`,
+      );
+    }
+    if (props.serverlessV2 && props.instanceType) {
+      throw new Error(`${this.node.path}: serverlessV2 and instanceType are both set; a node has one or the other`);
+    }
+    this.serverlessV2 = props.serverlessV2;
+
+    const engine = rds.DatabaseClusterEngine.auroraPostgres({
+      version: rds.AuroraPostgresEngineVersion.of(this.version.fullVersion, String(this.version.majorVersion), {
+        s3Import: true,
+        s3Export: true,
+        serverlessV2AutoPauseSupported: true,
+      }),
+    });
+    const logTypes = ['postgresql'];
+    const logGroups = exportedLogGroups(this, {
+      kind: 'cluster',
+      identifier: settings.identifier,
+      types: logTypes,
+      retention: settings.logRetention,
+      encryptionKey: this.encryptionKey,
+      removalPolicy: settings.removalPolicy,
+    });
+    const parameters = { scope: this, engine: 'aurora', major: this.version._major, profile: this.profile } as const;
+    const instanceParameters = parameterGroup(this, 'InstanceParameters', {
+      engine,
+      removalPolicy: settings.removalPolicy,
+      parameters: buildParameters({ ...parameters, level: 'instance', overrides: props.instanceParameters }),
+    });
+    const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+
+    this.cluster = new rds.DatabaseCluster(this, 'Resource', {
+      engine,
+      vpc: this.vpc,
+      vpcSubnets: settings.vpcSubnets,
+      securityGroups: settings.securityGroups,
+      port: this.port,
+      clusterIdentifier: settings.identifier,
+      writer: this.clusterNode(1, instanceParameters),
+      readers: Array.from({ length: readers }, (_, index) => this.clusterNode(index + 2, instanceParameters)),
+      serverlessV2MinCapacity: props.serverlessV2?.minCapacity,
+      serverlessV2MaxCapacity: props.serverlessV2?.maxCapacity,
+      credentials: rds.Credentials.fromSecret(this.adminSecret, settings.masterUsername),
+      iamAuthentication: true,
+      storageEncrypted: true,
+      storageEncryptionKey: this.encryptionKey,
+      storageType: props.storageType,
+      parameterGroup: parameterGroup(this, 'Parameters', {
+        engine,
+        removalPolicy: settings.removalPolicy,
+        parameters: buildParameters({ ...parameters, level: 'cluster', overrides: props.parameters }),
+      }),
+      backup: { retention: settings.pointInTimeRecovery, preferredWindow: settings.windows.backup },
+      preferredMaintenanceWindow: settings.windows.maintenance,
+      copyTagsToSnapshot: true,
+      deleteAutomatedBackups: false,
+      deletionProtection: settings.deletionProtection,
+      removalPolicy: settings.removalPolicy,
+      autoMinorVersionUpgrade: settings.autoMinorVersionUpgrade,
+      engineLifecycleSupport: rds.EngineLifecycleSupport.OPEN_SOURCE_RDS_EXTENDED_SUPPORT_DISABLED,
+      cloudwatchLogsExports: logTypes,
+      enablePerformanceInsights: true,
+      performanceInsightEncryptionKey: this.encryptionKey,
+      performanceInsightRetention: insightRetention(insights),
+      databaseInsightsMode: insights,
+      monitoringInterval: settings.monitoringInterval,
+      monitoringRole: settings.monitoringRole,
+    });
+    this.cfnCluster.node.addDependency(...logGroups);
+    this.identity = this.cluster.clusterResourceIdentifier;
+    this.host = this.cluster.clusterEndpoint.hostname;
+    this.readerHost = this.cluster.clusterReadEndpoint.hostname;
+
+    this.addAlarms();
+    if (production) {
+      dailyBackup(this, {
+        resource: backup.BackupResource.fromArn(this.cluster.clusterArn),
+        encryptionKey: this.encryptionKey,
+        hour: backupPlanHour(this.node.path, settings.windows),
+        retention: Duration.days(35),
+      });
+      acknowledgeBackupByCluster(this.cluster);
+      this.guardPause();
+    }
+  }
+
+  private get cfnCluster(): rds.CfnDBCluster {
+    return this.cluster.node.defaultChild as rds.CfnDBCluster;
+  }
+
+  /** A node: the writer is merely the one that starts as such, so that all are alike and numbered. */
+  private clusterNode(number: number, parameterGroup: rds.IParameterGroup): rds.IClusterInstance {
+    const common = {
+      instanceIdentifier: `${this._settings.identifier}-${number}`,
+      publiclyAccessible: false,
+      autoMinorVersionUpgrade: this._settings.autoMinorVersionUpgrade,
+      caCertificate: rds.CaCertificate.RDS_CA_RSA2048_G1,
+      preferredMaintenanceWindow: this._settings.windows.maintenance,
+      parameterGroup,
+    };
+    const id = `Node${number}`;
+    return this.serverlessV2
+      ? rds.ClusterInstance.serverlessV2(id, { ...common, scaleWithWriter: true })
+      : rds.ClusterInstance.provisioned(id, { ...common, instanceType: this.instanceType, promotionTier: 1 });
+  }
+
+  private get nodes(): { readonly id: string; readonly resource: rds.CfnDBInstance }[] {
+    return this.cluster.node.children.flatMap((child) =>
+      child.node.defaultChild instanceof rds.CfnDBInstance
+        ? [{ id: child.node.id, resource: child.node.defaultChild }]
+        : [],
+    );
+  }
+
+  private addAlarms(): void {
+    const topic = this.alarmTopic;
+    if (!topic) return;
+    volumeAlarm(this, this.cluster, topic);
+    // Serverless nodes publish no local storage.
+    if (this.serverlessV2) return;
+    for (const { id, resource } of this.nodes) freeLocalStorageAlarm(this, id, resource.ref, this.instanceType, topic);
+  }
+
+  private guardPause(): void {
+    addFinding(this, {
+      id: 'OPS-12',
+      check: () =>
+        this.serverlessV2?.minCapacity === 0
+          ? `${this.node.path}: serverlessV2.minCapacity is 0; an idle cluster pauses, and the next connection waits for it`
+          : undefined,
+      fix: 'Set serverlessV2.minCapacity to 0.5 or more.',
+    });
+  }
+
+  /** @internal */
+  protected _capability(): RecoveryCapability {
+    const readers = this.nodes.length > 1;
+    return {
+      pointInTimeRecovery: this._backupRetentionDays() !== 0,
+      synchronousCopy: true,
+      recovery: readers ? 'failover to a reader' : 'a new writer, since there is no reader,',
+      recoveryTime: readers ? Duration.minutes(1) : Duration.minutes(10),
+    };
+  }
+
+  /** @internal */
+  protected _singleNode(): string | undefined {
+    return this.nodes.length > 1
+      ? undefined
+      : 'there is no reader; the loss of the writer stops the database until a new one is made';
+  }
+
+  /** @internal */
+  protected _backupRetentionDays(): number | undefined {
+    return this.cfnCluster.backupRetentionPeriod;
+  }
+
+  /** @internal */
+  protected _isDeletionProtected(): boolean {
+    return this.cfnCluster.deletionProtection === true;
+  }
+}
+
+/**
+ * The rule asks for every node in a backup selection, but AWS Backup protects Aurora by its cluster, which the selection names. Naming the
+ * nodes as well would satisfy the rule and protect nothing.
+ */
+function acknowledgeBackupByCluster(cluster: rds.DatabaseCluster): void {
+  for (const pack of ['HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5']) {
+    Validations.of(cluster).acknowledge({
+      id: `${pack}-RDSInBackupPlan`,
+      reason:
+        'AWS Backup protects Aurora by its cluster, and the backup selection of this server names the cluster. The rule looks for ' +
+        'the instances, which AWS Backup does not support for Aurora.',
+    });
+  }
+}

@@ -1,0 +1,179 @@
+import { Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { Platform } from '../contract';
+import { serverKey } from './encryption-key';
+import { Defaults, PostgresProfile } from './postgres-profile';
+import { IPostgresServer, PostgresServerBase } from './postgres-server';
+
+/** Whom a server's certificate is trusted from. The certificate and the host name are always verified (SEC-12). */
+export class ServerTrust {
+  /** The bundle of Amazon RDS that comes with this package. */
+  public static rds(): ServerTrust {
+    return new ServerTrust('rds');
+  }
+
+  /** The public certificate authorities that Node.js ships. */
+  public static publicRoots(): ServerTrust {
+    return new ServerTrust('public');
+  }
+
+  /**
+   * Certificate authorities of your own.
+   *
+   * @param text one or more certificates in PEM form
+   */
+  public static pem(text: string): ServerTrust {
+    if (!Token.isUnresolved(text) && !text.includes('-----BEGIN CERTIFICATE-----')) {
+      throw new Error('ServerTrust.pem(): the text has no certificate; it must contain -----BEGIN CERTIFICATE-----');
+    }
+    return new ServerTrust(text);
+  }
+
+  private constructor(
+    /** `rds`, `public`, or the certificates. */
+    public readonly value: string,
+  ) {}
+}
+
+/** A server that lives elsewhere: Cloud SQL, Supabase, on-premises, or an RDS server that another app made. */
+export interface ExternalEndpoint {
+  /** The host that accepts writes, as its certificate names it. */
+  readonly host: string;
+
+  /**
+   * A host that serves reads.
+   *
+   * @default - none
+   */
+  readonly readerHost?: string;
+
+  /**
+   * The port, a literal number.
+   *
+   * @default 5432
+   */
+  readonly port?: number;
+
+  /**
+   * A secret with `username` and `password` of a role that may create roles and databases. It need not be a superuser.
+   */
+  readonly adminSecret: secretsmanager.ISecret;
+
+  /**
+   * What this server is, for as long as it holds these data: the project's or the instance's id. It must not change when the host
+   * does, and must differ for a copy, since the ledger inside the server is compared with it.
+   */
+  readonly identity: string;
+
+  /**
+   * Whom the server's certificate is trusted from.
+   *
+   * @default ServerTrust.publicRoots()
+   */
+  readonly trust?: ServerTrust;
+
+  /**
+   * The network from which the server is reached.
+   *
+   * @default - the internet, from a function outside any VPC
+   */
+  readonly vpc?: ec2.IVpc;
+
+  /**
+   * The subnets of the functions.
+   *
+   * @default - isolated subnets, or those with egress where there are none
+   */
+  readonly vpcSubnets?: ec2.SubnetSelection;
+
+  /**
+   * Security groups of the server, which the functions and applications may then enter.
+   *
+   * @default - none: how the server is reached is not this app's affair
+   */
+  readonly securityGroups?: ec2.ISecurityGroup[];
+
+  /**
+   * Customer key of the roles' secrets and the functions' logs.
+   *
+   * @default - a key of its own with yearly rotation
+   */
+  readonly encryptionKey?: kms.IKey;
+
+  /**
+   * What the server is for.
+   *
+   * @default PostgresProfile.production()
+   */
+  readonly profile?: PostgresProfile;
+
+  /**
+   * The generation of defaults.
+   *
+   * @default Defaults.V1
+   */
+  readonly defaults?: Defaults;
+
+  /**
+   * The name under which the declared inside claims its objects in the ledger.
+   *
+   * @default - the stack's name
+   */
+  readonly stateName?: string;
+}
+
+/** A PostgreSQL server that this app does not run. Everything that is declared inside works on it as on any other. */
+export class ExternalPostgres {
+  /**
+   * A server by its endpoint.
+   *
+   * @param scope the construct that the server is declared in
+   * @param id the id of the server in that scope
+   * @param endpoint where the server is and who administers it
+   */
+  public static fromEndpoint(scope: Construct, id: string, endpoint: ExternalEndpoint): IPostgresServer {
+    return new ExternalServer(scope, id, endpoint);
+  }
+
+  private constructor() {}
+}
+
+class ExternalServer extends PostgresServerBase {
+  public readonly identity: string;
+  public readonly host: string;
+  public readonly readerHost?: string;
+  public readonly port: number;
+  public readonly adminSecret: secretsmanager.ISecret;
+  public readonly profile: PostgresProfile;
+  public readonly connections: ec2.Connections;
+  public readonly _platform: Platform = 'external';
+
+  constructor(scope: Construct, id: string, endpoint: ExternalEndpoint) {
+    super(scope, id);
+    const path = this.node.path;
+    if (Token.isUnresolved(endpoint.identity)) {
+      throw new Error(
+        `${path}: identity is a token; write what the server is, since the ledger compares it with what it stored`,
+      );
+    }
+    if (endpoint.identity.trim() === '')
+      throw new Error(`${path}: identity is empty; write what the server is, such as a project id`);
+    if (endpoint.host.trim() === '') throw new Error(`${path}: host is empty`);
+    const port = endpoint.port ?? 5432;
+    if (Token.isUnresolved(port)) throw new Error(`${path}: port is a token; write the number`);
+    if (!Number.isInteger(port) || port < 1 || port > 65535)
+      throw new Error(`${path}: port is ${port}; expected 1 to 65535`);
+
+    this.identity = endpoint.identity;
+    this.host = endpoint.host;
+    this.readerHost = endpoint.readerHost;
+    this.port = port;
+    this.adminSecret = endpoint.adminSecret;
+    this.profile = endpoint.profile ?? PostgresProfile.production();
+    this.connections = new ec2.Connections({
+      securityGroups: endpoint.securityGroups ?? [],
+      defaultPort: ec2.Port.tcp(port),
+    });
+    serverKey(this, { given: endpoint.encryptionKey, retain: this.profile.isProduction });
+  }
+}

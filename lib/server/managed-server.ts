@@ -1,0 +1,315 @@
+import {
+  Duration,
+  Names,
+  RemovalPolicy,
+  Stack,
+  Token,
+  aws_ec2 as ec2,
+  aws_iam as iam,
+  aws_kms as kms,
+  aws_logs as logs,
+  aws_rds as rds,
+  aws_secretsmanager as secretsmanager,
+  aws_sns as sns,
+} from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { addFinding } from '../compliance';
+import { serverKey } from './encryption-key';
+import { ManagedServerOptions } from './managed-server-options';
+import { monitoringRole } from './monitoring-role';
+import { RecoveryCapability, unmetObjectives } from './objectives';
+import { Defaults, PostgresProfile } from './postgres-profile';
+import { PostgresServerBase } from './postgres-server';
+import { PostgresVersion } from './postgres-version';
+import { serverAlarmTopic } from './storage-alarms';
+import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
+
+/** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
+export const DEFAULT_PORT = 5433;
+
+const RETENTION_FLOOR_DAYS = 7;
+
+/** A server that RDS runs: what an instance and a cluster have in common. */
+export abstract class ManagedServerBase extends PostgresServerBase {
+  public readonly port: number;
+  public readonly profile: PostgresProfile;
+  public readonly connections: ec2.Connections;
+  public readonly adminSecret: secretsmanager.ISecret;
+
+  /** The network the server stands in. */
+  public readonly vpc: ec2.IVpc;
+
+  /** The customer key of storage, snapshots, Insights, logs, secrets and alarms. */
+  public readonly encryptionKey: kms.IKey;
+
+  /** The version. */
+  public readonly version: PostgresVersion;
+
+  /** The generation of defaults. */
+  public readonly defaults: Defaults;
+
+  /** Where alarms go. Undefined in the development profile unless one was passed. */
+  public readonly alarmTopic?: sns.ITopic;
+
+  /** The class of each provisioned node. */
+  public readonly instanceType: ec2.InstanceType;
+
+  /** @internal */
+  protected readonly _settings: ManagedSettings;
+
+  constructor(scope: Construct, id: string, props: ManagedServerOptions) {
+    super(scope, id);
+    const path = this.node.path;
+    this.profile = props.profile ?? PostgresProfile.production();
+    this.defaults = props.defaults ?? Defaults.V1;
+    this.version = props.version;
+    this.vpc = props.vpc;
+    this.port = literalPort(path, props.port);
+    checkRetention(path, props.pointInTimeRecovery);
+    const production = this.profile.isProduction;
+
+    this.instanceType =
+      props.instanceType ??
+      (production
+        ? ec2.InstanceType.of(ec2.InstanceClass.R7G, ec2.InstanceSize.LARGE)
+        : ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MEDIUM));
+    const windows: Windows = {
+      backup: props.backupWindow ?? DEFAULT_WINDOWS.backup,
+      maintenance: props.maintenanceWindow ?? DEFAULT_WINDOWS.maintenance,
+    };
+    checkWindows(path, windows);
+
+    this.encryptionKey = serverKey(this, { given: props.encryptionKey, retain: production });
+    const securityGroups = props.securityGroups ?? [
+      new ec2.SecurityGroup(this, 'SecurityGroup', {
+        vpc: props.vpc,
+        description: `PostgreSQL server ${path}`.slice(0, 255),
+        allowAllOutbound: false,
+      }),
+    ];
+    this.connections = new ec2.Connections({ securityGroups, defaultPort: ec2.Port.tcp(this.port) });
+    const removalPolicy = props.removalPolicy ?? (production ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY);
+    const masterUsername = props.masterUsername ?? 'postgres';
+    this.adminSecret = this.masterSecret(masterUsername, removalPolicy);
+    this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
+
+    const monitoringInterval = props.monitoringInterval ?? Duration.seconds(production ? 60 : 0);
+    this._settings = {
+      windows,
+      securityGroups,
+      removalPolicy,
+      masterUsername,
+      monitoringInterval,
+      identifier: identifier(this, props.identifier),
+      vpcSubnets: props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+      pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
+      autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
+      deletionProtection: props.deletionProtection ?? production,
+      logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
+      monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this) : undefined,
+    };
+    if (production) protectStack(Stack.of(this));
+    this.guardVersion();
+    if (production) this.guardProduction(props);
+    this.guardNetwork();
+  }
+
+  /** What the server, as configured, can hold to. @internal */
+  protected abstract _capability(): RecoveryCapability;
+
+  /** Why nobody would take over from a lost node. Undefined: somebody would. @internal */
+  protected abstract _singleNode(): string | undefined;
+
+  /** As the resource has it, which a user may have changed. Undefined: a token. @internal */
+  protected abstract _backupRetentionDays(): number | undefined;
+
+  /** As the resource has it, which a user may have changed. @internal */
+  protected abstract _isDeletionProtected(): boolean;
+
+  /**
+   * The master's secret is the app's own: a password managed by RDS excludes blue/green deployments and replicas (LR-13). What is generated
+   * stays the same for the secret's life, since a changed template makes a new password.
+   */
+  private masterSecret(username: string, removalPolicy: RemovalPolicy): secretsmanager.Secret {
+    return new secretsmanager.Secret(this, 'AdminSecret', {
+      description: `Master user of the PostgreSQL server ${this.node.path}`,
+      encryptionKey: this.encryptionKey,
+      removalPolicy,
+      generateSecretString: {
+        secretStringTemplate: JSON.stringify({ username }),
+        generateStringKey: 'password',
+        passwordLength: 40,
+        excludePunctuation: true,
+      },
+    });
+  }
+
+  private guardVersion(): void {
+    addFinding(this, {
+      id: 'LR-21',
+      check: () =>
+        this.version.isMinorPinned && this._settings.autoMinorVersionUpgrade
+          ? `${this.node.path}: version ${this.version} names a minor version, and the server upgrades its minor version by itself: the next ` +
+            'deployment would ask for a downgrade, and fail'
+          : undefined,
+      fix: `Use PostgresVersion.V${this.version.majorVersion}, or set autoMinorVersionUpgrade: false and upgrade by hand.`,
+    });
+  }
+
+  private guardNetwork(): void {
+    addFinding(this, {
+      id: 'SEC-15',
+      check: () => {
+        const publicIds = new Set(this.vpc.publicSubnets.map((subnet) => subnet.node.path));
+        const chosen = this.vpc
+          .selectSubnets(this._settings.vpcSubnets)
+          .subnets.filter((s) => publicIds.has(s.node.path));
+        return chosen.length === 0
+          ? undefined
+          : `${this.node.path}: the server stands in public subnets (${chosen.map((s) => s.node.id).join(', ')})`;
+      },
+      fix: 'Leave vpcSubnets out, or select isolated subnets.',
+    });
+  }
+
+  private guardProduction(props: ManagedServerOptions): void {
+    const path = this.node.path;
+    addFinding(this, {
+      id: 'BK-1',
+      check: () => {
+        const unmet = unmetObjectives(props.objectives, this._capability());
+        return unmet && `${path}: ${unmet}`;
+      },
+      fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
+    });
+    addFinding(this, {
+      id: 'BK-2',
+      check: () =>
+        this._backupRetentionDays() === 0
+          ? `${path}: automated backups are off, so that nothing is left but snapshots`
+          : undefined,
+      fix: 'Leave backupRetentionPeriod of the instance as pointInTimeRecovery sets it.',
+    });
+    addFinding(this, {
+      id: 'BK-3',
+      check: () => {
+        const days = this._backupRetentionDays();
+        return days !== undefined && days > 0 && days < RETENTION_FLOOR_DAYS
+          ? `${path}: pointInTimeRecovery is ${days} days; an error that is found later than that cannot be undone`
+          : undefined;
+      },
+      fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
+    });
+    addFinding(this, {
+      id: 'BK-15',
+      check: () => {
+        if (!this._isDeletionProtected()) return `${path}: deletionProtection is off`;
+        if (this._settings.removalPolicy === RemovalPolicy.DESTROY) return `${path}: removalPolicy is DESTROY`;
+        return undefined;
+      },
+      fix: 'Leave deletionProtection and removalPolicy out.',
+    });
+    addFinding(this, {
+      id: 'HA-1',
+      check: () => {
+        const reason = this._singleNode();
+        return reason && `${path}: ${reason}`;
+      },
+      fix: 'Add the second node, or use PostgresProfile.development() for a server that may be away for an hour.',
+    });
+    addFinding(this, {
+      id: 'OPS-12',
+      check: () =>
+        /^t\d/.test(this.instanceType.toString())
+          ? `${path}: ${this.instanceType} is burstable; when its credits end, production runs at a fraction of its speed`
+          : undefined,
+      fix: 'Use a Graviton class of constant speed, such as r7g.large.',
+    });
+    addFinding(this, {
+      id: 'LIB-12',
+      check: () =>
+        rootStack(Stack.of(this)).terminationProtection
+          ? undefined
+          : `${path}: the termination protection of stack ${rootStack(Stack.of(this)).stackName} is off`,
+      fix: 'Leave terminationProtection as the server sets it.',
+    });
+  }
+}
+
+/** What the props come to. */
+export interface ManagedSettings {
+  readonly identifier: string;
+  readonly windows: Windows;
+  readonly securityGroups: ec2.ISecurityGroup[];
+  readonly vpcSubnets: ec2.SubnetSelection;
+  readonly removalPolicy: RemovalPolicy;
+  readonly masterUsername: string;
+  readonly pointInTimeRecovery: Duration;
+  readonly autoMinorVersionUpgrade: boolean;
+  readonly deletionProtection: boolean;
+  readonly logRetention: logs.RetentionDays;
+  readonly monitoringInterval: Duration;
+  readonly monitoringRole?: iam.IRole;
+}
+
+/** Parameter groups and subnet groups stay with a server that stays: RDS refuses to delete what is in use, and the stack would hang. */
+export function parameterGroup(
+  scope: Construct,
+  id: string,
+  options: { engine: rds.IEngine; parameters: Record<string, string>; removalPolicy: RemovalPolicy },
+): rds.ParameterGroup {
+  return new rds.ParameterGroup(scope, id, {
+    engine: options.engine,
+    description: `Parameters of the PostgreSQL server ${scope.node.path}`.slice(0, 255),
+    parameters: options.parameters,
+    removalPolicy: options.removalPolicy,
+  });
+}
+
+/** Whole days within what RDS takes. A token cannot be judged. */
+function checkRetention(path: string, retention: Duration | undefined): void {
+  if (!retention || retention.isUnresolved()) return;
+  const days = retention.toDays({ integral: false });
+  if (!Number.isInteger(days) || days < 1 || days > 35) {
+    throw new Error(`${path}: pointInTimeRecovery is ${days} days; RDS keeps 1 to 35 whole days`);
+  }
+}
+
+function protectStack(stack: Stack): void {
+  rootStack(stack).terminationProtection = true;
+}
+
+function rootStack(stack: Stack): Stack {
+  return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
+}
+
+function literalPort(path: string, port: number | undefined): number {
+  if (port === undefined) return DEFAULT_PORT;
+  if (Token.isUnresolved(port)) {
+    throw new Error(
+      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
+    );
+  }
+  if (!Number.isInteger(port) || port < 1150 || port > 65535) {
+    throw new Error(`${path}: port is ${port}; RDS takes 1150 to 65535`);
+  }
+  return port;
+}
+
+/**
+ * A name that does not change with anything but the construct's path: the deploy guard's permission names the server by it. An explicit
+ * name also makes CloudFormation refuse a silent replacement.
+ */
+function identifier(scope: Construct, given: string | undefined): string {
+  if (given === undefined) {
+    const name = Names.uniqueResourceName(scope, { maxLength: 50 }).toLowerCase();
+    return /^[a-z]/.test(name) ? name : `p${name.slice(1)}`;
+  }
+  if (Token.isUnresolved(given)) throw new Error(`${scope.node.path}: identifier is a token; write the name`);
+  if (!/^[a-z](-?[a-z0-9])*$/.test(given) || given.length > 50) {
+    throw new Error(
+      `${scope.node.path}: identifier '${given}' must start with a letter and have at most 50 lower-case letters, digits and single hyphens`,
+    );
+  }
+  return given;
+}

@@ -1,0 +1,55 @@
+import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
+import { Platform } from '../contract';
+import { PostgresProfile } from './postgres-profile';
+
+/** A PostgreSQL server, wherever it runs. */
+export interface IPostgresServer extends IResource, ec2.IConnectable {
+  /** The immutable identity of the server: DbiResourceId, DbClusterResourceId, or what the user states for an external server. */
+  readonly identity: string;
+
+  /** The host that accepts writes. */
+  readonly host: string;
+
+  /** A host that serves reads, where the server has one. */
+  readonly readerHost?: string;
+
+  /** The port, a literal number on every managed server. */
+  readonly port: number;
+
+  /** The secret with the credentials of the role that applies the declared state. No application uses it (SEC-1). */
+  readonly adminSecret: secretsmanager.ISecret;
+
+  /** What the server is for. */
+  readonly profile: PostgresProfile;
+
+  /**
+   * Acknowledges a finding of this library on the server and everything declared inside it.
+   *
+   * @param acknowledgement the finding's id as reported, such as `HA-1`, and why the exception is right here
+   */
+  acknowledge(acknowledgement: FindingAcknowledgement): void;
+}
+
+/** What every kind of server shares: the guards' exceptions and the declared inside. */
+export abstract class PostgresServerBase extends Resource implements IPostgresServer {
+  public abstract readonly identity: string;
+  public abstract readonly host: string;
+  public abstract readonly readerHost?: string;
+  public abstract readonly port: number;
+  public abstract readonly adminSecret: secretsmanager.ISecret;
+  public abstract readonly profile: PostgresProfile;
+  public abstract readonly connections: ec2.Connections;
+
+  /** @internal */
+  public abstract readonly _platform: Platform;
+
+  constructor(scope: Construct, id: string) {
+    super(scope, id);
+  }
+
+  public acknowledge(acknowledgement: FindingAcknowledgement): void {
+    acknowledgeFinding(this, acknowledgement);
+  }
+}

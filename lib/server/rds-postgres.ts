@@ -1,0 +1,218 @@
+import { Duration, Size, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { addFinding } from '../compliance';
+import { Platform } from '../contract';
+import { backupPlanHour } from './windows';
+import { dailyBackup } from './backup-plan';
+import { exportedLogGroups } from './log-groups';
+import { ManagedServerOptions, StorageOptions } from './managed-server-options';
+import { ManagedServerBase, parameterGroup } from './managed-server';
+import { RecoveryCapability } from './objectives';
+import { buildParameters } from './parameters';
+import { freeStorageAlarm } from './storage-alarms';
+
+/** Properties of `RdsPostgres`. */
+export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
+  /**
+   * A synchronous standby in another zone that takes over by itself (HA-1).
+   *
+   * @default - true; false in the development profile. Without it, production is a finding
+   */
+  readonly multiAz?: boolean;
+
+  /**
+   * The kind of storage.
+   *
+   * @default rds.StorageType.GP3
+   */
+  readonly storageType?: rds.StorageType;
+
+  /**
+   * Provisioned input and output operations a second.
+   *
+   * @default - what the storage type includes
+   */
+  readonly iops?: number;
+
+  /**
+   * Provisioned throughput of gp3 storage in MiB/s.
+   *
+   * @default - what the storage type includes
+   */
+  readonly storageThroughput?: number;
+
+  /**
+   * Whether CloudWatch Database Insights runs in its standard or its advanced mode (OPS-6).
+   *
+   * @default rds.DatabaseInsightsMode.STANDARD
+   */
+  readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+}
+
+/**
+ * PostgreSQL on Amazon RDS: one instance with a standby in another zone, fit for production as it stands.
+ *
+ * Everything else that RDS offers is on `instance`, the L2 construct of aws-cdk-lib.
+ */
+export class RdsPostgres extends ManagedServerBase {
+  /** The instance, with everything that aws-cdk-lib offers for it. */
+  public readonly instance: rds.DatabaseInstance;
+  public readonly identity: string;
+  public readonly host: string;
+  public readonly readerHost?: string = undefined;
+
+  /** @internal */
+  public readonly _platform: Platform = 'rds';
+
+  constructor(scope: Construct, id: string, props: RdsPostgresProps) {
+    super(scope, id, props);
+    const settings = this._settings;
+    const production = this.profile.isProduction;
+    const allocated = props.allocatedStorage ?? Size.gibibytes(production ? 100 : 20);
+    const ceiling = props.maxAllocatedStorage ?? Size.gibibytes(allocated.toGibibytes() * 5);
+    checkStorage(this.node.path, allocated, ceiling);
+
+    const engine = rds.DatabaseInstanceEngine.postgres({
+      version: rds.PostgresEngineVersion.of(this.version.fullVersion, String(this.version.majorVersion), {
+        s3Import: true,
+        s3Export: true,
+      }),
+    });
+    const logTypes = ['postgresql', 'upgrade'];
+    const logGroups = exportedLogGroups(this, {
+      kind: 'instance',
+      identifier: settings.identifier,
+      types: logTypes,
+      retention: settings.logRetention,
+      encryptionKey: this.encryptionKey,
+      removalPolicy: settings.removalPolicy,
+    });
+    const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+
+    this.instance = new rds.DatabaseInstance(this, 'Resource', {
+      engine,
+      vpc: this.vpc,
+      vpcSubnets: settings.vpcSubnets,
+      securityGroups: settings.securityGroups,
+      publiclyAccessible: false,
+      port: this.port,
+      instanceIdentifier: settings.identifier,
+      instanceType: this.instanceType,
+      multiAz: props.multiAz ?? production,
+      credentials: rds.Credentials.fromSecret(this.adminSecret, settings.masterUsername),
+      iamAuthentication: true,
+      allocatedStorage: allocated.toGibibytes(),
+      maxAllocatedStorage: ceiling.toGibibytes(),
+      storageType: props.storageType ?? rds.StorageType.GP3,
+      iops: props.iops,
+      storageThroughput: props.storageThroughput,
+      storageEncrypted: true,
+      storageEncryptionKey: this.encryptionKey,
+      parameterGroup: parameterGroup(this, 'Parameters', {
+        engine,
+        removalPolicy: settings.removalPolicy,
+        parameters: buildParameters({
+          scope: this,
+          engine: 'rds',
+          major: this.version._major,
+          level: 'instance',
+          overrides: props.parameters,
+          profile: this.profile,
+        }),
+      }),
+      backupRetention: settings.pointInTimeRecovery,
+      preferredBackupWindow: settings.windows.backup,
+      preferredMaintenanceWindow: settings.windows.maintenance,
+      copyTagsToSnapshot: true,
+      deleteAutomatedBackups: false,
+      deletionProtection: settings.deletionProtection,
+      removalPolicy: settings.removalPolicy,
+      autoMinorVersionUpgrade: settings.autoMinorVersionUpgrade,
+      allowMajorVersionUpgrade: false,
+      engineLifecycleSupport: rds.EngineLifecycleSupport.OPEN_SOURCE_RDS_EXTENDED_SUPPORT_DISABLED,
+      caCertificate: rds.CaCertificate.RDS_CA_RSA2048_G1,
+      cloudwatchLogsExports: logTypes,
+      enablePerformanceInsights: true,
+      performanceInsightEncryptionKey: this.encryptionKey,
+      performanceInsightRetention: insightRetention(insights),
+      databaseInsightsMode: insights,
+      monitoringInterval: settings.monitoringInterval,
+      monitoringRole: settings.monitoringRole,
+    });
+    this.cfnInstance.node.addDependency(...logGroups);
+    this.identity = this.cfnInstance.attrDbiResourceId;
+    this.host = this.instance.dbInstanceEndpointAddress;
+
+    if (this.alarmTopic) freeStorageAlarm(this, this.instance, allocated, this.alarmTopic);
+    if (production) {
+      dailyBackup(this, {
+        resource: backup.BackupResource.fromRdsDatabaseInstance(this.instance),
+        encryptionKey: this.encryptionKey,
+        hour: backupPlanHour(this.node.path, settings.windows),
+        retention: Duration.days(35),
+      });
+      this.guardStorage();
+    }
+  }
+
+  private get cfnInstance(): rds.CfnDBInstance {
+    return this.instance.node.defaultChild as rds.CfnDBInstance;
+  }
+
+  /** @internal */
+  protected _capability(): RecoveryCapability {
+    const standby = this.cfnInstance.multiAz === true;
+    return {
+      pointInTimeRecovery: this._backupRetentionDays() !== 0,
+      synchronousCopy: standby,
+      recovery: standby ? 'failover to the standby' : 'a new host in the same zone, or a restore in another,',
+      recoveryTime: standby ? Duration.minutes(2) : Duration.hours(1),
+    };
+  }
+
+  /** @internal */
+  protected _singleNode(): string | undefined {
+    return this.cfnInstance.multiAz === true
+      ? undefined
+      : 'multiAz is off; the loss of the node or its zone stops the database';
+  }
+
+  /** @internal */
+  protected _backupRetentionDays(): number | undefined {
+    return this.cfnInstance.backupRetentionPeriod;
+  }
+
+  /** @internal */
+  protected _isDeletionProtected(): boolean {
+    return this.cfnInstance.deletionProtection === true;
+  }
+
+  private guardStorage(): void {
+    addFinding(this, {
+      id: 'OPS-4',
+      check: () => {
+        const { allocatedStorage, maxAllocatedStorage } = this.cfnInstance;
+        return maxAllocatedStorage === undefined || maxAllocatedStorage <= Number(allocatedStorage)
+          ? `${this.node.path}: storage cannot grow beyond ${allocatedStorage} GiB, and a full server stops`
+          : undefined;
+      },
+      fix: 'Leave maxAllocatedStorage out, or set it well above allocatedStorage.',
+    });
+  }
+}
+
+/** What the retention of Insights must be in each mode. */
+export function insightRetention(mode: rds.DatabaseInsightsMode): rds.PerformanceInsightRetention {
+  return mode === rds.DatabaseInsightsMode.ADVANCED
+    ? rds.PerformanceInsightRetention.MONTHS_15
+    : rds.PerformanceInsightRetention.DEFAULT;
+}
+
+function checkStorage(path: string, allocated: Size, ceiling: Size): void {
+  if (allocated.isUnresolved() || ceiling.isUnresolved()) return;
+  if (ceiling.toGibibytes() < allocated.toGibibytes()) {
+    throw new Error(
+      `${path}: maxAllocatedStorage is ${ceiling.toGibibytes()} GiB, less than allocatedStorage with ${allocated.toGibibytes()} GiB`,
+    );
+  }
+}
