@@ -1,12 +1,13 @@
-import { ArnFormat, Duration, Lazy, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { Duration, Lazy, RemovalPolicy, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { Construct, IDependable } from 'constructs';
+import { Construct, IConstruct, IDependable } from 'constructs';
 import { FunctionDuty, functionBundle } from '../package-root';
+import { AwsService, defaultSubnets, requireServices } from './vpc-services';
 
 export interface ServerFunctionProps {
   readonly duty: FunctionDuty;
@@ -16,7 +17,7 @@ export interface ServerFunctionProps {
   readonly vpcSubnets?: ec2.SubnetSelection;
   /** @default - an own one, with egress to tcp/443 and what `allowTo` adds */
   readonly securityGroup?: ec2.ISecurityGroup;
-  /** Encrypts the logs and the dead-letter queue, and the secrets that the function reads. */
+  /** Encrypts the logs, the dead-letter queue and the secrets that the function reads; its policy lets CloudWatch Logs use it. */
   readonly encryptionKey: kms.IKey;
   readonly environment?: Readonly<Record<string, string>>;
   readonly timeout: Duration;
@@ -41,6 +42,11 @@ export interface ServerFunctionProps {
    * @default Duration.minutes(20)
    */
   readonly maxEventAge?: Duration;
+  /**
+   * The server on which a missing way to AWS's APIs is reported.
+   * @default - the parent of the construct that holds the function
+   */
+  readonly server?: IConstruct;
   /** @default RemovalPolicy.RETAIN */
   readonly logRemovalPolicy?: RemovalPolicy;
 }
@@ -63,14 +69,11 @@ export class ServerFunction extends Construct implements ec2.IConnectable {
 
   constructor(scope: Construct, id: string, props: ServerFunctionProps) {
     super(scope, id);
-    const stack = Stack.of(this);
-
     const logGroup = new logs.LogGroup(this, 'Logs', {
       encryptionKey: props.encryptionKey,
       retention: logs.RetentionDays.ONE_YEAR,
       removalPolicy: props.logRemovalPolicy ?? RemovalPolicy.RETAIN,
     });
-    allowLogs(props.encryptionKey, stack);
     const deadLetters = new sqs.Queue(this, 'DeadLetters', {
       encryption: sqs.QueueEncryption.KMS,
       encryptionMasterKey: props.encryptionKey,
@@ -100,6 +103,7 @@ export class ServerFunction extends Construct implements ec2.IConnectable {
 
     if (props.vpc) {
       policies.push(this.attachNetworkPolicy());
+      requireServices(props.server ?? scope.node.scope ?? scope, props.vpc, props.vpcSubnets, SERVICES[props.duty]);
       this.securityGroup =
         props.securityGroup ??
         new ec2.SecurityGroup(this, 'SecurityGroup', {
@@ -208,29 +212,9 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
-/** The subnets that a function runs in where nobody says otherwise: those without a way out, as the server itself. */
-export function defaultSubnets(vpc: ec2.IVpc): ec2.SubnetSelection {
-  const isolated = vpc.isolatedSubnets.length > 0;
-  return { subnetType: isolated ? ec2.SubnetType.PRIVATE_ISOLATED : ec2.SubnetType.PRIVATE_WITH_EGRESS };
-}
-
-/** CloudWatch Logs encrypts with a customer key only where the key's own policy lets it. */
-function allowLogs(key: kms.IKey, stack: Stack): void {
-  key.addToResourcePolicy(
-    new iam.PolicyStatement({
-      principals: [new iam.ServicePrincipal(`logs.${stack.region}.amazonaws.com`)],
-      actions: ['kms:Encrypt*', 'kms:Decrypt*', 'kms:ReEncrypt*', 'kms:GenerateDataKey*', 'kms:Describe*'],
-      resources: ['*'],
-      conditions: {
-        ArnLike: {
-          'kms:EncryptionContext:aws:logs:arn': stack.formatArn({
-            service: 'logs',
-            resource: 'log-group',
-            resourceName: '*',
-            arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-          }),
-        },
-      },
-    }),
-  );
-}
+/** The AWS services that a function speaks to. S3 is where CloudFormation waits for an answer. */
+const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
+  apply: ['secretsmanager', 's3'],
+  rotate: ['secretsmanager'],
+  guard: ['rds', 's3'],
+};

@@ -1,0 +1,201 @@
+import { IConstruct } from 'constructs';
+import {
+  CONTRACT_VERSION,
+  DesiredDatabase,
+  DesiredDefaultPrivilege,
+  DesiredGrant,
+  DesiredMembership,
+  DesiredRole,
+  DesiredSchema,
+  DesiredSetting,
+  DesiredState,
+  Privilege,
+  PRIVILEGES,
+  OBJECT_KIND_OF,
+} from '../../contract';
+
+/** The part of a database that is declared in one piece; the rest comes by later declarations. */
+export type DatabaseDeclaration = Omit<DesiredDatabase, 'schemas' | 'grants' | 'defaultPrivileges'>;
+
+/** What objects of a kind will carry that anybody creates in a schema later; the creators are known when all is declared. */
+export type FutureGrant = Omit<DesiredDefaultPrivilege, 'creator'>;
+
+interface DatabaseParts {
+  readonly declaration: DatabaseDeclaration;
+  readonly schemas: DesiredSchema[];
+  readonly grants: Map<string, DesiredGrant>;
+  readonly futureGrants: Map<string, FutureGrant>;
+}
+
+/** Collects what an app declares about the inside of one server, in any order, and gives it as the contract's desired state. */
+export class Declaration {
+  private readonly roles = new Map<string, DesiredRole>();
+  /** By member, then by group. */
+  private readonly memberships = new Map<string, Map<string, DesiredMembership>>();
+  private readonly settings = new Map<string, DesiredSetting>();
+  private readonly databases = new Map<string, DatabaseParts>();
+  private readonly acknowledgedPlans = new Set<string>();
+  private readonly declaredBy = new Map<string, IConstruct>();
+
+  public get isEmpty(): boolean {
+    return this.roles.size === 0 && this.databases.size === 0;
+  }
+
+  public addRole(by: IConstruct, role: DesiredRole): void {
+    this.claim(by, 'role', role.name);
+    this.roles.set(role.name, role);
+  }
+
+  public addDatabase(by: IConstruct, declaration: DatabaseDeclaration): void {
+    this.claim(by, 'database', declaration.name);
+    this.databases.set(declaration.name, { declaration, schemas: [], grants: new Map(), futureGrants: new Map() });
+  }
+
+  public addSchema(by: IConstruct, database: string, schema: DesiredSchema): void {
+    this.claim(by, `schema of the database "${database}"`, schema.name);
+    this.parts(database).schemas.push(schema);
+  }
+
+  public addMembership(by: IConstruct, membership: DesiredMembership): void {
+    const groups = this.memberships.get(membership.member) ?? new Map<string, DesiredMembership>();
+    const earlier = groups.get(membership.role);
+    if (earlier && !equal(earlier, membership)) {
+      throw new Error(
+        `${by.node.path}: "${membership.member}" is already a member of "${membership.role}" with other options; declare the membership once`,
+      );
+    }
+    if (membership.role === membership.member || this.closure(membership.role, () => true).has(membership.member)) {
+      throw new Error(
+        `${by.node.path}: "${membership.member}" cannot be a member of "${membership.role}", which is a member of it; PostgreSQL refuses a circle`,
+      );
+    }
+    this.memberships.set(membership.member, groups.set(membership.role, membership));
+  }
+
+  public addSetting(by: IConstruct, setting: DesiredSetting): void {
+    const key = settingKey(setting);
+    const earlier = this.settings.get(key);
+    if (earlier && !equal(earlier, setting)) {
+      throw new Error(
+        `${by.node.path}: the setting ${setting.name} of "${setting.role ?? setting.database}" is declared twice, as ` +
+          `${JSON.stringify(earlier.values)} and ${JSON.stringify(setting.values)}`,
+      );
+    }
+    this.settings.set(key, setting);
+  }
+
+  /** Grants add up: the same target and grantee get the privileges of every declaration. */
+  public addGrant(database: string, grant: DesiredGrant): void {
+    const { grants } = this.parts(database);
+    const key = JSON.stringify([grant.on, grant.to]);
+    grants.set(key, { ...grant, privileges: union(grants.get(key)?.privileges, grant.privileges, grant.on.kind) });
+  }
+
+  public addFutureGrant(database: string, grant: FutureGrant): void {
+    const { futureGrants } = this.parts(database);
+    const key = JSON.stringify([grant.schema, grant.objects, grant.to]);
+    const privileges = union(futureGrants.get(key)?.privileges, grant.privileges, grant.objects);
+    futureGrants.set(key, { ...grant, privileges });
+  }
+
+  public acknowledgePlan(hash: string): void {
+    this.acknowledgedPlans.add(hash);
+  }
+
+  public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
+    return {
+      version: CONTRACT_VERSION,
+      ...head,
+      acknowledgedPlans: [...this.acknowledgedPlans],
+      roles: [...this.roles.values()],
+      memberships: [...this.memberships.values()].flatMap((groups) => [...groups.values()]),
+      settings: [...this.settings.values()],
+      databases: [...this.databases.values()].map((parts) => ({
+        ...parts.declaration,
+        schemas: parts.schemas,
+        grants: [...parts.grants.values()],
+        defaultPrivileges: this.defaultPrivileges(parts),
+      })),
+    };
+  }
+
+  /** Default privileges belong to the creating role, so each promise for the future is written once for everybody who may create. */
+  private defaultPrivileges(parts: DatabaseParts): DesiredDefaultPrivilege[] {
+    const sessions = this.sessions();
+    const creators = new Map(parts.schemas.map((schema) => [schema.name, creatorsIn(parts, schema, sessions)]));
+    return [...parts.futureGrants.values()].flatMap((grant) =>
+      [...(creators.get(grant.schema) ?? [])]
+        // What a role creates belongs to it: PostgreSQL keeps no default privilege that says so again.
+        .filter((creator) => creator !== grant.to)
+        .map((creator) => ({ creator, ...grant })),
+    );
+  }
+
+  /** The roles as which somebody works after a login, each with all whose privileges it inherits. */
+  private sessions(): Map<string, Set<string>> {
+    const logins = [...this.roles.values()].filter((role) => role.login).map((role) => role.name);
+    const actsAs = (login: string) => this.settings.get(settingKey({ role: login, name: 'role' }))?.values[0] ?? login;
+    return new Map(
+      logins.map(actsAs).map((role) => [role, this.closure(role, (membership) => membership.inherit)] as const),
+    );
+  }
+
+  private closure(member: string, follow: (membership: DesiredMembership) => boolean): Set<string> {
+    const reached = new Set([member]);
+    for (const name of reached) {
+      for (const membership of this.memberships.get(name)?.values() ?? []) {
+        if (follow(membership)) reached.add(membership.role);
+      }
+    }
+    return reached;
+  }
+
+  private parts(database: string): DatabaseParts {
+    const parts = this.databases.get(database);
+    if (!parts) throw new Error(`The database "${database}" is not declared on this server`);
+    return parts;
+  }
+
+  private claim(by: IConstruct, kind: string, name: string): void {
+    const key = JSON.stringify([kind, name]);
+    const earlier = this.declaredBy.get(key);
+    if (earlier) {
+      throw new Error(`The ${kind} "${name}" is declared twice: by ${earlier.node.path} and by ${by.node.path}`);
+    }
+    this.declaredBy.set(key, by);
+  }
+}
+
+/** The schema's owner, and every session role that may create objects there. */
+function creatorsIn(
+  parts: DatabaseParts,
+  schema: DesiredSchema,
+  sessions: ReadonlyMap<string, ReadonlySet<string>>,
+): Set<string> {
+  const mayCreate = new Set([schema.owner]);
+  for (const { on, privileges, to } of parts.grants.values()) {
+    if (on.kind === 'schema' && on.schema === schema.name && privileges.includes('CREATE')) mayCreate.add(to);
+  }
+  const creators = new Set([schema.owner]);
+  for (const [session, inherited] of sessions) {
+    if ([...mayCreate].some((role) => inherited.has(role))) creators.add(session);
+  }
+  return creators;
+}
+
+function settingKey(setting: Pick<DesiredSetting, 'role' | 'database' | 'name'>): string {
+  return JSON.stringify([setting.role, setting.database, setting.name.toLowerCase()]);
+}
+
+function union(
+  earlier: readonly Privilege[] | undefined,
+  added: readonly Privilege[],
+  on: keyof typeof OBJECT_KIND_OF,
+): Privilege[] {
+  const wanted = new Set<Privilege>([...(earlier ?? []), ...added]);
+  return PRIVILEGES[OBJECT_KIND_OF[on]].filter((privilege) => wanted.has(privilege));
+}
+
+function equal(a: object, b: object): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

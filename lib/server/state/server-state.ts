@@ -1,0 +1,426 @@
+import {
+  Annotations,
+  CustomResource,
+  Duration,
+  FileAssetPackaging,
+  Lazy,
+  RemovalPolicy,
+  Stack,
+  Stage,
+  Token,
+} from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { Construct, Dependable, IConstruct, IDependable } from 'constructs';
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { addFinding } from '../../compliance';
+import {
+  DesiredGrant,
+  DesiredMembership,
+  DesiredRole,
+  DesiredSchema,
+  DesiredSetting,
+  encodeState,
+  Platform,
+  Profile,
+  SERVER_VARIABLE,
+  STATE_RESOURCE_TYPE,
+} from '../../contract';
+import { DatabaseDeclaration, Declaration, FutureGrant } from './declaration';
+import { ServerFunction } from './server-function';
+import { endpointsInStack } from './vpc-services';
+
+export interface ServerStateProps {
+  /** @default - the stack's name */
+  readonly stateName?: string;
+  readonly platform: Platform;
+  /** The server's immutable identity: DbiResourceId, DbClusterResourceId, or what the user states for an external server. */
+  readonly identity: string;
+  readonly host: string;
+  readonly readerHost?: string;
+  /** A literal. */
+  readonly port: number;
+  readonly majorVersion: number;
+  /**
+   * Whether roles may log in with IAM tokens.
+   * @default - true on RDS and Aurora
+   */
+  readonly iamAuthentication?: boolean;
+  /** The secret of the role that applies the state. On a managed server the attached one, so that it holds host and port. */
+  readonly adminSecret: secretsmanager.ISecret;
+  /** `rds`, `public`, or a PEM text. */
+  readonly trust: string;
+  /** @default - the functions run outside a VPC */
+  readonly vpc?: ec2.IVpc;
+  readonly vpcSubnets?: ec2.SubnetSelection;
+  /** The server's own security groups, to which the functions get a way. */
+  readonly serverSecurityGroups?: ec2.ISecurityGroup[];
+  readonly encryptionKey: kms.IKey;
+  readonly profile: Profile;
+  readonly defaults: 'V1';
+  /** What must exist before a function can log in: the writer instance, the secret attachment, rules. Narrow constructs, never the whole server. */
+  readonly dependencies: IDependable[];
+  /** See `ServerFunctionProps.reserveConcurrency`. */
+  readonly reserveConcurrency?: boolean;
+  /**
+   * How often passwords change.
+   * @default Duration.days(30)
+   */
+  readonly rotationInterval?: Duration;
+}
+
+/** From this many bytes on the declaration travels as a file: an Update event carries it twice. */
+export const INLINE_STATE_BYTES = 100_000;
+
+/** More secrets than this, with their policies and schedules, come near CloudFormation's limit of 500 resources. */
+export const MAX_PASSWORD_ROLES = 150;
+
+/** The context key of the emergency exit. */
+export const SKIP_STATE_CONTEXT = 'cdk-postgres:skipState';
+
+const APPLY_TIMEOUT = Duration.minutes(15);
+/** The function answers before its own deadline; the rest is for a crash, after which Lambda runs the event again. */
+const SERVICE_TIMEOUT = Duration.minutes(20);
+
+const STATES = new WeakMap<IConstruct, ServerState>();
+const PASSWORD_ROLES = new WeakMap<Stack, number>();
+
+/**
+ * What is declared inside one server, and the one custom resource that takes it there. It creates nothing until something is
+ * declared. A child of the server's construct; `ServerState.of(server)` finds it.
+ */
+export class ServerState extends Construct {
+  /** The state of a server's construct. */
+  public static of(server: IConstruct): ServerState {
+    const state = STATES.get(server);
+    if (!state) throw new Error(`${server.node.path}: nothing can be declared inside this server`);
+    return state;
+  }
+
+  public readonly stateName: string;
+  /** Stands for the applied state: what depends on it waits until roles, grants and databases are there. */
+  public readonly applied: IDependable;
+  private readonly declaration = new Declaration();
+  private readonly secrets: Record<string, string> = {};
+  private readonly homeDatabases: Record<string, string> = {};
+  private resource?: CustomResource;
+  private applyFunction?: ServerFunction;
+  private rotateFunction?: ServerFunction;
+  private rotatePermission?: lambda.CfnPermission;
+  private cached?: { readonly revision: number; readonly document: object; readonly json: string };
+  private revision = 0;
+
+  constructor(
+    public readonly server: Construct,
+    id: string,
+    public readonly props: ServerStateProps,
+  ) {
+    super(server, id);
+    STATES.set(server, this);
+    if (Token.isUnresolved(props.port)) {
+      throw new Error(
+        `${server.node.path}: port must be a literal number; a token cannot stand in a security group rule`,
+      );
+    }
+    const stack = Stack.of(this);
+    this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
+    this.applied = lazily(() => (this.resource ? [this.resource] : []));
+  }
+
+  /** Whether the declaration is empty, and nothing is created. */
+  public get isEmpty(): boolean {
+    return this.resource === undefined;
+  }
+
+  public get supportsIam(): boolean {
+    return this.props.iamAuthentication ?? this.props.platform !== 'external';
+  }
+
+  public addRole(by: IConstruct, role: DesiredRole): void {
+    this.declare(() => this.declaration.addRole(by, role));
+  }
+
+  public addMembership(by: IConstruct, membership: DesiredMembership): void {
+    this.declare(() => this.declaration.addMembership(by, membership));
+  }
+
+  public addSetting(by: IConstruct, setting: DesiredSetting): void {
+    this.declare(() => this.declaration.addSetting(by, setting));
+  }
+
+  public addDatabase(by: IConstruct, database: DatabaseDeclaration): void {
+    this.declare(() => this.declaration.addDatabase(by, database));
+  }
+
+  public addSchema(by: IConstruct, database: string, schema: DesiredSchema): void {
+    this.declare(() => this.declaration.addSchema(by, database, schema));
+  }
+
+  public addGrant(database: string, grant: DesiredGrant): void {
+    this.declare(() => this.declaration.addGrant(database, grant));
+  }
+
+  /** What everybody who may create objects in the schema gives to `grant.to` on objects that they create later. */
+  public addDefaultPrivilege(database: string, grant: FutureGrant): void {
+    this.declare(() => this.declaration.addFutureGrant(database, grant));
+  }
+
+  /** Lets the withheld steps of one plan run, and of no other. */
+  public acknowledgePlan(hash: string, reason: string): void {
+    const path = this.server.node.path;
+    if (!/^[0-9a-f]{8,64}$/.test(hash)) {
+      throw new Error(`${path}: ${JSON.stringify(hash)} is not a plan's hash; copy it from the plan that was withheld`);
+    }
+    if (reason.trim() === '') throw new Error(`${path}: the acknowledgement of the plan ${hash} needs a reason`);
+    this.node.addMetadata('cdk-postgres:acknowledged-plan', { hash, reason });
+    this.revision++;
+    this.declaration.acknowledgePlan(hash);
+  }
+
+  /** Lets the functions at the secret of a role, has them keep it up to date, and rotates it. */
+  public addSecret(by: Construct, role: string, secret: secretsmanager.Secret, homeDatabase: string): void {
+    this.declare(() => {
+      this.secrets[role] = secret.secretArn;
+      this.homeDatabases[role] = homeDatabase;
+    });
+    const stack = Stack.of(this);
+    PASSWORD_ROLES.set(stack, (PASSWORD_ROLES.get(stack) ?? 0) + 1);
+    const rotate = this.rotation();
+    // An IAM policy ends at about 45 secret ARNs; a policy of each secret's own has no such end.
+    secret.addToResourcePolicy(secretStatement(this.applyFunction!.role, ['PutSecretValue']));
+    const { policyDependable } = secret.addToResourcePolicy(
+      secretStatement(rotate.role, ['PutSecretValue', 'UpdateSecretVersionStage']),
+    );
+    this.resource!.node.addDependency(policyDependable!);
+    this.schedule(by, secret, [policyDependable!, this.applied]);
+  }
+
+  /** Rotates the admin secret, also of a server inside which nothing is declared. */
+  public rotateAdminSecret(): void {
+    this.rotation();
+    this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
+  }
+
+  private declare(change: () => void): void {
+    change();
+    this.revision++;
+    this.ensureResource();
+  }
+
+  private ensureResource(): void {
+    if (this.resource) return;
+    const { props } = this;
+    const skipReason = this.skipReason();
+    const apply = new ServerFunction(this, 'Apply', {
+      ...this.functionProps(),
+      duty: 'apply',
+      timeout: APPLY_TIMEOUT,
+      maxEventAge: SERVICE_TIMEOUT,
+      memorySize: 512,
+      statements: this.adminStatements([]),
+      lateStatements: () => this.assetStatements(),
+    });
+    apply.allowTo(props.serverSecurityGroups ?? [], props.port);
+    this.applyFunction = apply;
+    this.resource = new CustomResource(this, 'Resource', {
+      resourceType: STATE_RESOURCE_TYPE,
+      serviceToken: apply.function.functionArn,
+      serviceTimeout: SERVICE_TIMEOUT,
+      properties: {
+        Server: this.serverReference(),
+        State: Lazy.any({ produce: () => (this.isFile ? undefined : this.document()) }),
+        StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
+        Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
+        HomeDatabases: Lazy.any({ produce: () => unlessEmpty(this.homeDatabases) }),
+        SkipReason: skipReason,
+      },
+    });
+    this.resource.node.addDependency(
+      ...props.dependencies,
+      ...apply.ready,
+      // Endpoints may be declared later than the state.
+      lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : [])),
+    );
+    addFinding(this, {
+      id: 'SEC-18',
+      check: () => {
+        const roles = PASSWORD_ROLES.get(Stack.of(this)) ?? 0;
+        return roles > MAX_PASSWORD_ROLES
+          ? `the stack ${Stack.of(this).stackName} declares ${roles} roles that log in by password, each with a secret, its policy and its schedule; more than ${MAX_PASSWORD_ROLES} come near the 500 resources of a stack`
+          : undefined;
+      },
+      fix: 'Let roles log in by Authentication.iam(), share one login role between what has the same rights, or spread them over stacks.',
+    });
+  }
+
+  private skipReason(): string | undefined {
+    const reason: unknown = this.node.tryGetContext(SKIP_STATE_CONTEXT);
+    if (reason === undefined) return undefined;
+    if (typeof reason !== 'string' || reason.trim() === '') {
+      throw new Error(
+        `${this.server.node.path}: the context ${SKIP_STATE_CONTEXT} needs a reason, as in -c ${SKIP_STATE_CONTEXT}="INC-42: the run lock is stuck"`,
+      );
+    }
+    Annotations.of(this.server).addWarningV2(
+      'cdk-postgres:skipState',
+      `This deployment leaves the inside of the server alone: ${reason}. Roles, grants and schemas stay as they are, whatever the app ` +
+        'declares, until a deployment without this context applies it.',
+    );
+    return reason;
+  }
+
+  private functionProps() {
+    const { props } = this;
+    return {
+      server: this.server,
+      vpc: props.vpc,
+      vpcSubnets: props.vpcSubnets,
+      encryptionKey: props.encryptionKey,
+      reserveConcurrency: props.reserveConcurrency,
+      logRemovalPolicy: props.profile === 'development' ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+    };
+  }
+
+  private serverReference() {
+    const { props } = this;
+    return {
+      Platform: props.platform,
+      Identity: props.identity,
+      Host: props.host,
+      ReaderHost: props.readerHost,
+      Port: props.port,
+      AdminSecretArn: props.adminSecret.secretArn,
+      AdminDatabase: 'postgres',
+      Trust: props.trust,
+    };
+  }
+
+  private adminStatements(writes: readonly string[]): iam.PolicyStatement[] {
+    const { adminSecret } = this.props;
+    const statements = [
+      new iam.PolicyStatement({
+        actions: ['GetSecretValue', 'DescribeSecret', ...writes].map((action) => `secretsmanager:${action}`),
+        // Secrets Manager adds six characters to a name; without them the exact ARN is not known.
+        resources: [adminSecret.secretFullArn ?? `${adminSecret.secretArn}-??????`],
+      }),
+    ];
+    const key = adminSecret.encryptionKey;
+    if (key && key !== this.props.encryptionKey) {
+      statements.push(
+        new iam.PolicyStatement({ actions: ['kms:Decrypt', 'kms:GenerateDataKey'], resources: [key.keyArn] }),
+      );
+    }
+    return statements;
+  }
+
+  private rotation(): ServerFunction {
+    if (this.rotateFunction) return this.rotateFunction;
+    const { props } = this;
+    const stack = Stack.of(this);
+    const rotate = new ServerFunction(this, 'Rotate', {
+      ...this.functionProps(),
+      duty: 'rotate',
+      timeout: Duration.minutes(2),
+      memorySize: 256,
+      concurrency: 5,
+      // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
+      maxEventAge: Duration.hours(6),
+      environment: { [SERVER_VARIABLE]: stack.toJsonString(this.serverReference()) },
+      statements: this.adminStatements(['PutSecretValue', 'UpdateSecretVersionStage']),
+    });
+    rotate.allowTo(props.serverSecurityGroups ?? [], props.port);
+    this.rotatePermission = new lambda.CfnPermission(this, 'RotatePermission', {
+      action: 'lambda:InvokeFunction',
+      functionName: rotate.function.functionArn,
+      principal: 'secretsmanager.amazonaws.com',
+      sourceAccount: stack.account,
+    });
+    this.rotateFunction = rotate;
+    return rotate;
+  }
+
+  private schedule(scope: Construct, secret: secretsmanager.ISecret, after: IDependable[]): void {
+    const rotate = this.rotation();
+    const schedule = new secretsmanager.CfnRotationSchedule(scope, 'Rotation', {
+      secretId: secret.secretArn,
+      rotationLambdaArn: rotate.function.functionArn,
+      // The role does not exist before the state is applied, and a deployment must not change passwords.
+      rotateImmediatelyOnUpdate: false,
+      rotationRules: { automaticallyAfterDays: (this.props.rotationInterval ?? Duration.days(30)).toDays() },
+    });
+    schedule.node.addDependency(this.rotatePermission!, ...rotate.ready, ...after);
+  }
+
+  private encoded() {
+    if (this.cached?.revision !== this.revision) {
+      const { profile, defaults } = this.props;
+      const document = encodeState(this.declaration.toState({ name: this.stateName, profile, defaults }));
+      this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
+    }
+    return this.cached;
+  }
+
+  private document(): object {
+    return this.encoded().document;
+  }
+
+  private get isFile(): boolean {
+    return Buffer.byteLength(this.encoded().json) >= INLINE_STATE_BYTES;
+  }
+
+  /** Written when the template is: only then is the declaration complete, and the manifest of assets comes after the templates. */
+  private asset(): { Bucket: string; Key: string } {
+    const { json } = this.encoded();
+    const hash = createHash('sha256').update(json).digest('hex');
+    const fileName = `asset.${hash}.json`;
+    writeFileSync(join(Stage.of(this)!.outdir, fileName), json);
+    const location = Stack.of(this).synthesizer.addFileAsset({
+      fileName,
+      sourceHash: hash,
+      packaging: FileAssetPackaging.FILE,
+      displayName: `${this.node.path}: declared state`,
+    });
+    return { Bucket: location.bucketName, Key: location.objectKey };
+  }
+
+  private assetStatements(): iam.PolicyStatement[] {
+    if (!this.isFile) return [];
+    const { Bucket, Key } = this.asset();
+    const arn = Stack.of(this).formatArn({
+      service: 's3',
+      region: '',
+      account: '',
+      resource: Bucket,
+      resourceName: Key,
+    });
+    return [new iam.PolicyStatement({ actions: ['s3:GetObject'], resources: [arn] })];
+  }
+}
+
+function secretStatement(role: iam.IRole, writes: readonly string[]): iam.PolicyStatement {
+  return new iam.PolicyStatement({
+    principals: [new iam.ArnPrincipal(role.roleArn)],
+    actions: ['GetSecretValue', 'DescribeSecret', ...writes].map((action) => `secretsmanager:${action}`),
+    resources: ['*'],
+  });
+}
+
+function unlessEmpty<T extends object>(map: T): T | undefined {
+  return Object.keys(map).length > 0 ? map : undefined;
+}
+
+/** A dependency whose targets are known only when the app is complete. */
+function lazily(roots: () => IConstruct[]): IDependable {
+  const dependable: IDependable = {};
+  Dependable.implement(dependable, {
+    get dependencyRoots() {
+      return roots();
+    },
+  });
+  return dependable;
+}
