@@ -209,8 +209,14 @@ export class TestServer {
     await stopEmbeddedServer(this.embedded);
   }
 
-  /** A physical copy of the running server on another port, as a restored snapshot or a clone is. The caller stops it. */
-  async copy(settings?: Readonly<Record<string, string>>): Promise<TestServer> {
+  /**
+   * A physical copy of the running server on another port, as a restored snapshot or a clone is; as a `standby` it
+   * stays read-only. The caller stops it.
+   */
+  async copy(
+    settings?: Readonly<Record<string, string>>,
+    options: { readonly standby?: boolean } = {},
+  ): Promise<TestServer> {
     const admin = await this.connect({ superuser: true });
     const backup = path.join(dataDirectory(), `backup-${process.pid}-${this.port}-${Date.now().toString(36)}`);
     try {
@@ -223,6 +229,7 @@ export class TestServer {
       fs.writeFileSync(path.join(backup, 'backup_label'), rows[0].labelfile);
       const user = serviceUser();
       if (user) fs.chownSync(path.join(backup, 'backup_label'), user.uid, user.gid);
+      if (options.standby) fs.writeFileSync(path.join(backup, 'standby.signal'), '');
       return new TestServer(
         await startEmbeddedServer({ version: this.version, flavour: this.flavour, settings, copyOf: backup }),
       );

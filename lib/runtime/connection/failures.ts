@@ -1,0 +1,84 @@
+import { ConnectionSettings } from '../reconcile/types';
+
+/** A connection that could not be made, in words that say what to do; `code` is PostgreSQL's or the system's. */
+export class ConnectionError extends Error {
+  constructor(
+    message: string,
+    readonly code: string | undefined,
+  ) {
+    super(message);
+    this.name = 'ConnectionError';
+  }
+}
+
+const TRANSIENT_CODES = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAI_AGAIN',
+  '57P01', // terminated by an administrator, or a shutdown
+  '57P02', // another session crashed
+  '57P03', // starting, stopping or recovering
+  '53300', // no connection left
+  '25006', // read-only: a failover has not reached the name yet
+  '08000',
+  '08003',
+  '08006',
+]);
+
+/** The connection broke or could not be made yet: a new one may work. */
+export function isConnectionFailure(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string };
+  if (code !== undefined) return TRANSIENT_CODES.has(code);
+  return /^(.*: )?(Connection terminated|Client has encountered a connection error|timeout expired)/.test(
+    message ?? '',
+  );
+}
+
+/** What went wrong while connecting, and what to do about it. The password is in no message of PostgreSQL, Node.js or this. */
+export function explainConnectionFailure(error: unknown, settings: ConnectionSettings): ConnectionError {
+  const { code: given, message } = error as { code?: string; message: string };
+  const timedOut = given === undefined && /timeout/.test(message);
+  const code = given ?? (timedOut ? 'ETIMEDOUT' : undefined);
+  return new ConnectionError(describe(code, message, settings), code);
+}
+
+function describe(code: string | undefined, message: string, settings: ConnectionSettings): string {
+  const where = `${settings.host}:${settings.port}`;
+  const user = JSON.stringify(settings.user);
+  switch (code) {
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `The host name ${settings.host} cannot be resolved (${code}): check the server's endpoint and the DNS of the VPC`;
+    case 'ECONNREFUSED':
+      return `Nothing listens on ${where} (${code}): check the port, and that the server is running`;
+    case 'ETIMEDOUT':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return `${where} does not answer (${code}): check the security groups, the route to its subnets, and that it is running`;
+    case '28P01':
+      return `${where} refuses the password of ${user} (${code}): the secret and the server differ, or the role has been given rds_iam`;
+    case '28000':
+      return `${where} does not let ${user} in (${code}: ${message}): check pg_hba.conf, LOGIN, and whether the role must use an IAM token`;
+    case '3D000':
+      return `The database ${JSON.stringify(settings.database ?? 'postgres')} does not exist on ${where} (${code})`;
+    case '42501':
+      return `${user} may not connect to the database ${JSON.stringify(settings.database ?? 'postgres')} on ${where} (${code}: ${message})`;
+    case '53300':
+      return `${where} has no connection left (${code}: ${message}): end idle sessions, or raise max_connections`;
+    case '57P03':
+      return `${where} is starting, stopping or recovering (${code}: ${message}): try again when it is available`;
+    case '25006':
+      return `${where} is read-only (${code}): give the writer endpoint of the server, not a reader's`;
+    default:
+      break;
+  }
+  if (/does not support SSL/.test(message)) {
+    return `${where} does not offer TLS, and this connection is made with TLS only: turn ssl on at the server`;
+  }
+  if (code?.startsWith('ERR_TLS') || code?.startsWith('CERT_') || /CERT|SIGNATURE|ISSUER/.test(code ?? '')) {
+    return `The certificate of ${where} is not trusted (${code}: ${message}): check the host name, and the roots that are trusted for this server`;
+  }
+  return `The connection to ${where} as ${user} failed${code === undefined ? '' : ` (${code})`}: ${message}`;
+}
