@@ -107,12 +107,12 @@ export class AuroraPostgres extends ManagedServerBase {
       types: logTypes,
       retention: settings.logRetention,
       encryptionKey: this.encryptionKey,
-      removalPolicy: settings.removalPolicy,
+      removalPolicy: settings.companions,
     });
     const parameters = { scope: this, engine: 'aurora', major: this.version._major, profile: this.profile } as const;
     const instanceParameters = parameterGroup(this, 'InstanceParameters', {
       engine,
-      removalPolicy: settings.removalPolicy,
+      removalPolicy: settings.companions,
       parameters: buildParameters({ ...parameters, level: 'instance', overrides: props.instanceParameters }),
     });
     const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
@@ -121,6 +121,7 @@ export class AuroraPostgres extends ManagedServerBase {
       engine,
       vpc: this.vpc,
       vpcSubnets: settings.vpcSubnets,
+      subnetGroup: settings.subnetGroup,
       securityGroups: settings.securityGroups,
       port: this.port,
       clusterIdentifier: settings.identifier,
@@ -135,7 +136,7 @@ export class AuroraPostgres extends ManagedServerBase {
       storageType: props.storageType,
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
-        removalPolicy: settings.removalPolicy,
+        removalPolicy: settings.companions,
         parameters: buildParameters({ ...parameters, level: 'cluster', overrides: props.parameters }),
       }),
       backup: { retention: settings.pointInTimeRecovery, preferredWindow: settings.windows.backup },
@@ -159,6 +160,7 @@ export class AuroraPostgres extends ManagedServerBase {
     this.host = this.cluster.clusterEndpoint.hostname;
     this.readerHost = this.cluster.clusterReadEndpoint.hostname;
 
+    this._surround(props, this.nodes[0]!.resource, this.cluster.secret!);
     this.addAlarms();
     if (production) {
       dailyBackup(this, {

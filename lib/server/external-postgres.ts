@@ -1,9 +1,10 @@
-import { Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Duration, Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { serverKey } from './encryption-key';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
+import { PostgresVersion } from './postgres-version';
 
 /** Whom a server's certificate is trusted from. The certificate and the host name are always verified (SEC-12). */
 export class ServerTrust {
@@ -66,6 +67,13 @@ export interface ExternalEndpoint {
   readonly identity: string;
 
   /**
+   * The version, which decides what may be declared inside. The function refuses a server that is older than that.
+   *
+   * @default PostgresVersion.V16
+   */
+  readonly version?: PostgresVersion;
+
+  /**
    * Whom the server's certificate is trusted from.
    *
    * @default ServerTrust.publicRoots()
@@ -120,6 +128,20 @@ export interface ExternalEndpoint {
    * @default - the stack's name
    */
   readonly stateName?: string;
+
+  /**
+   * How often the passwords of password roles change (SEC-18).
+   *
+   * @default Duration.days(30)
+   */
+  readonly passwordRotation?: Duration;
+
+  /**
+   * Whether the functions reserve their concurrency in the account. A new account has nothing to reserve.
+   *
+   * @default true
+   */
+  readonly reserveConcurrency?: boolean;
 }
 
 /** A PostgreSQL server that this app does not run. Everything that is declared inside works on it as on any other. */
@@ -174,6 +196,20 @@ class ExternalServer extends PostgresServerBase {
       securityGroups: endpoint.securityGroups ?? [],
       defaultPort: ec2.Port.tcp(port),
     });
-    serverKey(this, { given: endpoint.encryptionKey, retain: this.profile.isProduction });
+    this._prepareState({
+      stateName: endpoint.stateName,
+      majorVersion: (endpoint.version ?? PostgresVersion.V16).majorVersion,
+      iamAuthentication: false,
+      adminSecret: endpoint.adminSecret,
+      trust: (endpoint.trust ?? ServerTrust.publicRoots()).value,
+      vpc: endpoint.vpc,
+      vpcSubnets: endpoint.vpcSubnets,
+      serverSecurityGroups: endpoint.securityGroups,
+      encryptionKey: serverKey(this, { given: endpoint.encryptionKey, retain: this.profile.isProduction }),
+      defaults: endpoint.defaults ?? Defaults.V1,
+      dependencies: [],
+      reserveConcurrency: endpoint.reserveConcurrency,
+      rotationInterval: endpoint.passwordRotation,
+    });
   }
 }

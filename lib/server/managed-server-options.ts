@@ -165,6 +165,21 @@ export interface ManagedServerOptions {
    * @default - the stack's name
    */
   readonly stateName?: string;
+
+  /**
+   * How often the passwords of the master and of password roles change (SEC-18).
+   *
+   * @default Duration.days(30)
+   */
+  readonly passwordRotation?: Duration;
+
+  /**
+   * Whether the functions reserve their concurrency in the account. A new account has nothing to reserve; without it two rule packs
+   * report LambdaConcurrency.
+   *
+   * @default true
+   */
+  readonly reserveConcurrency?: boolean;
 }
 
 /** Storage of an `RdsPostgres`. */

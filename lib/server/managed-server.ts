@@ -12,7 +12,7 @@ import {
   aws_secretsmanager as secretsmanager,
   aws_sns as sns,
 } from 'aws-cdk-lib';
-import { Construct } from 'constructs';
+import { Construct, IDependable } from 'constructs';
 import { addFinding } from '../compliance';
 import { serverKey } from './encryption-key';
 import { ManagedServerOptions } from './managed-server-options';
@@ -80,17 +80,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     checkWindows(path, windows);
 
     this.encryptionKey = serverKey(this, { given: props.encryptionKey, retain: production });
-    const securityGroups = props.securityGroups ?? [
-      new ec2.SecurityGroup(this, 'SecurityGroup', {
-        vpc: props.vpc,
-        description: `PostgreSQL server ${path}`.slice(0, 255),
-        allowAllOutbound: false,
-      }),
-    ];
-    this.connections = new ec2.Connections({ securityGroups, defaultPort: ec2.Port.tcp(this.port) });
     const removalPolicy = props.removalPolicy ?? (production ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY);
+    // A server that stays needs what it stands on; a snapshot is a server's alone.
+    const companions = removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN;
+    const securityGroups = props.securityGroups ?? [this.ownSecurityGroup(companions)];
+    this.connections = new ec2.Connections({ securityGroups, defaultPort: ec2.Port.tcp(this.port) });
+    const vpcSubnets = props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_ISOLATED };
     const masterUsername = props.masterUsername ?? 'postgres';
-    this.adminSecret = this.masterSecret(masterUsername, removalPolicy);
+    this.adminSecret = this.masterSecret(masterUsername, companions);
     this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
 
     const monitoringInterval = props.monitoringInterval ?? Duration.seconds(production ? 60 : 0);
@@ -98,20 +95,46 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       windows,
       securityGroups,
       removalPolicy,
+      companions,
       masterUsername,
       monitoringInterval,
       identifier: identifier(this, props.identifier),
-      vpcSubnets: props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+      vpcSubnets,
+      subnetGroup: new rds.SubnetGroup(this, 'Subnets', {
+        description: `Subnets of the PostgreSQL server ${path}`.slice(0, 255),
+        vpc: props.vpc,
+        vpcSubnets,
+        removalPolicy: companions,
+      }),
       pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
-      monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this) : undefined,
+      monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this, companions) : undefined,
     };
     if (production) protectStack(Stack.of(this));
     this.guardVersion();
     if (production) this.guardProduction(props);
     this.guardNetwork();
+  }
+
+  /** What stands around the finished server: the inside with its functions, and the rotation of the master's password. @internal */
+  protected _surround(props: ManagedServerOptions, writer: IDependable, attachedSecret: secretsmanager.ISecret): void {
+    const state = this._prepareState({
+      stateName: props.stateName,
+      majorVersion: this.version.majorVersion,
+      adminSecret: attachedSecret,
+      trust: 'rds',
+      vpc: this.vpc,
+      vpcSubnets: this._settings.vpcSubnets,
+      serverSecurityGroups: this._settings.securityGroups,
+      encryptionKey: this.encryptionKey,
+      defaults: this.defaults,
+      dependencies: [writer, attachedSecret],
+      reserveConcurrency: props.reserveConcurrency,
+      rotationInterval: props.passwordRotation,
+    });
+    state.rotateAdminSecret();
   }
 
   /** What the server, as configured, can hold to. @internal */
@@ -142,6 +165,16 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         excludePunctuation: true,
       },
     });
+  }
+
+  private ownSecurityGroup(removalPolicy: RemovalPolicy): ec2.SecurityGroup {
+    const group = new ec2.SecurityGroup(this, 'SecurityGroup', {
+      vpc: this.vpc,
+      description: `PostgreSQL server ${this.node.path}`.slice(0, 255),
+      allowAllOutbound: false,
+    });
+    group.applyRemovalPolicy(removalPolicy);
+    return group;
   }
 
   private guardVersion(): void {
@@ -242,7 +275,10 @@ export interface ManagedSettings {
   readonly windows: Windows;
   readonly securityGroups: ec2.ISecurityGroup[];
   readonly vpcSubnets: ec2.SubnetSelection;
+  readonly subnetGroup: rds.ISubnetGroup;
   readonly removalPolicy: RemovalPolicy;
+  /** Of what the server stands on: groups, logs, the secret. */
+  readonly companions: RemovalPolicy;
   readonly masterUsername: string;
   readonly pointInTimeRecovery: Duration;
   readonly autoMinorVersionUpgrade: boolean;
@@ -302,8 +338,9 @@ function literalPort(path: string, port: number | undefined): number {
  */
 function identifier(scope: Construct, given: string | undefined): string {
   if (given === undefined) {
-    const name = Names.uniqueResourceName(scope, { maxLength: 50 }).toLowerCase();
-    return /^[a-z]/.test(name) ? name : `p${name.slice(1)}`;
+    const name = Names.uniqueResourceName(scope, { maxLength: 48, separator: '-' });
+    const tidy = name.toLowerCase().replace(/-+/g, '-').replace(/^-|-$/g, '');
+    return /^[a-z]/.test(tidy) ? tidy : `p-${tidy}`;
   }
   if (Token.isUnresolved(given)) throw new Error(`${scope.node.path}: identifier is a token; write the name`);
   if (!/^[a-z](-?[a-z0-9])*$/.test(given) || given.length > 50) {

@@ -1,8 +1,8 @@
-import { Stack, Validations, aws_iam as iam } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, Validations, aws_iam as iam } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 
 /** The role by which RDS writes operating-system metrics to CloudWatch Logs (OPS-6). */
-export function monitoringRole(scope: Construct): iam.Role {
+export function monitoringRole(scope: Construct, removalPolicy: RemovalPolicy): iam.Role {
   const role = new iam.Role(scope, 'MonitoringRole', {
     assumedBy: new iam.ServicePrincipal('monitoring.rds.amazonaws.com', {
       conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } },
@@ -16,5 +16,6 @@ export function monitoringRole(scope: Construct): iam.Role {
       'creation. An own policy would need wildcards in its place; the AWS-managed one allows nothing beyond that log group, and only ' +
       'the monitoring service of this account may assume the role.',
   });
+  role.applyRemovalPolicy(removalPolicy);
   return role;
 }

@@ -3,6 +3,7 @@ import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
 import { PostgresProfile } from './postgres-profile';
+import { ServerState, ServerStateProps } from './state/server-state';
 
 /** A PostgreSQL server, wherever it runs. */
 export interface IPostgresServer extends IResource, ec2.IConnectable {
@@ -47,6 +48,21 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   constructor(scope: Construct, id: string) {
     super(scope, id);
+  }
+
+  /** Prepares what is declared inside; nothing is created until something is. @internal */
+  protected _prepareState(
+    props: Omit<ServerStateProps, 'platform' | 'identity' | 'host' | 'readerHost' | 'port' | 'profile'>,
+  ) {
+    return new ServerState(this, 'State', {
+      ...props,
+      platform: this._platform,
+      identity: this.identity,
+      host: this.host,
+      readerHost: this.readerHost,
+      port: this.port,
+      profile: this.profile.isProduction ? 'production' : 'development',
+    });
   }
 
   public acknowledge(acknowledgement: FindingAcknowledgement): void {

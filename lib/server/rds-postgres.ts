@@ -85,7 +85,7 @@ export class RdsPostgres extends ManagedServerBase {
       types: logTypes,
       retention: settings.logRetention,
       encryptionKey: this.encryptionKey,
-      removalPolicy: settings.removalPolicy,
+      removalPolicy: settings.companions,
     });
     const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
@@ -93,6 +93,7 @@ export class RdsPostgres extends ManagedServerBase {
       engine,
       vpc: this.vpc,
       vpcSubnets: settings.vpcSubnets,
+      subnetGroup: settings.subnetGroup,
       securityGroups: settings.securityGroups,
       publiclyAccessible: false,
       port: this.port,
@@ -110,7 +111,7 @@ export class RdsPostgres extends ManagedServerBase {
       storageEncryptionKey: this.encryptionKey,
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
-        removalPolicy: settings.removalPolicy,
+        removalPolicy: settings.companions,
         parameters: buildParameters({
           scope: this,
           engine: 'rds',
@@ -143,6 +144,7 @@ export class RdsPostgres extends ManagedServerBase {
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
+    this._surround(props, this.cfnInstance, this.instance.secret!);
     if (this.alarmTopic) freeStorageAlarm(this, this.instance, allocated, this.alarmTopic);
     if (production) {
       dailyBackup(this, {

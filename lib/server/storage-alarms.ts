@@ -74,7 +74,7 @@ export function freeLocalStorageAlarm(
   });
 }
 
-/** The volume of Aurora ends at 128 TiB on every supported version. */
+/** The volume of Aurora ends at 128 TiB, on the newest minor versions at 256 TiB; the alarm keeps to the smaller. */
 export function volumeAlarm(scope: Construct, cluster: rds.IDatabaseCluster, topic: sns.ITopic) {
   return alarm(scope, 'VolumeBytesUsedAlarm', topic, {
     metric: cluster.metricVolumeBytesUsed({ statistic: 'Maximum', period: Duration.minutes(5) }),
