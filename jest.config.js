@@ -1,10 +1,15 @@
-/** Unit tests need Node.js only; suites under test/ that start servers share one per worker (test/support). */
+/** `npm test`: everything that needs Node.js alone. Suites that start servers share one per worker (test/support). */
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript', decorators: true }, target: 'es2023' } }] },
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/emulator/', '<rootDir>/test/soak/'],
+  transform: {
+    '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript', decorators: true }, target: 'es2023' } }],
+  },
   moduleNameMapper: { '^cdk-postgres$': '<rootDir>/lib/index.ts' },
+  setupFiles: ['<rootDir>/test/jest/setup.ts'],
+  reporters: ['default', '<rootDir>/test/jest/skipped-reporter.js'],
   testTimeout: 120_000,
   maxWorkers: 2,
 };

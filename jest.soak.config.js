@@ -1,0 +1,9 @@
+/** `npm run test:soak`: what takes minutes, such as an ever changing server under load. */
+module.exports = {
+  ...require('./jest.config.js'),
+  roots: ['<rootDir>/test/soak'],
+  testPathIgnorePatterns: ['/node_modules/'],
+  reporters: ['default'],
+  testTimeout: 3_600_000,
+  maxWorkers: 1,
+};

@@ -1,0 +1,16 @@
+const { emulatorProblem } = require('../emulator/availability.js');
+
+/** Says at the end of a run what it left out and why, so that a green run does not look like more than it is. */
+module.exports = class SkippedReporter {
+  onRunComplete(_contexts, results) {
+    const skipped = [];
+    const problem = emulatorProblem();
+    skipped.push(
+      `the deployment to an AWS emulator (npm run test:emulator), ${problem ? `since ${problem}` : 'since it needs more than Node.js and runs on its own'}`,
+    );
+    skipped.push('long-running suites (npm run test:soak), since they take minutes');
+    if (results.numPendingTests > 0) skipped.push(`${results.numPendingTests} tests that skip themselves`);
+    // After jest's own summary, which comes last of all reporters.
+    process.once('exit', () => process.stderr.write(`\nSkipped: ${skipped.join('; ')}.\n`));
+  }
+};
