@@ -45,7 +45,8 @@ export interface ServerStateProps {
   readonly readerHost?: string;
   /** A literal. */
   readonly port: number;
-  readonly majorVersion: number;
+  /** Absent: not known before the server is asked; the function then checks what depends on it. */
+  readonly majorVersion?: number;
   /**
    * Whether roles may log in with IAM tokens.
    * @default - true on RDS and Aurora

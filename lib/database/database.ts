@@ -1,0 +1,199 @@
+import { Construct, Dependable } from 'constructs';
+import { PRIVILEGES, Privilege as ContractPrivilege } from '../contract';
+import { IPostgresServer } from '../server/postgres-server';
+import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
+import { ServerState } from '../server/state/server-state';
+import { GroupRole, GroupRoleOptions } from './group-role';
+import { LoginRole, LoginRoleOptions } from './login-role';
+import { Privilege } from './privilege';
+import { IRole, requireDeclaredRole } from './role';
+import { Schema, SchemaOptions } from './schema';
+import { addSettings } from './settings';
+
+/** How a database is made. */
+export interface DatabaseOptions {
+  /**
+   * The role that owns the database and, unless they say otherwise, its schemas. Nobody should log in as it.
+   *
+   * @default - a group role named as the database, with `_owner` at its end (SEC-2)
+   */
+  readonly owner?: IRole;
+
+  /**
+   * How many sessions the database takes at once. -1 is no limit.
+   *
+   * @default - not managed; a new database has no limit
+   */
+  readonly connectionLimit?: number;
+
+  /**
+   * The character encoding, which PostgreSQL fixes when it creates the database.
+   *
+   * @default - the server's; a database that exists keeps its own
+   */
+  readonly encoding?: string;
+
+  /**
+   * The libc locale, which PostgreSQL fixes when it creates the database.
+   *
+   * @default - the server's; a database that exists keeps its own
+   */
+  readonly locale?: string;
+
+  /**
+   * Defaults of all sessions in the database, by name.
+   *
+   * @default - none
+   */
+  readonly settings?: { [name: string]: string };
+
+  /**
+   * Whether PUBLIC, which is every role of the server, loses CONNECT and TEMPORARY on the database, CREATE on the schema `public`, and
+   * EXECUTE on the routines of declared schemas (SEC-6, SEC-7).
+   *
+   * @default true
+   */
+  readonly closePublic?: boolean;
+}
+
+/** Properties of `Database`. */
+export interface DatabaseProps extends DatabaseOptions {
+  /** The server to declare the database on. */
+  readonly server: IPostgresServer;
+
+  /** The name of the database, at most 63 bytes. */
+  readonly databaseName: string;
+}
+
+/** A database of a server, and what is declared inside. It is kept when it leaves the app. */
+export class Database extends Construct {
+  /** The server. */
+  public readonly server: IPostgresServer;
+  /** The name of the database. */
+  public readonly databaseName: string;
+  /** The role that owns the database. */
+  public readonly owner: IRole;
+  private readonly state: ServerState;
+  private readonly schemas: Schema[] = [];
+  private writers?: GroupRole;
+  private readers?: GroupRole;
+
+  constructor(scope: Construct, id: string, props: DatabaseProps) {
+    super(scope, id);
+    this.server = props.server;
+    this.state = ServerState.of(props.server);
+    this.databaseName = requireName(this, 'databaseName', 'database', props.databaseName);
+    if (this.databaseName === 'postgres') {
+      throw new Error(
+        `${this.node.path}: databaseName is "postgres", which holds the ledger of the server; declare a database of the application's own`,
+      );
+    }
+    this.owner =
+      props.owner ?? new GroupRole(this, 'Owner', { server: this.server, roleName: `${this.databaseName}_owner` });
+    this.state.addDatabase(this, {
+      name: this.databaseName,
+      owner: requireDeclaredRole(this, this.state, this.owner),
+      connectionLimit:
+        props.connectionLimit === undefined
+          ? undefined
+          : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
+      encoding: props.encoding && requireLiteral(this, 'encoding', props.encoding),
+      locale: props.locale && requireLiteral(this, 'locale', props.locale),
+      public: props.closePublic === false ? 'kept' : 'closed',
+    });
+    addSettings(this, this.state, { database: this.databaseName }, props.settings);
+    // Who depends on the database waits until it is there, with all that is declared inside.
+    const { applied } = this.state;
+    Dependable.implement(this, {
+      get dependencyRoots() {
+        return [scope.node.findChild(id), ...Dependable.of(applied).dependencyRoots];
+      },
+    });
+  }
+
+  /**
+   * Declares a schema.
+   *
+   * @param schemaName its name, at most 63 bytes
+   * @param options how it is made
+   */
+  public addSchema(schemaName: string, options: SchemaOptions = {}): Schema {
+    const schema = new Schema(this, `Schema-${schemaName}`, { ...options, database: this, schemaName });
+    this.schemas.push(schema);
+    if (this.writers) schema.grantReadWrite(this.writers);
+    if (this.readers) schema.grantRead(this.readers);
+    return schema;
+  }
+
+  /**
+   * Declares a role that logs in and connects to this database.
+   *
+   * @param roleName its name, at most 63 bytes; role names are shared by all databases of a server
+   * @param options how it is made
+   */
+  public addLoginRole(roleName: string, options: LoginRoleOptions = {}): LoginRole {
+    return new LoginRole(this, `Role-${roleName}`, { ...options, database: this, roleName });
+  }
+
+  /**
+   * Declares a group role (NOLOGIN), which holds privileges for its members.
+   *
+   * @param roleName its name, at most 63 bytes; role names are shared by all databases of a server
+   * @param options how it is made
+   */
+  public addRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
+    return new GroupRole(this, `Role-${roleName}`, { ...options, server: this.server, roleName });
+  }
+
+  /**
+   * A group role whose members read and write every schema that `addSchema()` declares, before or later (SEC-2). It is declared when
+   * it is first asked for, and named as the database with `_readwrite` at its end.
+   */
+  public get readWriteRole(): GroupRole {
+    if (!this.writers) {
+      this.writers = this.accessRole('ReadWrite', 'readwrite');
+      this.schemas.forEach((schema) => schema.grantReadWrite(this.writers!));
+    }
+    return this.writers;
+  }
+
+  /**
+   * A group role whose members read every schema that `addSchema()` declares, before or later (SEC-2). It is declared when it is first
+   * asked for, and named as the database with `_readonly` at its end.
+   */
+  public get readOnlyRole(): GroupRole {
+    if (!this.readers) {
+      this.readers = this.accessRole('ReadOnly', 'readonly');
+      this.schemas.forEach((schema) => schema.grantRead(this.readers!));
+    }
+    return this.readers;
+  }
+
+  /** Lets a role of the server connect to this database. A login role may connect to its own without it. */
+  public grantConnect(role: IRole): void {
+    this.grant(role, Privilege.CONNECT);
+  }
+
+  /**
+   * Grants privileges on the database itself. Grants add up.
+   *
+   * @param role a role declared on the same server; the owner has all privileges already, and nothing is declared for it
+   * @param privileges of CONNECT, CREATE and TEMPORARY
+   */
+  public grant(role: IRole, ...privileges: Privilege[]): void {
+    const to = requireDeclaredRole(this, this.state, role);
+    const allowed: readonly ContractPrivilege[] = PRIVILEGES.database;
+    const wrong = privileges.filter((privilege) => !allowed.includes(privilege));
+    if (wrong.length > 0 || privileges.length === 0) {
+      throw new Error(
+        `${this.node.path}: grant() names ${wrong.join(', ') || 'no privilege'}; a database has ${allowed.join(', ')}`,
+      );
+    }
+    if (to === this.owner.roleName) return;
+    this.state.addGrant(this.databaseName, { privileges, on: { kind: 'database' }, to });
+  }
+
+  private accessRole(id: string, suffix: string): GroupRole {
+    return new GroupRole(this, id, { server: this.server, roleName: `${this.databaseName}_${suffix}` });
+  }
+}

@@ -1,0 +1,31 @@
+import { Construct } from 'constructs';
+import { IPostgresServer } from '../server/postgres-server';
+import { IRole, RoleBase } from './role';
+
+/** How a group role is made. */
+export interface GroupRoleOptions {
+  /**
+   * Groups that this role is a member of; it inherits their privileges.
+   *
+   * @default - none
+   */
+  readonly memberOf?: IRole[];
+}
+
+/** Properties of `GroupRole`. */
+export interface GroupRoleProps extends GroupRoleOptions {
+  /** The server to declare the role on. */
+  readonly server: IPostgresServer;
+
+  /** The name of the role, at most 63 bytes. */
+  readonly roleName: string;
+}
+
+/** A role that nobody logs in as (NOLOGIN): it owns objects, or holds privileges that its members inherit (SEC-2). */
+export class GroupRole extends RoleBase {
+  constructor(scope: Construct, id: string, props: GroupRoleProps) {
+    super(scope, id, props.server, props.roleName);
+    this._declare({ login: false, authentication: 'none' });
+    props.memberOf?.forEach((group) => this.memberOf(group));
+  }
+}

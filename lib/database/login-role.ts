@@ -1,0 +1,313 @@
+import {
+  CfnOutput,
+  Duration,
+  Stack,
+  aws_ec2 as ec2,
+  aws_iam as iam,
+  aws_secretsmanager as secretsmanager,
+} from 'aws-cdk-lib';
+import { Construct, Dependable } from 'constructs';
+import { requireInteger, requireLiteral } from '../server/state/literals';
+import { Authentication } from './authentication';
+import { Database } from './database';
+import { IRole, requireDeclaredRole, RoleBase } from './role';
+import { addSettings, toSetting } from './settings';
+
+/** How a login role is made. */
+export interface LoginRoleOptions {
+  /**
+   * How the role proves who it is.
+   *
+   * @default Authentication.recommended()
+   */
+  readonly authentication?: Authentication;
+
+  /**
+   * How many sessions the role may have at once. 0 to 262143; -1 is no limit.
+   *
+   * @default - not managed; a new role has no limit
+   */
+  readonly connectionLimit?: number;
+
+  /**
+   * After how long a statement is cancelled (`statement_timeout`).
+   *
+   * @default - the server's parameter
+   */
+  readonly statementTimeout?: Duration;
+
+  /**
+   * How long a statement waits for a lock (`lock_timeout`).
+   *
+   * @default - the server's parameter
+   */
+  readonly lockTimeout?: Duration;
+
+  /**
+   * After how long a session that idles in a transaction is ended (`idle_in_transaction_session_timeout`).
+   *
+   * @default - the server's parameter
+   */
+  readonly idleInTransactionSessionTimeout?: Duration;
+
+  /**
+   * After how long a transaction is ended (`transaction_timeout`), from PostgreSQL 17 on.
+   *
+   * @default - the server's parameter
+   */
+  readonly transactionTimeout?: Duration;
+
+  /**
+   * The schemas in which names without a schema are looked up (`search_path`).
+   *
+   * @default - the server's: a schema named as the role, then `public`
+   */
+  readonly searchPath?: string[];
+
+  /**
+   * Other settings of the role's sessions, by name. Settings of a group role would not reach its members, so they are here.
+   *
+   * @default - none
+   */
+  readonly settings?: { [name: string]: string };
+
+  /**
+   * Until when the role may log in by password (`VALID UNTIL`).
+   *
+   * @default - not managed
+   */
+  readonly validUntil?: Date;
+
+  /**
+   * The role that every session of this one works as, such as the database's owner for a role that migrates the schema. This role
+   * becomes a member that may SET ROLE and inherits nothing, and `ALTER ROLE … SET role` switches at login: what it creates
+   * belongs to that role and carries its default privileges.
+   *
+   * @default - itself
+   */
+  readonly actsAs?: IRole;
+
+  /**
+   * Groups that this role is a member of; it inherits their privileges.
+   *
+   * @default - none
+   */
+  readonly memberOf?: IRole[];
+}
+
+/** Properties of `LoginRole`. */
+export interface LoginRoleProps extends LoginRoleOptions {
+  /** The database that the role connects to. `Database.grantConnect()` lets it into others. */
+  readonly database: Database;
+
+  /** The name of the role, at most 63 bytes. */
+  readonly roleName: string;
+}
+
+/** How an application is let in. */
+export interface ConnectOptions {
+  /**
+   * Where the application connects from.
+   *
+   * @default - the security groups of the grantee, if it has any
+   */
+  readonly connections?: ec2.IConnectable;
+}
+
+/** All that a client needs to connect as a role, but for the password itself (LIB-16). */
+export interface ConnectionDescriptor {
+  /** The host that accepts writes. */
+  readonly host: string;
+  /** A host that serves reads, where the server has one. */
+  readonly readerHost?: string;
+  /** The port. */
+  readonly port: number;
+  /** The database. */
+  readonly database: string;
+  /** The role. */
+  readonly user: string;
+  /** `password`, `iam` or `none`. */
+  readonly authentication: string;
+  /** The secret with the password, for a role that has one. */
+  readonly secretArn?: string;
+}
+
+/** A role that logs in (SEC-2): of an application, a job or a person. It may connect to its database and has no other privilege. */
+export class LoginRole extends RoleBase {
+  /** The database that the role connects to. */
+  public readonly database: Database;
+
+  /** The secret with `username`, `password`, `host`, `readerHost`, `port` and `dbname`. Undefined unless the role logs in by password. */
+  public readonly secret?: secretsmanager.ISecret;
+
+  private readonly authentication: Authentication;
+
+  constructor(scope: Construct, id: string, props: LoginRoleProps) {
+    super(scope, id, props.database.server, props.roleName);
+    this.database = props.database;
+    this.authentication = props.authentication ?? Authentication.recommended();
+    this.requireSupported(props);
+
+    this._declare({
+      login: true,
+      authentication: this.authentication.method as 'password' | 'iam' | 'none',
+      connectionLimit:
+        props.connectionLimit === undefined
+          ? undefined
+          : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
+      validUntil: props.validUntil?.toISOString(),
+    });
+    this.declareSettings(props);
+    props.database.grantConnect(this);
+    props.memberOf?.forEach((group) => this.memberOf(group));
+    if (props.actsAs) this.actAs(props.actsAs);
+    if (this.authentication.method === 'password') this.secret = this.makeSecret();
+    // Who depends on the role waits until it can log in.
+    const { applied } = this._state;
+    Dependable.implement(this, {
+      get dependencyRoots() {
+        return [scope.node.findChild(id), ...Dependable.of(applied).dependencyRoots];
+      },
+    });
+  }
+
+  /** What a client needs to connect, without secrets. */
+  public get connection(): ConnectionDescriptor {
+    return {
+      host: this.server.host,
+      readerHost: this.server.readerHost,
+      port: this.server.port,
+      database: this.database.databaseName,
+      user: this.roleName,
+      authentication: this.authentication.method,
+      secretArn: this.secret?.secretArn,
+    };
+  }
+
+  /** The connection as environment variables that libpq and most drivers read, and `PGSECRETARN`. No value is secret. */
+  public get environment(): { [name: string]: string } {
+    const { connection } = this;
+    return {
+      PGHOST: connection.host,
+      PGPORT: String(connection.port),
+      PGDATABASE: connection.database,
+      PGUSER: connection.user,
+      PGSSLMODE: 'verify-full',
+      ...(connection.secretArn && { PGSECRETARN: connection.secretArn }),
+    };
+  }
+
+  /** Adds the connection to the stack's outputs, without secrets. */
+  public addConnectionOutputs(): void {
+    for (const [name, value] of Object.entries(this.connection)) {
+      if (value !== undefined) {
+        new CfnOutput(this, `Output-${name}`, {
+          value: String(value),
+          description: `${name} of the role ${this.roleName}`,
+        });
+      }
+    }
+  }
+
+  /**
+   * Lets an application connect as this role: the server's security group lets it in, and it may read the role's secret or, with
+   * `Authentication.iam()`, ask for a token for this role on this server.
+   *
+   * @param grantee what runs the application
+   * @param options where it connects from
+   * @returns the IAM side of the grant
+   */
+  public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
+    const from = options.connections ?? (isConnectable(grantee) ? grantee : undefined);
+    if (from) {
+      this.server.connections.allowFrom(
+        from,
+        ec2.Port.tcp(this.server.port),
+        `PostgreSQL as ${this.roleName}`.slice(0, 255),
+      );
+    }
+    switch (this.authentication.method) {
+      case 'password':
+        return this.secret!.grantRead(grantee);
+      case 'iam':
+        return iam.Grant.addToPrincipal({
+          grantee,
+          actions: ['rds-db:connect'],
+          resourceArns: [
+            Stack.of(this).formatArn({
+              service: 'rds-db',
+              resource: `dbuser:${this.server.identity}`,
+              resourceName: this.roleName,
+            }),
+          ],
+        });
+      default:
+        throw new Error(
+          `${this.node.path}: grantConnect() has nothing to grant, since this library does not manage how "${this.roleName}" logs in ` +
+            '(Authentication.none())',
+        );
+    }
+  }
+
+  private requireSupported(props: LoginRoleProps): void {
+    if (this.authentication.method === 'iam' && !this._state.supportsIam) {
+      throw new Error(
+        `${this.node.path}: authentication is Authentication.iam(), which ${this.server.node.path} does not have; use Authentication.password()`,
+      );
+    }
+    const major = this._state.props.majorVersion;
+    if (props.transactionTimeout && major !== undefined && major < 17) {
+      throw new Error(
+        `${this.node.path}: transactionTimeout exists from PostgreSQL 17 on, and the server is of version ${major}; use statementTimeout and idleInTransactionSessionTimeout`,
+      );
+    }
+  }
+
+  private declareSettings(props: LoginRoleProps): void {
+    const timeouts: [string, string, Duration | undefined][] = [
+      ['statement_timeout', 'statementTimeout', props.statementTimeout],
+      ['lock_timeout', 'lockTimeout', props.lockTimeout],
+      ['idle_in_transaction_session_timeout', 'idleInTransactionSessionTimeout', props.idleInTransactionSessionTimeout],
+      ['transaction_timeout', 'transactionTimeout', props.transactionTimeout],
+    ];
+    const durations = timeouts.flatMap(([name, prop, duration]) =>
+      duration ? [[name, toSetting(this, prop, duration)] as const] : [],
+    );
+    const target = { role: this.roleName };
+    addSettings(this, this._state, target, Object.fromEntries(durations));
+    addSettings(this, this._state, target, props.settings);
+    if (props.searchPath?.length) {
+      const values = props.searchPath.map((schema) => requireLiteral(this, 'searchPath', schema));
+      this._state.addSetting(this, { ...target, name: 'search_path', values });
+    }
+  }
+
+  private actAs(role: IRole): void {
+    const name = requireDeclaredRole(this, this._state, role);
+    this.memberOf(role, { inherit: false, set: true });
+    this._state.addSetting(this, { role: this.roleName, name: 'role', values: [name] });
+  }
+
+  /**
+   * The generated part holds the user name alone and never changes: CloudFormation makes a new password whenever it does. The
+   * function writes host, port and database.
+   */
+  private makeSecret(): secretsmanager.ISecret {
+    const secret = new secretsmanager.Secret(this, 'Secret', {
+      description: `PostgreSQL role ${this.roleName} of ${this.server.node.path}`,
+      encryptionKey: this._state.props.encryptionKey,
+      generateSecretString: {
+        secretStringTemplate: JSON.stringify({ username: this.roleName }),
+        generateStringKey: 'password',
+        passwordLength: 40,
+        excludePunctuation: true,
+      },
+    });
+    this._state.addSecret(this, this.roleName, secret, this.database.databaseName);
+    return secret;
+  }
+}
+
+function isConnectable(grantee: iam.IGrantable): grantee is iam.IGrantable & ec2.IConnectable {
+  return 'connections' in grantee;
+}

@@ -1,0 +1,107 @@
+import { Construct } from 'constructs';
+import { DesiredRole } from '../contract';
+import { IPostgresServer } from '../server/postgres-server';
+import { requireName } from '../server/state/literals';
+import { ServerState } from '../server/state/server-state';
+import { PredefinedRole } from './predefined-role';
+
+/** A role of a PostgreSQL server: one that is declared (`LoginRole`, `GroupRole`) or that the server brings along (`PredefinedRole`). */
+export interface IRole {
+  /** The name of the role in PostgreSQL. */
+  readonly roleName: string;
+}
+
+/** What a member may do with the group; PostgreSQL 16 and later keep each apart, and each is always written out. */
+export interface MembershipOptions {
+  /**
+   * Whether the member has the group's privileges without further ado.
+   *
+   * @default true
+   */
+  readonly inherit?: boolean;
+
+  /**
+   * Whether the member may SET ROLE to the group, and so create objects that belong to it.
+   *
+   * @default false
+   */
+  readonly set?: boolean;
+
+  /**
+   * Whether the member may make others members.
+   *
+   * @default false
+   */
+  readonly admin?: boolean;
+}
+
+/** What login roles and group roles share. */
+export abstract class RoleBase extends Construct implements IRole {
+  public readonly roleName: string;
+
+  /** The server that the role is declared on. A role belongs to the server, not to a database. */
+  public readonly server: IPostgresServer;
+
+  /** @internal */
+  protected readonly _state: ServerState;
+
+  constructor(scope: Construct, id: string, server: IPostgresServer, roleName: string) {
+    super(scope, id);
+    this.server = server;
+    this._state = ServerState.of(server);
+    this.roleName = requireName(this, 'roleName', 'role', roleName);
+  }
+
+  /**
+   * Makes this role a member of a group: it has the group's privileges.
+   *
+   * @param group a declared role of the same server, or a `PredefinedRole` that the server's version has
+   * @param options what the member may do with the group
+   */
+  public memberOf(group: IRole, options: MembershipOptions = {}): void {
+    if (group instanceof PredefinedRole) {
+      const major = this._state.props.majorVersion;
+      if (major !== undefined && group.sinceMajor > major) {
+        throw new Error(
+          `${this.node.path}: ${group.roleName} exists from PostgreSQL ${group.sinceMajor} on, and the server is of version ${major}`,
+        );
+      }
+    } else {
+      requireDeclaredRole(this, this._state, group);
+    }
+    this._state.addMembership(this, {
+      role: group.roleName,
+      member: this.roleName,
+      inherit: options.inherit ?? true,
+      set: options.set ?? false,
+      admin: options.admin ?? false,
+    });
+  }
+
+  /** @internal */
+  protected _declare(role: Pick<DesiredRole, 'login' | 'authentication' | 'connectionLimit' | 'validUntil'>): void {
+    this._state.addRole(this, {
+      name: this.roleName,
+      inherit: true,
+      createDatabase: false,
+      createRole: false,
+      ...role,
+    });
+  }
+}
+
+/** Fails unless the role is declared on the server that a privilege or membership is about. */
+export function requireDeclaredRole(scope: Construct, state: ServerState, role: IRole): string {
+  if (!(role instanceof RoleBase)) {
+    throw new Error(
+      `${scope.node.path}: "${role.roleName}" is not a declared role; privileges go to roles made by addLoginRole() or addRole(), which can ` +
+        'be members of a predefined role',
+    );
+  }
+  if (ServerState.of(role.server) !== state) {
+    throw new Error(
+      `${scope.node.path}: the role "${role.roleName}" (${role.node.path}) is declared on another server, ${role.server.node.path}`,
+    );
+  }
+  return role.roleName;
+}

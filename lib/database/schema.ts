@@ -1,0 +1,139 @@
+import { Construct } from 'constructs';
+import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES } from '../contract';
+import { requireLiteral, requireName } from '../server/state/literals';
+import { ServerState } from '../server/state/server-state';
+import { Database } from './database';
+import { Privilege } from './privilege';
+import { IRole, requireDeclaredRole } from './role';
+import { SchemaObject } from './schema-object';
+
+/** How a schema is made. */
+export interface SchemaOptions {
+  /**
+   * The role that owns the schema.
+   *
+   * @default - the owner of the database
+   */
+  readonly owner?: IRole;
+}
+
+/** Properties of `Schema`. */
+export interface SchemaProps extends SchemaOptions {
+  /** The database to declare the schema in. */
+  readonly database: Database;
+
+  /** The name of the schema, at most 63 bytes. */
+  readonly schemaName: string;
+}
+
+const FUTURE = { allTables: 'tables', allSequences: 'sequences', allRoutines: 'routines' } as const;
+
+/**
+ * A schema of a database. It is kept when it leaves the app.
+ *
+ * A grant on all tables, sequences or routines is for those that exist and for those made later: by the schema's owner and by every
+ * login role that may create there (default privileges, SEC-4).
+ */
+export class Schema extends Construct {
+  /** The database. */
+  public readonly database: Database;
+  /** The name of the schema. */
+  public readonly schemaName: string;
+  /** The role that owns the schema. */
+  public readonly owner: IRole;
+  private readonly state: ServerState;
+
+  constructor(scope: Construct, id: string, props: SchemaProps) {
+    super(scope, id);
+    this.database = props.database;
+    this.state = ServerState.of(props.database.server);
+    this.schemaName = requireName(this, 'schemaName', 'schema', props.schemaName);
+    this.owner = props.owner ?? props.database.owner;
+    const owner = requireDeclaredRole(this, this.state, this.owner);
+    this.state.addSchema(this, this.database.databaseName, { name: this.schemaName, owner });
+  }
+
+  /** Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none. */
+  public grantUsage(role: IRole): void {
+    this.grant(role, SchemaObject.schema(), Privilege.USAGE);
+  }
+
+  /**
+   * Lets a role read all tables, views and sequences, existing and future.
+   *
+   * It may not call functions, since one with the rights of its owner could write: `grantExecute()` adds that, which a view that
+   * calls a function needs too.
+   */
+  public grantRead(role: IRole): void {
+    this.grant(role, SchemaObject.allTables(), Privilege.SELECT);
+    this.grant(role, SchemaObject.allSequences(), Privilege.SELECT);
+  }
+
+  /**
+   * Lets a role read and write all tables, take values of all sequences, and call all functions and procedures (column defaults and
+   * constraints may need them), existing and future. Not TRUNCATE, to which row security does not apply.
+   */
+  public grantReadWrite(role: IRole): void {
+    const { SELECT, INSERT, UPDATE, DELETE, USAGE } = Privilege;
+    this.grant(role, SchemaObject.allTables(), SELECT, INSERT, UPDATE, DELETE);
+    this.grant(role, SchemaObject.allSequences(), USAGE, SELECT);
+    this.grantExecute(role);
+  }
+
+  /** Lets a role call all functions and procedures, existing and future. PUBLIC may not (SEC-7). */
+  public grantExecute(role: IRole): void {
+    this.grant(role, SchemaObject.allRoutines(), Privilege.EXECUTE);
+  }
+
+  /**
+   * Grants privileges on the schema or on objects in it, with USAGE on the schema. Grants add up.
+   *
+   * @param role a role declared on the same server; the schema's owner has all privileges already, and nothing is declared for it
+   * @param on what they are granted on
+   * @param privileges at least one that this kind of object has
+   */
+  public grant(role: IRole, on: SchemaObject, ...privileges: Privilege[]): void {
+    const to = requireDeclaredRole(this, this.state, role);
+    const wanted = this.requirePrivileges(on, privileges);
+    if (to === this.owner.roleName) return;
+    const database = this.database.databaseName;
+    const schema = this.schemaName;
+    if (on._kind !== 'schema') {
+      this.state.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to });
+    }
+    this.state.addGrant(database, { privileges: wanted, on: on._in(schema), to });
+    if (on._kind === 'allTables' || on._kind === 'allSequences' || on._kind === 'allRoutines') {
+      this.state.addDefaultPrivilege(database, { schema, objects: FUTURE[on._kind], privileges: wanted, to });
+    }
+  }
+
+  private requirePrivileges(on: SchemaObject, privileges: Privilege[]): ContractPrivilege[] {
+    const kind = OBJECT_KIND_OF[on._kind];
+    const allowed: readonly ContractPrivilege[] = PRIVILEGES[kind];
+    if (privileges.length === 0) throw new Error(`${this.node.path}: grant() names no privilege`);
+    for (const privilege of privileges) {
+      if (!allowed.includes(privilege)) {
+        throw new Error(
+          `${this.node.path}: grant() names ${privilege}, which a ${kind} does not have; there are ${allowed.join(', ')}`,
+        );
+      }
+    }
+    const major = this.state.props.majorVersion;
+    if (privileges.includes(Privilege.MAINTAIN) && major !== undefined && major < 17) {
+      throw new Error(
+        `${this.node.path}: MAINTAIN exists from PostgreSQL 17 on, and the server is of version ${major}`,
+      );
+    }
+    if (on._kind === 'routine') {
+      const signature = requireLiteral(this, 'SchemaObject.routine()', on._name);
+      if (!/^.+\(.*\)$/s.test(signature)) {
+        throw new Error(
+          `${this.node.path}: SchemaObject.routine('${signature}') must have the argument types, as in total(integer, text)`,
+        );
+      }
+    } else if (on._kind === 'table' || on._kind === 'sequence') {
+      requireName(this, `SchemaObject.${on._kind}()`, 'object', on._name);
+    }
+    return privileges;
+  }
+}
