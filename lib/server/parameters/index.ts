@@ -1,0 +1,2 @@
+export * from './build-parameters';
+export * from './catalogue';
