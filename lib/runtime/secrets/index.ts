@@ -1,0 +1,4 @@
+export * from './role-document';
+export * from './role-secrets';
+export * from './scram';
+export * from './store';
