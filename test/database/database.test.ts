@@ -105,7 +105,7 @@ describe('a login role', () => {
     billing.grantRead(app.addRole('readers'));
     const lines = declaredLines(stack);
     expect(lines.memberships).toEqual(['app_owner TO migrator WITH INHERIT FALSE, SET TRUE, ADMIN FALSE']);
-    expect(lines.settings).toEqual(["ROLE migrator SET role = 'app_owner'"]);
+    expect(lines.settings).toEqual(['ROLE migrator SET "role" = \'app_owner\'']);
     expect(lines.databases.app.defaultPrivileges).toEqual([
       'FOR app_owner IN SCHEMA billing GRANT SELECT ON SEQUENCES TO readers',
       'FOR app_owner IN SCHEMA billing GRANT SELECT ON TABLES TO readers',
