@@ -109,7 +109,13 @@ export class AuroraPostgres extends ManagedServerBase {
       encryptionKey: this.encryptionKey,
       removalPolicy: settings.companions,
     });
-    const parameters = { scope: this, engine: 'aurora', major: this.version._major, profile: this.profile } as const;
+    const parameters = {
+      scope: this,
+      engine: 'aurora',
+      major: this.version._major,
+      profile: this.profile,
+      defaults: this.defaults,
+    } as const;
     const instanceParameters = parameterGroup(this, 'InstanceParameters', {
       engine,
       removalPolicy: settings.companions,

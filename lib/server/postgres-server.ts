@@ -3,6 +3,7 @@ import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
 import { PostgresProfile } from './postgres-profile';
+import { addVpcEndpoints } from './state/vpc-endpoints';
 import { ServerState, ServerStateProps } from './state/server-state';
 
 /** A PostgreSQL server, wherever it runs. */
@@ -31,6 +32,12 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
    * @param acknowledgement the finding's id as reported, such as `HA-1`, and why the exception is right here
    */
   acknowledge(acknowledgement: FindingAcknowledgement): void;
+
+  /**
+   * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
+   * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
+   */
+  addVpcEndpoints(): void;
 }
 
 /** What every kind of server shares: the guards' exceptions and the declared inside. */
@@ -48,6 +55,19 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   constructor(scope: Construct, id: string) {
     super(scope, id);
+  }
+
+  public addVpcEndpoints(): void {
+    const { vpc, vpcSubnets, platform } = ServerState.of(this).props;
+    if (!vpc)
+      throw new Error(
+        `${this.node.path}: addVpcEndpoints() needs the vpc from which the server is reached; pass it as vpc`,
+      );
+    addVpcEndpoints(this, {
+      vpc,
+      vpcSubnets,
+      services: platform === 'external' ? ['secretsmanager', 's3'] : undefined,
+    });
   }
 
   /** Prepares what is declared inside; nothing is created until something is. @internal */

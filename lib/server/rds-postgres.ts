@@ -119,6 +119,8 @@ export class RdsPostgres extends ManagedServerBase {
           level: 'instance',
           overrides: props.parameters,
           profile: this.profile,
+          defaults: this.defaults,
+          allocatedStorageGiB: allocated.toGibibytes(),
         }),
       }),
       backupRetention: settings.pointInTimeRecovery,

@@ -42,3 +42,11 @@ function flowLogs(stack: Stack, vpc: ec2.Vpc): void {
   });
   vpc.addFlowLog('All', { destination: ec2.FlowLogDestination.toCloudWatchLogs(group, role.withoutPolicyUpdates()) });
 }
+
+/** Warnings of a synthesis are what a test asks for, not what its output should show. */
+export function quiet(): void {
+  beforeEach(() => {
+    jest.spyOn(console, 'error').mockImplementation();
+    jest.spyOn(console, 'warn').mockImplementation();
+  });
+}
