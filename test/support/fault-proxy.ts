@@ -3,8 +3,11 @@ import * as net from 'node:net';
 export interface Cut {
   /** Which statement, from 1, counted over all connections since `start()` or `reset()`. */
   readonly at: number;
-  /** `before`: the server never gets the statement. `after`: it has run it, and the client never hears of it. */
-  readonly when: 'before' | 'after';
+  /**
+   * `before`: the server never gets the statement. `after`: it has run it, and the client never hears of it. `stall`: nothing is cut;
+   * the statement is lost, and the client waits for its answer.
+   */
+  readonly when: 'before' | 'after' | 'stall';
   /** The client's process dies: every connection breaks, and no new one is taken until `heal()`. Default: that connection only. */
   readonly kill?: boolean;
 }
@@ -67,6 +70,10 @@ export class FaultProxy {
       beforeStatement: (sql) => {
         this.statements.push(sql);
         if (this.plan?.at !== this.statements.length) return true;
+        if (this.plan.when === 'stall') {
+          this.plan = undefined;
+          return false;
+        }
         if (this.plan.when === 'before') {
           this.execute(connection);
           return false;
