@@ -14,6 +14,7 @@ import { Database } from '../../lib/database';
 import { PostgresProfile } from '../../lib/server/postgres-profile';
 import { IPostgresServer } from '../../lib/server/postgres-server';
 import { ServerState, ServerStateProps } from '../../lib/server/state/server-state';
+import { addVpcEndpoints } from '../../lib/server/state/vpc-endpoints';
 
 /** A server without anything around it: what is declared inside does not depend on what kind of server it is. */
 export class DeclaredServer extends Resource implements IPostgresServer {
@@ -55,6 +56,10 @@ export class DeclaredServer extends Resource implements IPostgresServer {
 
   public addDatabase(databaseName: string, options = {}): Database {
     return new Database(this, `Database-${databaseName}`, { ...options, server: this, databaseName });
+  }
+
+  public addVpcEndpoints(): void {
+    addVpcEndpoints(this, { vpc: this.vpc });
   }
 
   public acknowledge(acknowledgement: FindingAcknowledgement): void {
