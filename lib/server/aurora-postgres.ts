@@ -3,12 +3,12 @@ import { Construct } from 'constructs';
 import { addFinding } from '../compliance';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
+import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
-import { insightRetention } from './rds-postgres';
 import { freeLocalStorageAlarm, volumeAlarm } from './storage-alarms';
 import { backupPlanHour } from './windows';
 

@@ -86,6 +86,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     const securityGroups = props.securityGroups ?? [this.ownSecurityGroup(companions)];
     this.connections = new ec2.Connections({ securityGroups, defaultPort: ec2.Port.tcp(this.port) });
     const vpcSubnets = props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_ISOLATED };
+    refusePublicSubnets(path, props.vpc, vpcSubnets);
     const masterUsername = props.masterUsername ?? 'postgres';
     this.adminSecret = this.masterSecret(masterUsername, companions);
     this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
@@ -115,7 +116,6 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     if (production) protectStack(Stack.of(this));
     this.guardVersion();
     if (production) this.guardProduction(props);
-    this.guardNetwork();
   }
 
   /** What stands around the finished server: the inside with its functions, and the rotation of the master's password. @internal */
@@ -186,22 +186,6 @@ export abstract class ManagedServerBase extends PostgresServerBase {
             'deployment would ask for a downgrade, and fail'
           : undefined,
       fix: `Use PostgresVersion.V${this.version.majorVersion}, or set autoMinorVersionUpgrade: false and upgrade by hand.`,
-    });
-  }
-
-  private guardNetwork(): void {
-    addFinding(this, {
-      id: 'SEC-15',
-      check: () => {
-        const publicIds = new Set(this.vpc.publicSubnets.map((subnet) => subnet.node.path));
-        const chosen = this.vpc
-          .selectSubnets(this._settings.vpcSubnets)
-          .subnets.filter((s) => publicIds.has(s.node.path));
-        return chosen.length === 0
-          ? undefined
-          : `${this.node.path}: the server stands in public subnets (${chosen.map((s) => s.node.id).join(', ')})`;
-      },
-      fix: 'Leave vpcSubnets out, or select isolated subnets.',
     });
   }
 
@@ -308,6 +292,18 @@ function checkRetention(path: string, retention: Duration | undefined): void {
   const days = retention.toDays({ integral: false });
   if (!Number.isInteger(days) || days < 1 || days > 35) {
     throw new Error(`${path}: pointInTimeRecovery is ${days} days; RDS keeps 1 to 35 whole days`);
+  }
+}
+
+/** Neither a server nor its functions work in a public subnet: the one may not, the other get no public address (SEC-15). */
+function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
+  const selected = vpc.selectSubnets(selection);
+  if (selected.isPendingLookup) return;
+  const open = selected.subnets.filter((subnet) => vpc.publicSubnets.includes(subnet));
+  if (open.length > 0) {
+    throw new Error(
+      `${path}: vpcSubnets selects public subnets (${open.map((s) => s.node.path).join(', ')}); leave it out, or select isolated ones`,
+    );
   }
 }
 

@@ -2,6 +2,7 @@ import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanag
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
+import { Database, DatabaseOptions, GroupRole, GroupRoleOptions } from '../database';
 import { PostgresProfile } from './postgres-profile';
 import { addVpcEndpoints } from './state/vpc-endpoints';
 import { ServerState, ServerStateProps } from './state/server-state';
@@ -34,6 +35,30 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   acknowledge(acknowledgement: FindingAcknowledgement): void;
 
   /**
+   * Declares a database: its owner is a role that nobody logs in as, and PUBLIC is closed (SEC-2, SEC-6, SEC-7).
+   *
+   * @param databaseName its name, at most 63 bytes
+   * @param options how it is made
+   */
+  addDatabase(databaseName: string, options?: DatabaseOptions): Database;
+
+  /**
+   * Declares a role that nobody logs in as, to hold privileges for its members in every database.
+   *
+   * @param roleName its name, at most 63 bytes
+   * @param options how it is made
+   */
+  addGroupRole(roleName: string, options?: GroupRoleOptions): GroupRole;
+
+  /**
+   * Lets the withheld steps of one plan run, and of no other.
+   *
+   * @param hash the hash of the plan, as the deployment that withheld the steps printed it
+   * @param reason why they may run
+   */
+  acknowledgePlan(hash: string, reason: string): void;
+
+  /**
    * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
    * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
    */
@@ -55,6 +80,18 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   constructor(scope: Construct, id: string) {
     super(scope, id);
+  }
+
+  public addDatabase(databaseName: string, options: DatabaseOptions = {}): Database {
+    return new Database(this, `Database-${databaseName}`, { ...options, server: this, databaseName });
+  }
+
+  public addGroupRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
+    return new GroupRole(this, `Role-${roleName}`, { ...options, server: this, roleName });
+  }
+
+  public acknowledgePlan(hash: string, reason: string): void {
+    ServerState.of(this).acknowledgePlan(hash, reason);
   }
 
   public addVpcEndpoints(): void {

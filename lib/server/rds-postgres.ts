@@ -4,6 +4,7 @@ import { addFinding } from '../compliance';
 import { Platform } from '../contract';
 import { backupPlanHour } from './windows';
 import { dailyBackup } from './backup-plan';
+import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
@@ -203,13 +204,6 @@ export class RdsPostgres extends ManagedServerBase {
       fix: 'Leave maxAllocatedStorage out, or set it well above allocatedStorage.',
     });
   }
-}
-
-/** What the retention of Insights must be in each mode. */
-export function insightRetention(mode: rds.DatabaseInsightsMode): rds.PerformanceInsightRetention {
-  return mode === rds.DatabaseInsightsMode.ADVANCED
-    ? rds.PerformanceInsightRetention.MONTHS_15
-    : rds.PerformanceInsightRetention.DEFAULT;
 }
 
 function checkStorage(path: string, allocated: Size, ceiling: Size): void {

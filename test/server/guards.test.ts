@@ -103,26 +103,6 @@ describe('on RDS', () => {
   for (const [what, expected, props, then] of cases) {
     test(what, () => expect(onRds(props, then).sort()).toEqual(expected));
   }
-
-  test('SEC-15: public subnets', () => {
-    expect(
-      findings(({ stack }) => {
-        const open = new ec2.Vpc(stack, 'Open', {
-          natGateways: 0,
-          subnetConfiguration: [{ name: 'open', subnetType: ec2.SubnetType.PUBLIC }],
-        });
-        const vpcSubnets = { subnetType: ec2.SubnetType.PUBLIC };
-        const server = new RdsPostgres(stack, 'Postgres', {
-          vpc: open,
-          vpcSubnets,
-          version: PostgresVersion.V18,
-          objectives: OBJECTIVES,
-        });
-        server.acknowledge({ id: 'LIB-5', reason: 'not what this test is about' });
-        return server;
-      }),
-    ).toEqual(['SEC-15']);
-  });
 });
 
 describe('on Aurora', () => {

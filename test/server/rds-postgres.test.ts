@@ -2,6 +2,7 @@ import {
   Duration,
   RemovalPolicy,
   Size,
+  Token,
   aws_ec2 as ec2,
   aws_kms as kms,
   aws_logs as logs,
@@ -392,7 +393,8 @@ describe('the development profile', () => {
 describe('fails for malformed input, naming construct, prop and value', () => {
   test.each<[string, Partial<RdsPostgresProps>, RegExp]>([
     ['a port that RDS does not take', { port: 80 }, /Test\/Postgres: port is 80; RDS takes 1150/],
-    ['a port that is a token', { port: Duration.minutes(1).toMinutes() + 0.5 }, /port is 1\.5/],
+    ['a port that is no whole number', { port: 5433.5 }, /port is 5433\.5/],
+    ['a port that is a token', { port: Token.asNumber({ Ref: 'Port' }) }, /port is a token/],
     ['a retention beyond 35 days', { pointInTimeRecovery: Duration.days(36) }, /pointInTimeRecovery is 36 days/],
     ['no retention', { pointInTimeRecovery: Duration.days(0) }, /pointInTimeRecovery is 0 days/],
     ['an identifier with capitals', { identifier: 'Orders' }, /identifier 'Orders'/],
@@ -404,4 +406,27 @@ describe('fails for malformed input, naming construct, prop and value', () => {
     ],
     ['an unknown parameter', { parameters: { wrok_mem: '1' } }, /wrok_mem/],
   ])('%s', (_what, props, message) => expect(() => make(props)).toThrow(message));
+
+  test('SEC-15: public subnets', () => {
+    const { stack } = cleanStack();
+    const vpc = new ec2.Vpc(stack, 'Open', {
+      natGateways: 0,
+      subnetConfiguration: [{ name: 'open', subnetType: ec2.SubnetType.PUBLIC }],
+    });
+    const vpcSubnets = { subnetType: ec2.SubnetType.PUBLIC };
+    const server = () =>
+      new RdsPostgres(stack, 'Postgres', { vpc, vpcSubnets, version: PostgresVersion.V18, objectives: OBJECTIVES });
+    expect(server).toThrow(/Test\/Postgres: vpcSubnets selects public subnets \(Test\/Open\/openSubnet1/);
+  });
+
+  test('a VPC without isolated subnets', () => {
+    const { stack } = cleanStack();
+    const vpc = new ec2.Vpc(stack, 'Open', {
+      natGateways: 0,
+      subnetConfiguration: [{ name: 'open', subnetType: ec2.SubnetType.PUBLIC }],
+    });
+    expect(
+      () => new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES }),
+    ).toThrow(/no 'Isolated' subnet/i);
+  });
 });

@@ -1,0 +1,10 @@
+export { FindingAcknowledgement } from './compliance/acknowledgement';
+export * from './database';
+export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
+export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
+export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export { RecoveryObjectives } from './server/objectives';
+export { Defaults, PostgresProfile } from './server/postgres-profile';
+export { IPostgresServer } from './server/postgres-server';
+export { PostgresVersion } from './server/postgres-version';
+export { RdsPostgres, RdsPostgresProps } from './server/rds-postgres';
