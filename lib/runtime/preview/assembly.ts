@@ -1,0 +1,209 @@
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+
+export interface Template {
+  readonly Parameters?: Readonly<Record<string, { readonly Type: string; readonly Default?: unknown }>>;
+  readonly Mappings?: Readonly<Record<string, Record<string, Record<string, unknown>>>>;
+  readonly Conditions?: Readonly<Record<string, unknown>>;
+  readonly Resources?: Readonly<Record<string, TemplateResource>>;
+  readonly Outputs?: Readonly<
+    Record<string, { readonly Value: unknown; readonly Export?: { readonly Name: unknown } }>
+  >;
+}
+
+export interface TemplateResource {
+  readonly Type: string;
+  readonly Properties?: Readonly<Record<string, unknown>>;
+  readonly Metadata?: Readonly<Record<string, unknown>>;
+}
+
+/** A stack of a synthesised app. */
+export interface AssemblyStack {
+  /** The construct path, which `--stack` takes; CloudFormation's name of the stack does as well. */
+  readonly id: string;
+  readonly stackName: string;
+  readonly account: string;
+  readonly region: string;
+  readonly template: Template;
+}
+
+export interface PackFindings {
+  readonly pack: string;
+  readonly errors: readonly PackFinding[];
+  readonly warnings: readonly PackFinding[];
+  readonly acknowledged: readonly PackFinding[];
+}
+
+export interface PackFinding {
+  readonly rule: string;
+  readonly description: string;
+  readonly fix?: string;
+  readonly constructs: readonly string[];
+}
+
+/** What synthesis leaves in `cdk.out`: templates, assets and the report of the validation plugins. */
+export interface Assembly {
+  readonly directory: string;
+  readonly stacks: readonly AssemblyStack[];
+  readonly findings: readonly PackFindings[];
+  /** The file or folder of a file asset, by the key that it has in its bucket. */
+  readonly assets: ReadonlyMap<string, string>;
+}
+
+export interface SynthesisOptions {
+  /** The command that runs the app, as in the `app` of cdk.json. */
+  readonly command: string;
+  /** Where it runs; its cdk.json and cdk.context.json count. Default: the current directory. */
+  readonly directory?: string;
+  readonly context?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Runs a CDK app as the CDK CLI does, into a folder of our own. Findings of validation plugins do not end it: they are part of what
+ * is read. Throws with the app's own words when it fails.
+ */
+export async function synthesise(options: SynthesisOptions): Promise<Assembly> {
+  const directory = path.resolve(options.directory ?? '.');
+  const output = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-synth-'));
+  process.once('exit', () => fs.rmSync(output, { recursive: true, force: true }));
+  const context = {
+    ...readJsonIfThere(path.join(directory, 'cdk.json')).context,
+    ...readJsonIfThere(path.join(directory, 'cdk.context.json')),
+    '@aws-cdk/core:failSynthOnValidationErrors': false,
+    ...options.context,
+  };
+  const { code, text } = await run(options.command, directory, {
+    CDK_OUTDIR: output,
+    CDK_CONTEXT_JSON: JSON.stringify(context),
+  });
+  if (code !== 0) throw new Error(`The app \`${options.command}\` ended with code ${code}:\n${lastLines(text, 30)}`);
+  if (!fs.existsSync(path.join(output, 'manifest.json'))) {
+    throw new Error(
+      `The app \`${options.command}\` ended without synthesising: it must make an App of aws-cdk-lib and call its synth(). It said:\n${lastLines(text, 30)}`,
+    );
+  }
+  return readAssembly(output);
+}
+
+/** The command of a project's cdk.json. */
+export function appOfProject(directory: string): string | undefined {
+  const { app } = readJsonIfThere(path.join(directory, 'cdk.json'));
+  return typeof app === 'string' ? app : undefined;
+}
+
+export function readAssembly(directory: string): Assembly {
+  const stacks: AssemblyStack[] = [];
+  const assets = new Map<string, string>();
+  const read = (folder: string) => {
+    const manifest = readJson(path.join(folder, 'manifest.json'), 'a synthesised app');
+    for (const [id, artifact] of Object.entries((manifest.artifacts ?? {}) as Record<string, Artifact>)) {
+      const { properties } = artifact;
+      if (artifact.type === 'aws:cloudformation:stack') {
+        const [account, region] = (artifact.environment ?? '').replace('aws://', '').split('/');
+        stacks.push({
+          id: artifact.displayName?.split(' ')[0] ?? id,
+          stackName: (properties?.stackName as string | undefined) ?? id,
+          account: account.startsWith('unknown') ? '123456789012' : account,
+          region: region.startsWith('unknown') ? 'us-east-1' : region,
+          template: readJson(path.join(folder, properties!.templateFile as string), 'a template') as Template,
+        });
+      } else if (artifact.type === 'cdk:asset-manifest') {
+        readAssets(folder, properties!.file as string, assets);
+      } else if (artifact.type === 'cdk:cloud-assembly') {
+        read(path.join(folder, properties!.directoryName as string));
+      }
+    }
+  };
+  read(directory);
+  return { directory, stacks, assets, findings: readFindings(directory) };
+}
+
+interface Artifact {
+  readonly type: string;
+  readonly environment?: string;
+  readonly displayName?: string;
+  readonly properties?: Readonly<Record<string, unknown>>;
+}
+
+function readAssets(folder: string, file: string, assets: Map<string, string>): void {
+  const manifest = readJson(path.join(folder, file), 'an asset manifest') as {
+    files?: Record<string, { source: { path?: string }; destinations: Record<string, { objectKey: string }> }>;
+  };
+  for (const { source, destinations } of Object.values(manifest.files ?? {})) {
+    if (source.path === undefined) continue;
+    for (const { objectKey } of Object.values(destinations)) assets.set(objectKey, path.resolve(folder, source.path));
+  }
+}
+
+interface ReportedViolation {
+  readonly ruleName: string;
+  readonly description: string;
+  readonly suggestedFix?: string;
+  readonly severity: string;
+  readonly violatingConstructs?: readonly { readonly constructPath: string }[];
+}
+
+/** Empty where no plugin had anything to say. A pack that found nothing is not in CDK's report. */
+function readFindings(directory: string): PackFindings[] {
+  const { pluginReports } = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
+    pluginReports?: {
+      pluginName: string;
+      violations: ReportedViolation[];
+      suppressedViolations?: ReportedViolation[];
+    }[];
+  };
+  const finding = (violation: ReportedViolation): PackFinding => ({
+    rule: violation.ruleName,
+    description: violation.description,
+    fix: violation.suggestedFix,
+    constructs: (violation.violatingConstructs ?? []).map(({ constructPath }) => constructPath),
+  });
+  return (pluginReports ?? []).map((report) => ({
+    pack: report.pluginName,
+    errors: report.violations.filter(({ severity }) => isError(severity)).map(finding),
+    warnings: report.violations.filter(({ severity }) => !isError(severity)).map(finding),
+    acknowledged: (report.suppressedViolations ?? []).map(finding),
+  }));
+}
+
+const isError = (severity: string) => severity === 'error' || severity === 'fatal';
+
+function run(command: string, cwd: string, env: Record<string, string>): Promise<{ code: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, {
+      cwd,
+      shell: true,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code: code ?? 1, text }));
+  });
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split('\n').slice(-count).join('\n');
+}
+
+function readJson(file: string, what: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Error(`${file} cannot be read as ${what} (${(error as NodeJS.ErrnoException).code})`);
+  }
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (error) {
+    throw new Error(`${file} is not JSON: ${(error as Error).message}`);
+  }
+}
+
+function readJsonIfThere(file: string): Record<string, object | undefined> {
+  return fs.existsSync(file) ? (readJson(file, 'JSON') as Record<string, object | undefined>) : {};
+}
