@@ -1,4 +1,3 @@
-import { Client } from 'pg';
 import { openClient } from '../connection';
 import { Counters, Session } from './session';
 import { ConnectionSettings } from './types';
@@ -9,16 +8,16 @@ import { ConnectionSettings } from './types';
  */
 export class Connections {
   readonly counters: Counters = { reads: 0, writes: 0 };
-  private other?: Session;
-  private adminSession?: Session;
+  private adminSession?: Promise<Session>;
+  private other?: { readonly database: string; readonly session: Promise<Session> };
 
   constructor(
     private readonly settings: ConnectionSettings,
     readonly adminDatabase: string,
   ) {}
 
-  async admin(): Promise<Session> {
-    this.adminSession ??= await this.open(this.adminDatabase);
+  admin(): Promise<Session> {
+    this.adminSession ??= this.open(this.adminDatabase);
     return this.adminSession;
   }
 
@@ -26,20 +25,25 @@ export class Connections {
     if (database === this.adminDatabase) return this.admin();
     if (this.other?.database !== database) {
       await this.closeOther();
-      this.other = await this.open(database);
+      const session = this.open(database);
+      this.other = { database, session };
+      // A database that could not be entered may be made, or opened, before it is asked for again.
+      session.catch(() => {
+        if (this.other?.session === session) this.other = undefined;
+      });
     }
-    return this.other;
+    return this.other!.session;
   }
 
   async closeOther(): Promise<void> {
-    const client = this.other?.client;
+    const session = this.other?.session;
     this.other = undefined;
-    await close(client);
+    await close(session);
   }
 
   async close(): Promise<void> {
     await this.closeOther();
-    await close(this.adminSession?.client);
+    await close(this.adminSession);
     this.adminSession = undefined;
   }
 
@@ -48,6 +52,7 @@ export class Connections {
   }
 }
 
-async function close(client: Client | undefined): Promise<void> {
-  await client?.end().catch(() => undefined); // it may be broken already, and then it is closed
+async function close(session: Promise<Session> | undefined): Promise<void> {
+  // It may never have been made, or be broken already: then it is closed.
+  await session?.then(({ client }) => client.end()).catch(() => undefined);
 }

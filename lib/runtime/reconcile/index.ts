@@ -5,6 +5,7 @@ import { observeAccess } from './access';
 import { applyGroup, groupSteps } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
 import { Connections } from './connections';
+import { fingerprint } from './fingerprint';
 import {
   createLedger,
   declarationHash,
@@ -12,6 +13,8 @@ import {
   forgetObjects,
   Ledger,
   LEDGER_VERSION,
+  LedgerHead,
+  readLedgerHead,
   readLedger,
   recordIdentity,
   recordObjects,
@@ -20,7 +23,14 @@ import {
   startRun,
 } from './ledger';
 import { lockServer } from './lock';
-import { observeConnected, observeInside, observeServer, observeSettingFacts } from './observe';
+import {
+  observeConnected,
+  observeFacts,
+  observeInside,
+  observeServer,
+  observeSettingFacts,
+  ServerFacts,
+} from './observe';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
 import { ineffective } from './prove';
@@ -41,6 +51,7 @@ import {
 
 export * from './types';
 
+const NOTHING: Plan = { steps: [], withheld: [], notes: [] };
 const OLDEST_MAJOR = 16;
 const NEWEST_MAJOR = 18;
 const LOCK_WAIT_MS = 60_000;
@@ -80,7 +91,7 @@ export async function release(
   try {
     const session = await connections.admin();
     await lockServer(session, Date.now() + LOCK_WAIT_MS, () => undefined);
-    const ledger = await readLedger(session, stateName);
+    const ledger = await readLedger(session, stateName, await readLedgerHead(session, stateName));
     if (!ledger.exists || ledger.unreadable || (ledger.holder !== undefined && ledger.holder !== holder)) return 'kept';
     const mine = [...ledger.objects.values()].filter(
       (object) => object.state === stateName && object.removedAt === undefined,
@@ -103,6 +114,8 @@ class Run {
   private readonly timings = { connect: 0, observe: 0, plan: 0, apply: 0, prove: 0 };
   private readonly secrets: SecretSource | undefined;
   private identity = '';
+  private facts!: ServerFacts;
+  private fingerprint?: string;
   private ledger!: Ledger;
   private observed!: Observed;
   private rehomedFrom?: string;
@@ -125,6 +138,8 @@ class Run {
 
   async go(): Promise<Report> {
     const { options, desired } = this;
+    // While the admin connection is made, so is the one to the database, where there is only one.
+    if (desired.databases.length === 1) void this.connections.in(desired.databases[0].name).catch(() => undefined);
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -135,68 +150,100 @@ class Run {
       return session;
     });
     this.identity = options.identity ?? `${this.connection.host}:${this.connection.port}`;
-    await this.observe(admin);
-    this.ledger = await this.timed('observe', () => readLedger(admin, desired.name));
-    const newer = this.refuseNewerLedger();
-    if (newer) return this.report('unchanged', { steps: [], withheld: [], notes: [newer] });
-    this.rehomedFrom =
-      this.ledger.identity !== undefined && this.ledger.identity !== this.identity ? this.ledger.identity : undefined;
+    const head = await this.timed('observe', async () => {
+      this.facts = await observeFacts(admin, desired);
+      this.refuseUnknownVersion();
+      return readLedgerHead(admin, desired.name);
+    });
+    const newer = this.refuseNewerLedger(head);
+    if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
+    if (head.proven && (await this.timed('observe', () => this.isAsProven(head)))) {
+      return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
+    }
+    this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
+    this.rehomedFrom = head.identity !== undefined && head.identity !== this.identity ? head.identity : undefined;
     if (this.rehomedFrom === undefined) refuseForeignClaims(desired, this.ledger);
-    await this.observeDueRoles(admin);
+    await this.observe(admin);
     const first = await this.plan();
     if (options.mode === 'plan') return this.report('planned', first, await this.access());
-    const applied = await this.apply(admin, first);
-    const proof = applied.steps.length > 0 ? await this.timed('prove', () => this.prove()) : undefined;
-    await this.finish(admin, applied.steps.length > 0);
-    return this.report(
-      applied.steps.length > 0 ? 'applied' : 'unchanged',
-      { ...applied.last, steps: applied.steps },
-      await this.access(),
-      proof,
-    );
+    const { steps, last } = await this.apply(admin, first);
+    const changed = steps.length > 0;
+    const proof = changed ? await this.timed('prove', () => this.prove()) : undefined;
+    await this.finish(admin, changed, last);
+    return this.report(changed ? 'applied' : 'unchanged', { ...last, steps }, await this.access(), proof);
   }
 
-  private refuseNewerLedger(): string | undefined {
-    if (this.ledger.version <= LEDGER_VERSION) return undefined;
-    const what = `the ledger on this server was written by a newer version of cdk-postgres (ledger ${this.ledger.version}, this code ${LEDGER_VERSION})`;
+  /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
+  private async isAsProven(head: LedgerHead): Promise<boolean> {
+    const { desired, facts } = this;
+    if (
+      head.hasRemovals ||
+      (this.options.acknowledge ?? []).length > 0 ||
+      head.identity !== this.identity ||
+      head.previousHash !== declarationHash(desired) ||
+      (this.options.holder !== undefined && this.options.holder !== head.holder) ||
+      facts.databases.size < desired.databases.length ||
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired))
+    ) {
+      return false;
+    }
+    const logins = await this.probeLogins(new Set(desired.roles.map((role) => role.name)));
+    return [...logins.values()].every((verdict) => verdict !== 'fails');
+  }
+
+  private refuseUnknownVersion(): void {
+    const major = Math.floor(this.facts.versionNumber / 10_000);
+    if (major < OLDEST_MAJOR || (major > NEWEST_MAJOR && this.options.mode === 'apply')) {
+      throw new RefusedError([
+        `this server is PostgreSQL ${this.facts.version}, and this version of cdk-postgres works on ${OLDEST_MAJOR} to ${NEWEST_MAJOR}: use a version that knows it`,
+      ]);
+    }
+  }
+
+  private refuseNewerLedger(head: LedgerHead): string | undefined {
+    if (head.version <= LEDGER_VERSION) return undefined;
+    const what = `the ledger on this server was written by a newer version of cdk-postgres (ledger ${head.version}, this code ${LEDGER_VERSION})`;
     if (this.options.rollback) return `${what}: a rollback changes nothing`;
     throw new RefusedError([`${what}: deploy with that version or a newer one`]);
   }
 
   private async observe(admin: Session): Promise<void> {
     await this.timed('observe', async () => {
-      const server = await observeServer(admin);
-      const major = Math.floor(server.versionNumber / 10_000);
-      if (major < OLDEST_MAJOR || (major > NEWEST_MAJOR && this.options.mode === 'apply')) {
-        throw new RefusedError([
-          `this server is PostgreSQL ${server.version}, and this version of cdk-postgres works on ${OLDEST_MAJOR} to ${NEWEST_MAJOR}: use a version that knows it`,
-        ]);
-      }
       this.options.onProgress?.('reading the catalog');
+      this.facts = await observeFacts(admin, this.desired);
+      const complete = this.facts.databases.size === this.desired.databases.length;
+      this.fingerprint = complete ? await fingerprint(this.connections, this.desired) : undefined;
+      const server = await observeServer(admin);
       const inside = new Map<string, Inside>();
       for (const database of this.desired.databases) {
-        if (!server.databases.get(database.name)?.allowConnections) continue;
+        if (!this.facts.databases.has(database.name)) continue;
         const session = await this.connections.in(database.name);
-        inside.set(
-          database.name,
-          await observeInside(
-            session,
-            database.schemas.map((schema) => schema.name),
-          ),
-        );
+        const schemas = database.schemas.map((schema) => schema.name);
+        inside.set(database.name, await observeInside(session, schemas));
       }
       this.observed = {
+        ...this.facts,
         ...server,
         inside,
         settingFacts: await observeSettingFacts(admin, this.desired),
         logins: await this.probeLogins(server.roles),
-        connected: this.observed?.connected ?? new Set(),
+        connected: await observeConnected(admin, this.rolesAboutToGo()),
       };
     });
   }
 
+  private rolesAboutToGo(): string[] {
+    const declared = new Set(this.desired.roles.map((role) => role.name));
+    return [...this.ledger.objects.values()]
+      .filter(
+        ({ kind, state, removedAt, name }) =>
+          kind === 'role' && state === this.desired.name && removedAt !== undefined && !declared.has(name),
+      )
+      .map(({ name }) => name);
+  }
+
   /** A password cannot be read from the catalog, so the only way to know whether it is the secret's is to log in with it. */
-  private async probeLogins(existing: Observed['roles']): Promise<Map<string, LoginVerdict>> {
+  private async probeLogins(existing: { has(role: string): boolean }): Promise<Map<string, LoginVerdict>> {
     const verdicts = new Map<string, LoginVerdict>();
     if (!this.secrets) return verdicts;
     const wanted = this.desired.roles.filter((role) => role.authentication === 'password').map((role) => role.name);
@@ -225,24 +272,6 @@ class Run {
     );
     if (problems.length > 0) throw new RefusedError(problems.sort());
     return verdicts;
-  }
-
-  private async observeDueRoles(admin: Session): Promise<void> {
-    const declared = new Set(this.desired.roles.map((role) => role.name));
-    const due = [...this.ledger.objects.values()].filter(
-      (object) =>
-        object.kind === 'role' &&
-        object.state === this.desired.name &&
-        object.removedAt !== undefined &&
-        !declared.has(object.name),
-    );
-    this.observed = {
-      ...this.observed,
-      connected: await observeConnected(
-        admin,
-        due.map((object) => object.name),
-      ),
-    };
   }
 
   private plan(): Promise<Plan> {
@@ -322,12 +351,15 @@ class Run {
     return { checkedPrivileges, checkedLogins };
   }
 
-  private async finish(admin: Session, changed: boolean): Promise<void> {
+  private async finish(admin: Session, changed: boolean, last: Plan): Promise<void> {
+    const proven = this.fingerprint === undefined ? undefined : { fingerprint: this.fingerprint, remaining: last };
     const end = claimsAtEnd(this.desired, this.ledger, this.observed);
     const holder = this.options.holder;
     const same =
       this.ledger.identity === this.identity &&
       this.ledger.previousHash === declarationHash(this.desired) &&
+      this.ledger.proven?.fingerprint === this.fingerprint &&
+      this.ledger.proven?.remaining.hash === last.hash &&
       (holder === undefined || holder === this.ledger.holder) &&
       end.record.length === 0 &&
       end.forget.length === 0;
@@ -336,7 +368,7 @@ class Run {
       if (!this.ledgerReady) await this.ensureLedger(admin);
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
-      await recordState(admin, this.desired, holder);
+      await recordState(admin, this.desired, { holder, proven });
       if (changed) await finishRun(admin, this.desired, 'applied');
     });
   }
@@ -345,23 +377,22 @@ class Run {
     if (!this.options.access) return [];
     const rows: AccessRow[] = [];
     for (const database of this.desired.databases) {
-      if (!this.observed.inside.has(database.name)) continue;
+      if (!this.facts.databases.has(database.name)) continue;
       rows.push(...(await observeAccess(await this.connections.in(database.name), this.desired, database)));
     }
     return rows;
   }
 
   private report(outcome: Report['outcome'], plan: Plan, access: AccessRow[] = [], proof?: Report['proof']): Report {
-    const { observed } = this;
-    const self = observed.roles.get(observed.user);
+    const { facts } = this;
     return {
       outcome,
       server: {
-        versionNumber: observed.versionNumber,
-        version: observed.version,
-        user: observed.user,
-        flavour: observed.flavour,
-        power: self?.superuser ? 'superuser' : self?.createRole ? 'createrole' : 'none',
+        versionNumber: facts.versionNumber,
+        version: facts.version,
+        user: facts.user,
+        flavour: facts.flavour,
+        power: facts.superuser ? 'superuser' : facts.createRole ? 'createrole' : 'none',
         identity: this.identity,
       },
       rehomedFrom: this.rehomedFrom,

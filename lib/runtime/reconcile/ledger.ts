@@ -1,7 +1,7 @@
 import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
 import { hash } from './sql';
 import { Session } from './session';
-import { RefusedError, Step } from './types';
+import { Plan, RefusedError, Step } from './types';
 
 /**
  * What the library remembers, in the schema `cdk_postgres` of the admin database: which server this is, what each state manages and
@@ -31,20 +31,29 @@ export interface LedgerObject {
   readonly removedBy?: string;
 }
 
-export interface Ledger {
+/** What the ledger says of the server and of one state, without the objects. */
+export interface LedgerHead {
   readonly exists: boolean;
   /** The newest version that wrote to it. */
   readonly version: number;
   /** The server's identity that it was written for. */
   readonly identity?: string;
-  readonly objects: ReadonlyMap<string, LedgerObject>;
-  /** This state's last complete declaration. */
-  readonly previous?: DesiredState;
+  /** The hash of this state's last complete declaration. */
   readonly previousHash?: string;
+  /** Of the catalog when this state was last proven (fingerprint.ts), and what was withheld then. */
+  readonly proven?: { readonly fingerprint: string; readonly remaining: Plan };
+  /** Some object went out of the declaration, and is to be looked at again. */
+  readonly hasRemovals: boolean;
   /** Who deployed the state last. */
   readonly holder?: string;
   /** Why it could not be read; a plan then treats the server as unknown. */
   readonly unreadable?: string;
+}
+
+export interface Ledger extends LedgerHead {
+  readonly objects: ReadonlyMap<string, LedgerObject>;
+  /** This state's last complete declaration. */
+  readonly previous?: DesiredState;
 }
 
 export function ledgerKey(kind: ManagedKind, name: string, database = ''): string {
@@ -55,9 +64,9 @@ export function declarationHash(state: DesiredState): string {
   return hash(encodeState(state));
 }
 
-const EMPTY: Ledger = { exists: false, version: LEDGER_VERSION, objects: new Map() };
+const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false };
 
-export async function readLedger(session: Session, stateName: string): Promise<Ledger> {
+export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
   const [{ found, usable }] = await session.read<{ found: boolean; usable: boolean }>(
     `SELECT to_regnamespace($1) IS NOT NULL AS found,
             coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE')
@@ -75,15 +84,32 @@ export async function readLedger(session: Session, stateName: string): Promise<L
   const [head] = await session.read<{
     version: number | null;
     identity: string | null;
-    declaration: StateDocument | null;
     hash: string | null;
     holder: string | null;
+    fingerprint: string | null;
+    remaining: Plan | null;
+    removals: boolean;
   }>(
     `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
-            s.declaration, s.hash, s.holder
+            s.hash, s.holder, s.fingerprint, s.remaining,
+            EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object WHERE state = $1 AND removed_at IS NOT NULL) AS removals
      FROM (VALUES (1)) AS one LEFT JOIN ${LEDGER_SCHEMA}.state s ON s.name = $1`,
     [stateName],
   );
+  return {
+    exists: true,
+    version: head.version ?? LEDGER_VERSION,
+    identity: head.identity ?? undefined,
+    previousHash: head.hash ?? undefined,
+    holder: head.holder ?? undefined,
+    proven:
+      head.fingerprint && head.remaining ? { fingerprint: head.fingerprint, remaining: head.remaining } : undefined,
+    hasRemovals: head.removals,
+  };
+}
+
+export async function readLedger(session: Session, stateName: string, head: LedgerHead): Promise<Ledger> {
+  if (!head.exists || head.unreadable) return { ...head, objects: new Map() };
   const objects = await session.read<{
     kind: ManagedKind;
     database: string;
@@ -94,13 +120,13 @@ export async function readLedger(session: Session, stateName: string): Promise<L
     removed_at: Date | null;
     removed_by: string | null;
   }>(`SELECT kind, database, name, state, origin, established, removed_at, removed_by FROM ${LEDGER_SCHEMA}.object`);
+  const [state] = await session.read<{ declaration: StateDocument | null }>(
+    `SELECT declaration FROM ${LEDGER_SCHEMA}.state WHERE name = $1`,
+    [stateName],
+  );
   return {
-    exists: true,
-    version: head.version ?? LEDGER_VERSION,
-    identity: head.identity ?? undefined,
-    previous: head.declaration ? previousState(head.declaration) : undefined,
-    previousHash: head.hash ?? undefined,
-    holder: head.holder ?? undefined,
+    ...head,
+    previous: state?.declaration ? previousState(state.declaration) : undefined,
     objects: new Map(
       objects.map(({ removed_at, removed_by, ...row }) => [
         ledgerKey(row.kind, row.name, row.database),
@@ -129,7 +155,7 @@ export async function createLedger(session: Session): Promise<void> {
       identity text NOT NULL, system_identifier text, version int NOT NULL, since timestamptz NOT NULL DEFAULT now(),
       history jsonb NOT NULL DEFAULT '[]');
     CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.state (
-      name text PRIMARY KEY, declaration jsonb, hash text, holder text, updated_at timestamptz NOT NULL DEFAULT now());
+      name text PRIMARY KEY, declaration jsonb, hash text, holder text, fingerprint text, remaining jsonb, updated_at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.object (
       kind text NOT NULL, database text NOT NULL, name text NOT NULL, state text NOT NULL, origin text NOT NULL,
       established boolean NOT NULL DEFAULT false, since timestamptz NOT NULL DEFAULT now(), removed_at timestamptz, removed_by text,
@@ -194,11 +220,23 @@ export async function finishRun(session: Session, state: DesiredState, outcome: 
   );
 }
 
-export async function recordState(session: Session, state: DesiredState, holder?: string): Promise<void> {
+export async function recordState(
+  session: Session,
+  state: DesiredState,
+  { holder, proven }: { holder?: string; proven: Ledger['proven'] },
+): Promise<void> {
   await session.write(
-    `INSERT INTO ${LEDGER_SCHEMA}.state AS s (name, declaration, hash, holder) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, hash = excluded.hash, holder = coalesce(excluded.holder, s.holder), updated_at = now()`,
-    [state.name, JSON.stringify(encodeState(state)), declarationHash(state), holder ?? null],
+    `INSERT INTO ${LEDGER_SCHEMA}.state AS s (name, declaration, hash, holder, fingerprint, remaining) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, hash = excluded.hash, holder = coalesce(excluded.holder, s.holder), fingerprint = excluded.fingerprint,
+       remaining = excluded.remaining, updated_at = now()`,
+    [
+      state.name,
+      JSON.stringify(encodeState(state)),
+      declarationHash(state),
+      holder ?? null,
+      proven?.fingerprint ?? null,
+      proven ? JSON.stringify(proven.remaining) : null,
+    ],
   );
 }
 

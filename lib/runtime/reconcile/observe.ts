@@ -2,6 +2,7 @@ import { DesiredState } from '../../contract';
 import {
   AclEntry,
   Inside,
+  Observed,
   ObservedColumnGrant,
   ObservedDatabase,
   ObservedDefaultAcl,
@@ -10,7 +11,6 @@ import {
   ObservedRole,
   ObservedRoutine,
   ObservedSchema,
-  ObservedSettings,
   SettingFacts,
 } from './observed';
 import { Session } from './session';
@@ -21,35 +21,58 @@ import { Session } from './session';
  * since role names may contain every character that their text form uses.
  */
 
-export interface Server {
+export interface ServerFacts {
   readonly versionNumber: number;
   readonly version: string;
   readonly user: string;
+  readonly superuser: boolean;
+  readonly createRole: boolean;
   readonly flavour: 'rds' | 'plain';
   readonly systemIdentifier?: string;
-  readonly roles: ReadonlyMap<string, ObservedRole>;
-  readonly memberships: readonly ObservedMembership[];
-  readonly settings: readonly ObservedSettings[];
-  readonly databases: ReadonlyMap<string, ObservedDatabase>;
   readonly now: Date;
+  /** Those of the declared databases that exist and let somebody in. */
+  readonly databases: ReadonlySet<string>;
 }
 
-export async function observeServer(session: Session): Promise<Server> {
-  const [facts] = await session.read<{
+export async function observeFacts(session: Session, desired: DesiredState): Promise<ServerFacts> {
+  const [row] = await session.read<{
     version_number: number;
     version: string;
     user: string;
+    superuser: boolean;
+    create_role: boolean;
     flavour: 'rds' | 'plain';
     system_identifier: string | null;
     now: Date;
-  }>(`
-    SELECT current_setting('server_version_num')::int AS version_number, current_setting('server_version') AS version,
-           current_user AS user,
-           CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_superuser')
+    databases: string[];
+  }>(
+    `SELECT current_setting('server_version_num')::int AS version_number, current_setting('server_version') AS version,
+            rolname AS user, rolsuper AS superuser, rolcreaterole AS create_role,
+            CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_superuser')
                  AND EXISTS (SELECT FROM pg_database WHERE datname = 'rdsadmin') THEN 'rds' ELSE 'plain' END AS flavour,
-           CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
-                THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system_identifier,
-           now() AS now`);
+            CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+                 THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system_identifier,
+            now() AS now,
+            ARRAY(SELECT datname::text FROM pg_database WHERE datname = ANY($1) AND datallowconn) AS databases
+     FROM pg_roles WHERE rolname = current_user`,
+    [desired.databases.map((database) => database.name)],
+  );
+  return {
+    versionNumber: row.version_number,
+    version: row.version,
+    user: row.user,
+    superuser: row.superuser,
+    createRole: row.create_role,
+    flavour: row.flavour,
+    systemIdentifier: row.system_identifier ?? undefined,
+    now: row.now,
+    databases: new Set(row.databases),
+  };
+}
+
+type ServerCatalog = Pick<Observed, 'roles' | 'memberships' | 'settings' | 'databases'>;
+
+export async function observeServer(session: Session): Promise<ServerCatalog> {
   const roles = await session.read<ObservedRole & { validUntil: string | null }>(`
     SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS "createRole",
            rolcreatedb AS "createDatabase", rolcanlogin AS login, rolbypassrls AS "bypassRls",
@@ -71,12 +94,6 @@ export async function observeServer(session: Session): Promise<Server> {
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
     WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)`);
   return {
-    versionNumber: facts.version_number,
-    version: facts.version,
-    user: facts.user,
-    flavour: facts.flavour,
-    systemIdentifier: facts.system_identifier ?? undefined,
-    now: facts.now,
     roles: new Map(roles.map((role) => [role.name, { ...role, validUntil: role.validUntil ?? undefined }])),
     memberships,
     databases: new Map(databases.map((row) => [row.name, { ...row, acl: acl(row.acl) }])),

@@ -63,6 +63,7 @@ export class PlanBuilder {
     private readonly adminDatabase: string,
     private readonly acknowledged: ReadonlySet<string>,
     readonly rehomed: boolean,
+    private readonly rollback: boolean,
   ) {
     this.power = new Power(observed);
   }
@@ -100,6 +101,9 @@ export class PlanBuilder {
         acknowledgeable: false,
       };
     }
+    // What a rollback finds may be the work of the update that failed, and may be in use: it only brings back what is missing.
+    if (this.rollback && (draft.risk === 'narrow' || draft.risk === 'destructive' || draft.phase === 'disableRoles'))
+      return { reason: 'a rollback takes nothing away', acknowledgeable: false };
     if (draft.risk === 'add' || draft.risk === 'widen' || draft.declaredBefore) return undefined;
     const standings = (draft.subjects ?? []).map((subject) => this.standing(subject));
     if (standings.includes('new')) return undefined;

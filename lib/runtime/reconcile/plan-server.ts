@@ -119,7 +119,7 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
   }
   for (const { words, risk, reason, declaredBefore } of differences) {
     builder.add({
-      phase: risk === 'widen' ? 'createRoles' : 'narrowRoles',
+      phase: risk === 'widen' ? 'createRoles' : words === 'NOLOGIN' ? 'disableRoles' : 'narrowRoles',
       risk,
       object: `role ${role.name}`,
       reason,

@@ -20,6 +20,8 @@ export interface PlanOptions {
   readonly acknowledged?: readonly string[];
   /** The server is a copy of another: its passwords are those of the moment it was taken. */
   readonly rehomed?: boolean;
+  /** Nothing is taken away. */
+  readonly rollback?: boolean;
 }
 
 /**
@@ -34,7 +36,15 @@ export function makePlan(
   options: PlanOptions = {},
 ): Plan {
   const acknowledged = new Set([...desired.acknowledgedPlans, ...(options.acknowledged ?? [])]);
-  const builder = new PlanBuilder(desired, observed, ledger, adminDatabase, acknowledged, options.rehomed ?? false);
+  const builder = new PlanBuilder(
+    desired,
+    observed,
+    ledger,
+    adminDatabase,
+    acknowledged,
+    options.rehomed ?? false,
+    options.rollback ?? false,
+  );
   const previous = new Previous(ledger.previous);
   if (ledger.unreadable) builder.notes.push(ledger.unreadable);
   planRoles(builder, previous);

@@ -33,24 +33,23 @@ export async function ineffective(
     privilege: string;
     missing: string;
   }>(
-    `SELECT c.role, c.kind, c.schema, c.privilege, m.missing
-     FROM jsonb_to_recordset($1::jsonb) AS c(role text, kind text, schema text, privilege text)
-     LEFT JOIN pg_namespace n ON n.nspname = c.schema,
-     LATERAL (
-       SELECT current_database() AS missing WHERE c.kind = 'database' AND NOT has_database_privilege(c.role, current_database(), c.privilege)
-       UNION ALL SELECT c.schema WHERE c.kind = 'schema' AND NOT has_schema_privilege(c.role, n.oid, c.privilege)
-       UNION ALL SELECT r.relname FROM pg_class r
-         WHERE c.kind = 'table' AND r.relnamespace = n.oid AND r.relkind IN ('r', 'p', 'v', 'm', 'f')
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e')
-           AND NOT has_table_privilege(c.role, r.oid, c.privilege)
-       UNION ALL SELECT r.relname FROM pg_class r
-         WHERE c.kind = 'sequence' AND r.relnamespace = n.oid AND r.relkind = 'S'
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e')
-           AND NOT CASE WHEN r.relkind = 'S' THEN has_sequence_privilege(c.role, r.oid, c.privilege) END
-       UNION ALL SELECT p.proname FROM pg_proc p
-         WHERE c.kind = 'routine' AND p.pronamespace = n.oid
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-           AND NOT has_function_privilege(c.role, p.oid, c.privilege)) AS m
+    `WITH checks AS MATERIALIZED (
+       SELECT c.role, c.kind, c.schema, c.privilege, n.oid AS space
+       FROM jsonb_to_recordset($1::jsonb) AS c(role text, kind text, schema text, privilege text)
+       LEFT JOIN pg_namespace n ON n.nspname = c.schema),
+     found AS (
+       SELECT c.*, current_database()::text AS missing, NULL::oid AS oid FROM checks c
+         WHERE c.kind = 'database' AND NOT has_database_privilege(c.role, current_database(), c.privilege)
+       UNION ALL SELECT c.*, c.schema, NULL FROM checks c
+         WHERE c.kind = 'schema' AND NOT has_schema_privilege(c.role, c.space, c.privilege)
+       UNION ALL SELECT c.*, r.relname, r.oid FROM checks c JOIN pg_class r ON r.relnamespace = c.space
+         WHERE CASE WHEN c.kind = 'table' AND r.relkind IN ('r', 'p', 'v', 'm', 'f') THEN NOT has_table_privilege(c.role, r.oid, c.privilege)
+                    WHEN c.kind = 'sequence' AND r.relkind = 'S' THEN NOT has_sequence_privilege(c.role, r.oid, c.privilege) END
+       UNION ALL SELECT c.*, p.proname, p.oid FROM checks c JOIN pg_proc p ON p.pronamespace = c.space
+         WHERE c.kind = 'routine' AND NOT has_function_privilege(c.role, p.oid, c.privilege))
+     SELECT role, kind, schema, privilege, missing FROM found f
+     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = f.oid AND d.deptype = 'e'
+                       AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass))
      ORDER BY 1, 2, 3, 4, 5 LIMIT 50`,
     [JSON.stringify([...checks.values()])],
   );

@@ -1,0 +1,196 @@
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { deflateRawSync } from 'node:zlib';
+import { buildSync } from 'esbuild';
+import { reconcile, Report } from '../lib/runtime/reconcile';
+import { freshServer, TestServer } from '../test/support/postgres';
+import { measureSynthesis } from './synthesis';
+import { applyReference, prepareTables, tenants } from './tenants';
+
+/** Prints one JSON document. Times are compared within one run only: a ratio says something on any machine, a millisecond does not. */
+
+const TENANTS = 100;
+const TABLES = 10;
+const ROUNDS = 5;
+const say = (message: string) => process.stderr.write(`${message}\n`);
+
+interface Round {
+  readonly apply: number;
+  readonly nothing: number;
+  readonly reference: number;
+  readonly referenceInOneMessage: number;
+  readonly first: Report;
+  readonly second: Report;
+}
+
+async function timed<T>(body: () => Promise<T>): Promise<[T, number]> {
+  const from = performance.now();
+  const result = await body();
+  return [result, performance.now() - from];
+}
+
+async function withServer<T>(body: (server: TestServer) => Promise<T>): Promise<T> {
+  const server = await freshServer({ version: 18 });
+  try {
+    return await body(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function applyRound(withTables: boolean): Promise<Round> {
+  const prepare = (server: TestServer) => (withTables ? prepareTables(server, TENANTS, TABLES) : Promise.resolve());
+  const desired = tenants(TENANTS);
+  const mine = await withServer(async (server) => {
+    await prepare(server);
+    const [first, apply] = await timed(() => reconcile(desired, server.connection(), { mode: 'apply' }));
+    const [second, nothing] = await timed(() => reconcile(desired, server.connection(), { mode: 'apply' }));
+    return { first, apply, second, nothing };
+  });
+  const byHand = (oneMessage: boolean) =>
+    withServer(async (server) => {
+      await prepare(server);
+      const [, elapsed] = await timed(() => applyReference(server, TENANTS, withTables, oneMessage));
+      // The reference counts only if it reaches the same catalog: then the plan against it is empty.
+      const check = await reconcile(desired, server.connection(), { mode: 'plan' });
+      if (check.plan.steps.length > 0)
+        throw new Error(
+          `the reference script leaves ${check.plan.steps.length} steps: ${check.plan.steps
+            .slice(0, 3)
+            .map((s) => `${s.object}: ${s.reason}`)
+            .join('; ')}`,
+        );
+      return elapsed;
+    });
+  return { ...mine, reference: await byHand(false), referenceInOneMessage: await byHand(true) };
+}
+
+function median(values: number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+const round = (value: number, digits = 2) => Number(value.toFixed(digits));
+
+async function measureApply(withTables: boolean) {
+  const rounds: Round[] = [];
+  for (let n = 0; n < ROUNDS; n++) {
+    say(`apply, ${withTables ? 'tables present' : 'empty server'}, round ${n + 1} of ${ROUNDS}`);
+    rounds.push(await applyRound(withTables));
+  }
+  const of = (pick: (r: Round) => number) => median(rounds.map(pick));
+  return {
+    firstApplyMs: round(
+      of((r) => r.apply),
+      0,
+    ),
+    referenceMs: round(
+      of((r) => r.reference),
+      0,
+    ),
+    referenceInOneMessageMs: round(
+      of((r) => r.referenceInOneMessage),
+      0,
+    ),
+    nothingToDoMs: round(
+      of((r) => r.nothing),
+      0,
+    ),
+    firstApplyToReference: limit(
+      of((r) => r.apply / r.reference),
+      1.5,
+    ),
+    firstApplyToReferenceInOneMessage: round(of((r) => r.apply / r.referenceInOneMessage)),
+    nothingToDoToFirstApply: limit(
+      of((r) => r.nothing / r.apply),
+      0.1,
+    ),
+    writesWithNothingToDo: limit(Math.max(...rounds.map((r) => r.second.statements.writes)), 0),
+    phasesOfFirstApplyMs: Object.fromEntries(
+      Object.entries(rounds[0].first.timings).map(([phase, ms]) => [phase, round(ms, 0)]),
+    ),
+  };
+}
+
+function limit(measured: number, atMost: number) {
+  return { measured: round(measured, 3), atMost, met: measured <= atMost };
+}
+
+async function measureQueries() {
+  const queries: Record<string, number> = {};
+  for (const count of [1, 10, 100]) {
+    await withServer(async (server) => {
+      await reconcile(tenants(count), server.connection(), { mode: 'apply' });
+      const second = await reconcile(tenants(count), server.connection(), { mode: 'apply' });
+      queries[`${count} tenants`] = second.statements.reads;
+    });
+  }
+  return { catalogQueriesWithNothingToDo: queries, same: limit(new Set(Object.values(queries)).size, 1) };
+}
+
+/** In a process of its own, from a bundle as the function has it: the loader of the benchmark itself would count otherwise. */
+async function measureMemory() {
+  say('memory: 1,000 roles, 10,000 tables');
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-bench-'));
+  try {
+    const bundle = path.join(directory, 'run.js');
+    buildSync({
+      entryPoints: [path.join(__dirname, 'memory-run.ts')],
+      outfile: bundle,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      minify: true,
+      external: ['pg-native'],
+    });
+    return await withServer(async (server) => {
+      await prepareTables(server, 500, 20);
+      const child = spawnSync(process.execPath, [bundle], {
+        input: JSON.stringify({ state: tenants(500), connection: server.connection() }),
+        encoding: 'utf8',
+      });
+      if (child.status !== 0) throw new Error(child.stderr);
+      const { roles, tables, firstApplyMb, nothingToDoMb } = JSON.parse(child.stdout) as Record<string, number>;
+      return { roles, tables, firstApplyMb: limit(firstApplyMb, 200), nothingToDoMb: limit(nothingToDoMb, 200) };
+    });
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+}
+
+function measureAssets() {
+  const functions = path.join(__dirname, '..', 'assets', 'functions');
+  const sizes = fs.readdirSync(functions).map((duty) => {
+    const zipped = deflateRawSync(fs.readFileSync(path.join(functions, duty, 'index.js')), { level: 9 }).length;
+    return [duty, limit(zipped / 1000, 300)];
+  });
+  return Object.fromEntries(sizes) as Record<string, unknown>;
+}
+
+function unmet(value: unknown, at: string): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  if ('met' in value) return value.met ? [] : [at];
+  return Object.entries(value).flatMap(([key, inner]) => unmet(inner, at === '' ? key : `${at}.${key}`));
+}
+
+async function main() {
+  const result = {
+    machine: { node: process.version, cores: os.cpus().length, cpu: os.cpus()[0].model },
+    workload: `${TENANTS} tenants in one database of PostgreSQL 18; median of ${ROUNDS} rounds`,
+    tablesPresent: await measureApply(true),
+    emptyServer: await measureApply(false),
+    ...(await measureQueries()),
+    memory: await measureMemory(),
+    zippedFunctionKb: measureAssets(),
+    template: measureSynthesis(),
+  };
+  const missed = unmet(result, '');
+  process.stdout.write(`${JSON.stringify({ ...result, missed }, null, 2)}\n`);
+  process.exitCode = missed.length > 0 ? 1 : 0;
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -1,0 +1,36 @@
+import { DesiredState } from '../../contract';
+import { Connections } from './connections';
+import { hash } from './sql';
+
+/**
+ * A fingerprint of every catalog row that a plan of this declaration looks at, computed by the server. When it is the one that the
+ * last proven run left in the ledger, nothing has changed since, and there is nothing to read, plan or prove. It is taken before
+ * the catalog is read, so that a change in between shows as a difference the next time.
+ */
+export async function fingerprint(connections: Connections, desired: DesiredState): Promise<string> {
+  const server = connections.admin().then((admin) => admin.read<{ sums: string }>(SERVER));
+  const parts = [];
+  for (const database of desired.databases) {
+    const session = await connections.in(database.name);
+    parts.push(await session.read<{ sums: string }>(INSIDE, [database.schemas.map((schema) => schema.name)]));
+  }
+  return hash([await server, ...parts].map(([row]) => row.sums));
+}
+
+/** The rows of a query as one number, whatever their order; a sum, since equal rows would cancel each other out in an XOR. */
+const sum = (query: string) => `(SELECT coalesce(sum(hashtextextended(r::text, 0)), 0) FROM (${query}) AS r)`;
+
+const SERVER = `SELECT concat_ws(',', current_setting('server_version_num'), current_user,
+  ${sum('SELECT oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles')},
+  ${sum('SELECT roleid, member, grantor, admin_option, inherit_option, set_option FROM pg_auth_members')},
+  ${sum('SELECT oid, datname, datdba, datconnlimit, datallowconn, datacl FROM pg_database')},
+  ${sum('SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting')}) AS sums`;
+
+const INSIDE = `WITH spaces AS MATERIALIZED (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = ANY($1) OR nspname = 'public')
+SELECT concat_ws(',',
+  ${sum('SELECT * FROM spaces')},
+  ${sum('SELECT oid, relname, relnamespace, relowner, relkind, relacl FROM pg_class WHERE relnamespace IN (SELECT oid FROM spaces)')},
+  ${sum('SELECT oid, proname, pronamespace, proowner, proargtypes, proacl FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces)')},
+  ${sum('SELECT attrelid, attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL')},
+  ${sum('SELECT * FROM pg_default_acl')},
+  ${sum('SELECT oid, extname, extversion FROM pg_extension')}) AS sums`;
