@@ -29,7 +29,11 @@ export const DEFAULT_PORT = 5433;
 
 const RETENTION_FLOOR_DAYS = 7;
 
-/** A server that RDS runs: what an instance and a cluster have in common. */
+/**
+ * A server that RDS runs: what an instance and a cluster have in common.
+ *
+ * @internal
+ */
 export abstract class ManagedServerBase extends PostgresServerBase {
   public readonly port: number;
   public readonly profile: PostgresProfile;

@@ -65,7 +65,11 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   addVpcEndpoints(): void;
 }
 
-/** What every kind of server shares: the guards' exceptions and the declared inside. */
+/**
+ * What every kind of server shares: the guards' exceptions and the declared inside.
+ *
+ * @internal
+ */
 export abstract class PostgresServerBase extends Resource implements IPostgresServer {
   public abstract readonly identity: string;
   public abstract readonly host: string;
