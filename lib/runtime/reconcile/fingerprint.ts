@@ -8,13 +8,23 @@ import { hash } from './sql';
  * the catalog is read, so that a change in between shows as a difference the next time.
  */
 export async function fingerprint(connections: Connections, desired: DesiredState): Promise<string> {
-  const server = connections.admin().then((admin) => admin.read<{ sums: string }>(SERVER));
-  const parts = [];
-  for (const database of desired.databases) {
-    const session = await connections.in(database.name);
-    parts.push(await session.read<{ sums: string }>(INSIDE, [database.schemas.map((schema) => schema.name)]));
+  const sums = await Promise.all([ofServer(connections), ofDatabases(connections, desired)]);
+  return hash(sums.flat());
+}
+
+async function ofServer(connections: Connections): Promise<string[]> {
+  const admin = await connections.admin();
+  return (await admin.read<{ sums: string }>(SERVER)).map((row) => row.sums);
+}
+
+async function ofDatabases(connections: Connections, desired: DesiredState): Promise<string[]> {
+  const sums: string[] = [];
+  for (const { name, schemas } of desired.databases) {
+    const session = await connections.in(name);
+    const rows = await session.read<{ sums: string }>(INSIDE, [schemas.map((schema) => schema.name)]);
+    sums.push(...rows.map((row) => row.sums));
   }
-  return hash([await server, ...parts].map(([row]) => row.sums));
+  return sums;
 }
 
 /** The rows of a query as one number, whatever their order; a sum, since equal rows would cancel each other out in an XOR. */
