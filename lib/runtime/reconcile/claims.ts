@@ -15,6 +15,8 @@ export interface ClaimChanges {
 export function claimsAtStart(desired: DesiredState, ledger: Ledger, observed: Observed): ClaimChanges {
   const record: LedgerObject[] = [];
   for (const { kind, name, database } of declared(desired)) {
+    // A database that could not be entered may well have the schema: it is noted when it was seen.
+    if (kind === 'schema' && observed.databases.has(database) && !observed.inside.has(database)) continue;
     const known = ledger.objects.get(ledgerKey(kind, name, database));
     const exists =
       kind === 'role'

@@ -30,7 +30,7 @@ export interface ServerFacts {
   readonly flavour: 'rds' | 'plain';
   readonly systemIdentifier?: string;
   readonly now: Date;
-  /** Those of the declared databases that exist and let somebody in. */
+  /** Those of the declared databases that exist and let the connected role in. */
   readonly databases: ReadonlySet<string>;
 }
 
@@ -53,7 +53,8 @@ export async function observeFacts(session: Session, desired: DesiredState): Pro
             CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
                  THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system_identifier,
             now() AS now,
-            ARRAY(SELECT datname::text FROM pg_database WHERE datname = ANY($1) AND datallowconn) AS databases
+            ARRAY(SELECT datname::text FROM pg_database WHERE datname = ANY($1) AND datallowconn
+                    AND has_database_privilege(oid, 'CONNECT')) AS databases
      FROM pg_roles WHERE rolname = current_user`,
     [desired.databases.map((database) => database.name)],
   );
@@ -110,6 +111,11 @@ export async function observeServer(session: Session): Promise<ServerCatalog> {
   };
 }
 
+/** What a session starts as (ALTER ROLE … SET role) is a setting that everybody may set and pg_settings leaves out. */
+const UNLISTED_SETTINGS: readonly [string, SettingFacts][] = [
+  ['role', { type: 'string', context: 'user', maySet: true }],
+];
+
 export async function observeSettingFacts(session: Session, desired: DesiredState): Promise<Map<string, SettingFacts>> {
   const names = [...new Set(desired.settings.map((setting) => setting.name.toLowerCase()))];
   if (names.length === 0) return new Map();
@@ -125,12 +131,13 @@ export async function observeSettingFacts(session: Session, desired: DesiredStat
      FROM pg_settings WHERE lower(name) = ANY($1)`,
     [names],
   );
-  return new Map(
-    rows.map((row) => [
+  return new Map([
+    ...UNLISTED_SETTINGS,
+    ...rows.map((row): [string, SettingFacts] => [
       row.name,
       { type: row.type, unit: row.unit ?? undefined, context: row.context, maySet: row.may_set },
     ]),
-  );
+  ]);
 }
 
 export async function observeConnected(session: Session, roles: readonly string[]): Promise<Set<string>> {

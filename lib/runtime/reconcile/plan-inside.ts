@@ -39,6 +39,12 @@ class InsidePlanner {
   plan(): void {
     this.refuseUnknownGrantees();
     this.planDatabasePrivileges();
+    if (this.isClosedToUs()) {
+      this.builder.notes.push(
+        `the database ${this.database.name} cannot be entered by ${this.builder.power.user} now; what is to be done inside shows once it can`,
+      );
+      return;
+    }
     this.database.schemas.forEach((schema) => this.planSchema(schema.name, schema.owner));
     this.planSchemaPrivileges();
     this.planObjectPrivileges();
@@ -62,6 +68,11 @@ class InsidePlanner {
     }
   }
 
+  /** It is there, and the connected role has no CONNECT: somebody took it from PUBLIC. */
+  private isClosedToUs(): boolean {
+    return this.observed !== undefined && this.inside === undefined;
+  }
+
   /** GRANT ON DATABASE works from any database, so it happens from the admin database: it also mends a closed door. */
   private planDatabasePrivileges(): void {
     const acl: readonly AclEntry[] = this.observed?.acl ?? [
@@ -74,8 +85,8 @@ class InsidePlanner {
     }
     const self = this.builder.power.user;
     const selfDeclared = wanted.get(self)?.has('CONNECT') ?? false;
-    if (this.database.public === 'closed' && this.databaseOwner !== self && !this.builder.power.superuser)
-      want(wanted, self, ['CONNECT']);
+    const closes = this.database.public === 'closed' && this.databaseOwner !== self && !this.builder.power.superuser;
+    if (closes || this.isClosedToUs()) want(wanted, self, ['CONNECT']);
     const target = `DATABASE ${ident(this.database.name)}`;
     for (const [to, privileges] of wanted) {
       const missing = to === this.databaseOwner ? [] : absent(acl, to, privileges);
@@ -92,7 +103,8 @@ class InsidePlanner {
       this.previous.grant(this.database.name, String(e.grantee), e.privilege, { kind: 'database' }),
     )) {
       this.take({
-        phase: 'databases',
+        // PUBLIC goes before anything is inside; a role keeps what it has until it has what replaces it.
+        phase: entry.grantee === PUBLIC ? 'databases' : 'revokes',
         adminDatabase: true,
         entry,
         object: `grant on database ${this.database.name} to ${nameOf(entry.grantee)}`,
@@ -131,18 +143,6 @@ class InsidePlanner {
     const observed = this.inside?.schemas.get(name);
     const object = `schema ${name}`;
     const subjects: Subject[] = [{ kind: 'schema', name, database: this.database.name }];
-    const giveCreate = this.ownerMayCreate(owner)
-      ? { before: [], after: [] }
-      : {
-          before: this.builder.power.actAs(this.databaseOwner, [
-            { sql: `GRANT CREATE ON DATABASE ${ident(this.database.name)} TO ${ident(owner)}` },
-          ]),
-          after: this.builder.power.actAs(this.databaseOwner, [
-            { sql: `REVOKE CREATE ON DATABASE ${ident(this.database.name)} FROM ${ident(owner)}` },
-          ]),
-        };
-    const between = (statements: Statement[] | undefined) =>
-      statements && giveCreate.before && giveCreate.after && [...giveCreate.before, ...statements, ...giveCreate.after];
     if (!observed && !(name === 'public' && this.inside === undefined)) {
       this.builder.add({
         phase: 'schemas',
@@ -150,7 +150,10 @@ class InsidePlanner {
         risk: 'add',
         object,
         reason: 'declared, and not there',
-        statements: between(this.builder.power.actAs(owner, [{ sql: `CREATE SCHEMA ${ident(name)}` }])),
+        statements: this.lendingCreate(
+          [owner],
+          this.builder.power.actAs(owner, [{ sql: `CREATE SCHEMA ${ident(name)}` }]),
+        ),
         subjects,
       });
       return;
@@ -159,23 +162,37 @@ class InsidePlanner {
     if (actual === owner || (actual === DATABASE_OWNER_ROLE && owner === this.databaseOwner)) return;
     const from = actual === DATABASE_OWNER_ROLE ? this.databaseOwner : actual;
     this.builder.add({
-      phase: 'schemas',
+      phase: 'schemaOwners',
       database: this.database.name,
       risk: 'disruptive',
       object,
       reason: `it belongs to ${actual}; the objects in it stay with their owners`,
-      statements: between(
+      // Unlike for other objects, the server asks whether the role that gives it away may create one.
+      statements: this.lendingCreate(
+        [this.builder.power.user, from],
         this.builder.power.inheriting(from, [{ sql: `ALTER SCHEMA ${ident(name)} OWNER TO ${ident(owner)}` }]),
       ),
       subjects,
     });
   }
 
-  /** CREATE on the database, which a schema's owner needs at the moment it gets the schema. */
-  private ownerMayCreate(owner: string): boolean {
-    if (owner === this.databaseOwner || this.builder.observed.roles.get(owner)?.superuser) return true;
-    return this.database.grants.some(
-      (grant) => grant.on.kind === 'database' && grant.to === owner && grant.privileges.includes('CREATE'),
+  /** The statements with CREATE on the database for the first of `roles` while they run, unless one of them has it anyway. */
+  private lendingCreate(roles: readonly string[], statements: Statement[] | undefined): Statement[] | undefined {
+    if (roles.some((role) => this.mayCreate(role))) return statements;
+    const target = `CREATE ON DATABASE ${ident(this.database.name)}`;
+    const asOwner = (sql: string) => this.builder.power.actAs(this.databaseOwner, [{ sql }]);
+    const before = asOwner(`GRANT ${target} TO ${ident(roles[0])}`);
+    const after = asOwner(`REVOKE ${target} FROM ${ident(roles[0])}`);
+    return statements && before && after && [...before, ...statements, ...after];
+  }
+
+  private mayCreate(role: string): boolean {
+    if (role === this.databaseOwner || this.builder.observed.roles.get(role)?.superuser) return true;
+    return (
+      this.observed?.acl.some((entry) => entry.grantee === role && entry.privilege === 'CREATE') ||
+      this.database.grants.some(
+        (grant) => grant.on.kind === 'database' && grant.to === role && grant.privileges.includes('CREATE'),
+      )
     );
   }
 
