@@ -279,6 +279,7 @@ class Run {
       makePlan(this.desired, this.ledger, this.observed, this.adminDatabase, {
         acknowledged: this.options.acknowledge ?? [],
         rehomed: this.rehomedFrom !== undefined,
+        rollback: this.options.rollback,
       }),
     );
   }

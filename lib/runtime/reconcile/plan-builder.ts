@@ -5,7 +5,10 @@ import { Power } from './power';
 import { hash } from './sql';
 import { Plan, RefusedError, Risk, Statement, Step } from './types';
 
-/** Steps run in this order, so that every prefix of a plan is safe: create before grant, grant before revoke, revoke before disable. */
+/**
+ * Steps run in this order, so that every prefix of a plan is safe: create before grant, grant before revoke, revoke before disable.
+ * An owner changes after the privileges on what it owns, since those are given and taken by whom the catalog names as owner now.
+ */
 export const PHASES = [
   'createRoles',
   'memberships',
@@ -15,6 +18,8 @@ export const PHASES = [
   'grants',
   'defaultPrivileges',
   'revokes',
+  'schemaOwners',
+  'databaseOwners',
   'narrowRoles',
   'disableRoles',
 ] as const;

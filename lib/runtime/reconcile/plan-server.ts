@@ -393,7 +393,7 @@ export function planDatabases(builder: PlanBuilder): void {
     }
     if (database.owner !== observed.owner) {
       builder.add({
-        phase: 'databases',
+        phase: 'databaseOwners',
         risk: 'disruptive',
         object,
         reason: `it belongs to ${observed.owner}; the objects in it stay with their owners`,
