@@ -1,0 +1,19 @@
+/** One JSON object a line: what CloudWatch Logs Insights reads without a parser. Nothing secret goes in. */
+export function logLine(event: string, fields: object = {}, level: 'info' | 'warn' | 'error' = 'info'): void {
+  console[level](JSON.stringify({ level, event, ...fields }));
+}
+
+/** Metrics as a log line in CloudWatch's embedded format: no client, no endpoint, no permission. */
+export function logMetrics(
+  dimensions: Readonly<Record<string, string>>,
+  values: Readonly<Record<string, number>>,
+): void {
+  const metrics = Object.keys(values).map((name) => ({
+    Name: name,
+    Unit: name.endsWith('Milliseconds') ? 'Milliseconds' : 'Count',
+  }));
+  const directive = { Namespace: 'CdkPostgres', Dimensions: [Object.keys(dimensions)], Metrics: metrics };
+  console.info(
+    JSON.stringify({ _aws: { Timestamp: Date.now(), CloudWatchMetrics: [directive] }, ...dimensions, ...values }),
+  );
+}

