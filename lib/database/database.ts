@@ -141,7 +141,7 @@ export class Database extends Construct {
    * @param roleName its name, at most 63 bytes; role names are shared by all databases of a server
    * @param options how it is made
    */
-  public addRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
+  public addGroupRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
     return new GroupRole(this, `Role-${roleName}`, { ...options, server: this.server, roleName });
   }
 

@@ -36,7 +36,7 @@ export class PredefinedRole implements IRole {
   public static of(roleName: string, sinceMajor?: number): PredefinedRole {
     if (!/^(pg|rds)_[a-z_]+$/.test(roleName)) {
       throw new Error(
-        `PredefinedRole.of('${roleName}'): a predefined role starts with pg_ or rds_; declare other roles with addRole()`,
+        `PredefinedRole.of('${roleName}'): a predefined role starts with pg_ or rds_; declare other roles with addGroupRole()`,
       );
     }
     if (roleName === 'rds_iam')

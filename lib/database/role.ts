@@ -94,7 +94,7 @@ export abstract class RoleBase extends Construct implements IRole {
 export function requireDeclaredRole(scope: Construct, state: ServerState, role: IRole): string {
   if (!(role instanceof RoleBase)) {
     throw new Error(
-      `${scope.node.path}: "${role.roleName}" is not a declared role; privileges go to roles made by addLoginRole() or addRole(), which can ` +
+      `${scope.node.path}: "${role.roleName}" is not a declared role; privileges go to roles made by addLoginRole() or addGroupRole(), which can ` +
         'be members of a predefined role',
     );
   }

@@ -102,7 +102,7 @@ describe('a login role', () => {
     const app = server.addDatabase('app');
     const billing = app.addSchema('billing');
     app.addLoginRole('migrator', { actsAs: app.owner });
-    billing.grantRead(app.addRole('readers'));
+    billing.grantRead(app.addGroupRole('readers'));
     const lines = declaredLines(stack);
     expect(lines.memberships).toEqual(['app_owner TO migrator WITH INHERIT FALSE, SET TRUE, ADMIN FALSE']);
     expect(lines.settings).toEqual(['ROLE migrator SET "role" = \'app_owner\'']);
@@ -173,7 +173,7 @@ describe('a schema', () => {
   test('lets a role write, call and count, but not truncate', () => {
     const { stack, server } = setup();
     const app = server.addDatabase('app');
-    app.addSchema('billing').grantReadWrite(app.addRole('writers'));
+    app.addSchema('billing').grantReadWrite(app.addGroupRole('writers'));
     expect(declaredLines(stack).databases.app.grants).toEqual([
       'EXECUTE ON ALL ROUTINES IN SCHEMA billing TO writers',
       'SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA billing TO writers',
@@ -186,13 +186,13 @@ describe('a schema', () => {
     const one = setup();
     const a = one.server.addDatabase('app');
     const s = a.addSchema('s');
-    const r = a.addRole('r');
+    const r = a.addGroupRole('r');
     s.grantRead(r);
     s.grantReadWrite(r);
     const two = setup();
     const b = two.server.addDatabase('app');
     const t = b.addSchema('s');
-    const q = b.addRole('r');
+    const q = b.addGroupRole('r');
     t.grantReadWrite(q);
     t.grantRead(q);
     expect(declaredLines(one.stack)).toEqual(declaredLines(two.stack));
@@ -204,9 +204,9 @@ describe('a schema', () => {
     const { stack, server } = setup();
     const app = server.addDatabase('app');
     const schema = app.addSchema('s');
-    const readers = app.addRole('readers');
+    const readers = app.addGroupRole('readers');
     schema.grant(readers, SchemaObject.allTables(), Privilege.SELECT);
-    const team = app.addRole('team', { memberOf: [app.owner] });
+    const team = app.addGroupRole('team', { memberOf: [app.owner] });
     app.addLoginRole('dev', { memberOf: [team], authentication: Authentication.none() });
     const maker = app.addLoginRole('maker', { authentication: Authentication.none() });
     schema.grant(maker, SchemaObject.schema(), Privilege.CREATE);
@@ -230,7 +230,7 @@ describe('a schema', () => {
     const { stack, server } = setup();
     const app = server.addDatabase('app');
     const schema = app.addSchema('s');
-    const role = app.addRole('r');
+    const role = app.addGroupRole('r');
     schema.grant(role, SchemaObject.table('in.voice'), Privilege.SELECT, Privilege.MAINTAIN);
     schema.grant(role, SchemaObject.sequence('numbers'), Privilege.USAGE);
     schema.grant(role, SchemaObject.routine('total(integer, text)'), Privilege.EXECUTE);
@@ -253,7 +253,7 @@ describe('a schema', () => {
   ])('refuses %#', (on, privileges, message) => {
     const { server } = setup({ majorVersion: 16 });
     const app = server.addDatabase('app');
-    const role = app.addRole('r');
+    const role = app.addGroupRole('r');
     expect(() => app.addSchema('s').grant(role, on, ...privileges)).toThrow(message);
   });
 
@@ -297,13 +297,13 @@ describe('access roles of a database', () => {
 describe('memberships', () => {
   test('of predefined roles depend on the version (SEC-8)', () => {
     const old = setup({ majorVersion: 16 });
-    const role = old.server.addDatabase('app').addRole('r');
+    const role = old.server.addDatabase('app').addGroupRole('r');
     role.memberOf(PredefinedRole.MONITOR);
     expect(() => role.memberOf(PredefinedRole.MAINTAIN)).toThrow(
       /pg_maintain exists from PostgreSQL 17 on, and the server is of version 16/,
     );
     const recent = setup({ majorVersion: 18 });
-    const other = recent.server.addDatabase('app').addRole('r');
+    const other = recent.server.addDatabase('app').addGroupRole('r');
     other.memberOf(PredefinedRole.SIGNAL_AUTOVACUUM_WORKER);
     expect(declaredLines(recent.stack).memberships).toEqual([
       'pg_signal_autovacuum_worker TO r WITH INHERIT TRUE, SET FALSE, ADMIN FALSE',
@@ -313,8 +313,8 @@ describe('memberships', () => {
   test('in a circle are refused', () => {
     const { server } = setup();
     const app = server.addDatabase('app');
-    const a = app.addRole('a');
-    const b = app.addRole('b', { memberOf: [a] });
+    const a = app.addGroupRole('a');
+    const b = app.addGroupRole('b', { memberOf: [a] });
     expect(() => a.memberOf(b)).toThrow(/refuses a circle/);
     expect(() => a.memberOf(a)).toThrow(/refuses a circle/);
   });
@@ -322,8 +322,8 @@ describe('memberships', () => {
   test('with two sets of options are refused', () => {
     const { server } = setup();
     const app = server.addDatabase('app');
-    const a = app.addRole('a');
-    const b = app.addRole('b', { memberOf: [a] });
+    const a = app.addGroupRole('a');
+    const b = app.addGroupRole('b', { memberOf: [a] });
     b.memberOf(a);
     expect(() => b.memberOf(a, { set: true })).toThrow(/with other options/);
   });
@@ -338,8 +338,8 @@ describe('memberships', () => {
     const stack = newStack();
     const one = new DeclaredServer(stack, 'One').addDatabase('app');
     const two = new DeclaredServer(stack, 'Two').addDatabase('app');
-    const role = one.addRole('r');
-    expect(() => two.addRole('q').memberOf(role)).toThrow(/declared on another server, Test\/One/);
+    const role = one.addGroupRole('r');
+    expect(() => two.addGroupRole('q').memberOf(role)).toThrow(/declared on another server, Test\/One/);
     expect(() => two.addSchema('s').grantRead(role)).toThrow(/declared on another server/);
     expect(() => two.addSchema('t').grantRead(PredefinedRole.MONITOR)).toThrow(/not a declared role/);
   });
@@ -349,7 +349,7 @@ test('the same declaration in another order gives the same document', () => {
   const make = (names: string[]) => {
     const { stack, server } = setup();
     const app = server.addDatabase('app');
-    names.forEach((name) => app.addSchema(`s_${name}`).grantRead(app.addRole(name)));
+    names.forEach((name) => app.addSchema(`s_${name}`).grantRead(app.addGroupRole(name)));
     return JSON.stringify(stateResource(stack).Properties.State);
   };
   expect(make(['a', 'b', 'c'])).toBe(make(['c', 'a', 'b']));

@@ -1,6 +1,5 @@
 import {
   App,
-  Resource,
   Stack,
   aws_ec2 as ec2,
   aws_kms as kms,
@@ -9,15 +8,12 @@ import {
 import { Template } from 'aws-cdk-lib/assertions';
 import { Construct } from 'constructs';
 import { decodeState, DesiredState, Platform } from '../../lib/contract';
-import { FindingAcknowledgement, acknowledgeFinding } from '../../lib/compliance';
-import { Database } from '../../lib/database';
 import { PostgresProfile } from '../../lib/server/postgres-profile';
-import { IPostgresServer } from '../../lib/server/postgres-server';
+import { PostgresServerBase } from '../../lib/server/postgres-server';
 import { ServerState, ServerStateProps } from '../../lib/server/state/server-state';
-import { addVpcEndpoints } from '../../lib/server/state/vpc-endpoints';
 
 /** A server without anything around it: what is declared inside does not depend on what kind of server it is. */
-export class DeclaredServer extends Resource implements IPostgresServer {
+export class DeclaredServer extends PostgresServerBase {
   public readonly identity = 'cluster-ABC';
   public readonly host = 'writer.example';
   public readonly readerHost = 'reader.example';
@@ -25,6 +21,7 @@ export class DeclaredServer extends Resource implements IPostgresServer {
   public readonly profile = PostgresProfile.production();
   public readonly adminSecret: secretsmanager.ISecret;
   public readonly connections: ec2.Connections;
+  public readonly _platform: Platform = 'aurora';
   public readonly vpc: ec2.Vpc;
   public readonly state: ServerState;
 
@@ -52,18 +49,6 @@ export class DeclaredServer extends Resource implements IPostgresServer {
       dependencies: [],
       ...props,
     });
-  }
-
-  public addDatabase(databaseName: string, options = {}): Database {
-    return new Database(this, `Database-${databaseName}`, { ...options, server: this, databaseName });
-  }
-
-  public addVpcEndpoints(): void {
-    addVpcEndpoints(this, { vpc: this.vpc });
-  }
-
-  public acknowledge(acknowledgement: FindingAcknowledgement): void {
-    acknowledgeFinding(this, acknowledgement);
   }
 }
 

@@ -4,7 +4,7 @@ import { Construct, IConstruct } from 'constructs';
 import { AwsService, defaultSubnets, endpointName, hasEndpoint } from './vpc-services';
 
 /**
- * List price of an interface endpoint in us-east-1 per hour and availability zone, in USD, as of November 2025. Data costs
+ * List price of an interface endpoint in us-east-1 per hour and availability zone, in USD, as of May 2026. Data costs
  * 0.01 USD per GB besides, which for the calls of this library is nothing. The S3 gateway is free.
  */
 export const INTERFACE_ENDPOINT_USD_PER_HOUR = 0.01;

@@ -47,7 +47,7 @@ describe('subnets without a way out (LIB-5)', () => {
   });
 
   test('are none with endpoints, also those declared after the server and in another stack', () => {
-    const { app, stack, vpc, synth } = setup(isolated);
+    const { app, vpc, synth } = setup(isolated);
     (vpc as ec2.Vpc).addGatewayEndpoint('S3', { service: ec2.GatewayVpcEndpointAwsService.S3 });
     (vpc as ec2.Vpc).addInterfaceEndpoint('Sm', { service: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER });
     const later = new Stack(app, 'Later', { env: ENV });
