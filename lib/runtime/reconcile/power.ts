@@ -16,6 +16,8 @@ export class Power {
   readonly createDatabase: boolean;
   private readonly settable: Set<string>;
   private readonly administered: Set<string>;
+  /** Whose privileges it has without SET ROLE; it itself is one of them. */
+  private readonly inherited: Set<string>;
 
   constructor(private readonly observed: Observed) {
     const self = observed.roles.get(observed.user);
@@ -23,10 +25,9 @@ export class Power {
     this.createRole = this.superuser || (self?.createRole ?? false);
     this.createDatabase = this.superuser || (self?.createDatabase ?? false);
     this.settable = reachable(observed.memberships, observed.user, (m) => m.set);
-    const inherited = reachable(observed.memberships, observed.user, (m) => m.inherit);
-    inherited.add(observed.user);
+    this.inherited = reachable(observed.memberships, observed.user, (m) => m.inherit).add(observed.user);
     this.administered = new Set(
-      observed.memberships.filter((m) => m.admin && inherited.has(m.member)).map((m) => m.role),
+      observed.memberships.filter((m) => m.admin && this.inherited.has(m.member)).map((m) => m.role),
     );
   }
 
@@ -68,7 +69,7 @@ export class Power {
 
   /** The statements run while the connected role inherits from `owner`: what SET ROLE cannot do, such as giving an object away. */
   inheriting(owner: string, statements: readonly Statement[]): Statement[] | undefined {
-    if (this.superuser || owner === this.user) return [...statements];
+    if (this.superuser || this.inherited.has(owner)) return [...statements];
     if (!this.administers(owner) || isServerRole(owner)) return undefined;
     const standing = this.canSet(owner) || this.willSet.has(owner);
     return [
