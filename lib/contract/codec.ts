@@ -11,7 +11,7 @@ import {
   writeRole,
   writeSetting,
 } from './lines';
-import { nameProblem } from './names';
+import { nameProblem, NameKind } from './names';
 
 /**
  * The form in which a desired state travels: in CloudFormation properties, in a file asset, on disk. `desired-state.schema.json`
@@ -126,9 +126,15 @@ export function decodeState(document: unknown): DesiredState {
 /** What no single line can show: names that PostgreSQL would refuse or change, duplicates, references to what is not declared. */
 function semanticProblems(state: DesiredState): string[] {
   const problems: string[] = [];
-  const named = (kind: 'role' | 'database' | 'schema', name: string) => {
+  const named = (kind: NameKind, name: string, what: string = kind) => {
     const problem = nameProblem(kind, name);
-    if (problem) problems.push(`the ${kind} ${JSON.stringify(name)} ${problem}`);
+    if (problem) problems.push(`the ${what} ${JSON.stringify(name)} ${problem}`);
+  };
+  // What is only referred to may be reserved (a predefined role), but not something that PostgreSQL would cut off.
+  const referred = (what: string, ...names: (string | undefined)[]) =>
+    names.forEach((name) => name !== undefined && named('object', name, what));
+  const text = (what: string, value: string) => {
+    if (value.includes('\0')) problems.push(`${what} contains a NUL character`);
   };
   const unique = (what: string, keys: string[]) => {
     const seen = new Set<string>();
@@ -138,7 +144,15 @@ function semanticProblems(state: DesiredState): string[] {
     }
   };
   if (state.name.length === 0) problems.push('the state has no name');
+  text('the name of the state', state.name);
   state.roles.forEach((role) => named('role', role.name));
+  state.memberships.forEach((m) => referred('role', m.role, m.member));
+  for (const { role, database, name, values } of state.settings) {
+    referred('role', role);
+    referred('database', database);
+    referred('setting', name);
+    values.forEach((value) => text(`a value of the setting ${JSON.stringify(name)}`, value));
+  }
   unique(
     'the role',
     state.roles.map((role) => JSON.stringify(role.name)),
@@ -153,6 +167,17 @@ function semanticProblems(state: DesiredState): string[] {
   );
   for (const database of state.databases) {
     named('database', database.name);
+    if (database.connectionLimit !== undefined && database.connectionLimit < -1)
+      problems.push(
+        `connectionLimit of the database ${JSON.stringify(database.name)} is a number from 0 on, or -1 for none`,
+      );
+    referred('role', database.owner, ...database.schemas.map((schema) => schema.owner));
+    for (const { on, to } of database.grants) {
+      referred('role', to);
+      if (on.kind === 'routine') text('the signature of a routine', on.signature);
+      else if ('name' in on) referred(on.kind, on.name);
+    }
+    database.defaultPrivileges.forEach((d) => referred('role', d.creator, d.to));
     const schemas = new Set(database.schemas.map((schema) => schema.name));
     schemas.forEach((schema) => named('schema', schema));
     for (const { schema } of [

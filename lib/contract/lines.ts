@@ -56,8 +56,18 @@ export function readRole(line: string): DesiredRole {
   const connectionLimit = read.skip('CONNECTION') ? (read.expect('LIMIT'), read.integer()) : undefined;
   const validUntil = read.skip('VALID') ? (read.expect('UNTIL'), read.literal()) : undefined;
   read.end();
+  if (connectionLimit !== undefined && connectionLimit < -1)
+    throw read.error('CONNECTION LIMIT is a number from 0 on, or -1 for none');
+  if (validUntil !== undefined && !isMoment(validUntil))
+    throw read.error('VALID UNTIL is infinity, or a moment in UTC such as 2030-01-01T00:00:00Z');
   if (!role.login && authentication !== 'none') throw read.error('a role without LOGIN cannot have an authentication');
   return { ...role, authentication, inherit, createDatabase, createRole, connectionLimit, validUntil };
+}
+
+/** In UTC and complete: PostgreSQL would read anything less in the time zone of the session. */
+function isMoment(text: string): boolean {
+  const isUtc = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/.test(text);
+  return text === 'infinity' || (isUtc && !Number.isNaN(Date.parse(text)));
 }
 
 export function writeMembership(m: DesiredMembership): string {
