@@ -1,0 +1,77 @@
+import { Command, CommanderError } from 'commander';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { ContractError } from '../lib/contract';
+import { ConnectionError } from '../lib/runtime/connection';
+import { ProofError, RefusedError } from '../lib/runtime/reconcile';
+import { CliError, EXIT } from './cli-error';
+import { applyCommand } from './commands/apply';
+import { driftCommand } from './commands/drift';
+import { planCommand } from './commands/plan';
+
+// Whoever reads our output may have enough of it: `cdk-postgres plan | head`.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.nothing);
+    throw error;
+  });
+}
+
+function version(): string {
+  const manifest = path.join(__dirname, '..', 'package.json');
+  return (JSON.parse(fs.readFileSync(manifest, 'utf8')) as { version: string }).version;
+}
+
+const program = new Command('cdk-postgres')
+  .description(
+    'What is inside a PostgreSQL server, as an AWS CDK app declares it: preview it, plan it, apply it, find drift.',
+  )
+  .version(version())
+  .configureHelp({ helpWidth: 100 })
+  .exitOverride()
+  .showHelpAfterError('(--help says what there is)')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ cdk-postgres preview                        the app of cdk.json against a PostgreSQL on this machine
+  $ cdk-postgres plan --stack Saas --url postgres://auditor@db.example.com/postgres
+  $ cdk-postgres help plan`,
+  );
+for (const command of [planCommand(), applyCommand(), driftCommand()]) {
+  program.addCommand(command.copyInheritedSettings(program));
+}
+
+async function main(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version are no errors; commander has said the rest.
+      process.exitCode = error.exitCode === 0 ? EXIT.nothing : EXIT.error;
+      return;
+    }
+    process.exitCode = EXIT.error;
+    report(error as Error);
+  }
+}
+
+/** Errors that a user can act on are said; a fault of this program shows where it is. */
+function report(error: Error): void {
+  const known = [CliError, ConnectionError, ContractError, ProofError, RefusedError].some(
+    (type) => error instanceof type,
+  );
+  const lines =
+    error instanceof RefusedError ? error.problems : error instanceof ProofError ? error.remaining : undefined;
+  if (process.argv.includes('--json')) {
+    process.stdout.write(
+      `${JSON.stringify({ error: { name: error.name, message: error.message, problems: lines } }, null, 2)}\n`,
+    );
+  }
+  const detail = lines && lines.length > 1 ? `\n${lines.map((line) => `  ${line}`).join('\n')}` : '';
+  const message = detail ? error.message.split(':')[0] + ':' : error.message;
+  process.stderr.write(`cdk-postgres: ${message}${detail}\n`);
+  if (!known && process.env.CDK_POSTGRES_DEBUG) process.stderr.write(`${error.stack}\n`);
+}
+
+void main();

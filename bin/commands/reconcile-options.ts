@@ -1,0 +1,80 @@
+import { Command, InvalidArgumentError } from 'commander';
+import * as path from 'node:path';
+import { Plan, reconcile, ReconcileOptions, Report, SecretSource } from '../../lib/runtime/reconcile';
+import { roleSecrets, SecretStore } from '../../lib/runtime/secrets';
+import { CliError } from '../cli-error';
+import { connect, parseAddress } from '../connection';
+import { loadDesiredState, readJson, StateOptions } from '../desired-state';
+import { knownIdentity } from '../known-identity';
+import { Progress } from '../output/terminal';
+
+/** What plan, apply and drift have in common: a declaration, a server, and who the server is. */
+export interface ReconcileCommandOptions extends StateOptions {
+  readonly url: string;
+  readonly ca?: string;
+  readonly identity?: string;
+  readonly secrets?: string;
+  readonly json?: boolean;
+}
+
+export function withReconcileOptions(command: Command): Command {
+  return command
+    .requiredOption('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
+    .option('--state <file>', 'a JSON document with the declaration')
+    .option('--stack <name>', 'take the declaration of this stack in cdk.out')
+    .option('--server <path>', 'which server of the stack, by its construct path')
+    .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
+    .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
+    .option('--identity <id>', 'the resource id of the server; default: what its ledger says')
+    .option('--secrets <file>', 'JSON with the secret ARN of each password role; read with your AWS credentials')
+    .option('--json', 'print one JSON document');
+}
+
+export const CONNECTION_HELP = `
+The password comes from PGPASSWORD, from PGPASSFILE or ~/.pgpass, or you are asked for it.
+TLS is always checked (verify-full); sslmode=disable is for a server on this machine only.`;
+
+export async function runReconcile(
+  options: ReconcileCommandOptions,
+  how: Pick<ReconcileOptions, 'mode' | 'acknowledge'>,
+): Promise<Report> {
+  const address = parseAddress(options.url);
+  const desired = loadDesiredState(options);
+  const secrets = options.secrets === undefined ? undefined : secretsOf(options.secrets);
+  const connection = await connect(address, {
+    ca: options.ca,
+    rdsBundle: path.join(__dirname, 'functions', 'apply', 'rds-ca.pem'),
+  });
+  const progress = new Progress();
+  progress.say(`connecting to ${connection.host}:${connection.port}`);
+  try {
+    return await reconcile(desired, connection, {
+      ...how,
+      identity: options.identity ?? (await knownIdentity(connection)),
+      secrets,
+      holder: 'cdk-postgres command line',
+      onProgress: (message) => progress.say(message),
+    });
+  } finally {
+    progress.done();
+  }
+}
+
+function secretsOf(file: string): SecretSource {
+  const arns = readJson(file);
+  const isMap =
+    typeof arns === 'object' && arns !== null && Object.values(arns).every((arn) => typeof arn === 'string');
+  if (!isMap) throw new CliError(`${file} must map role names to secret ARNs, as {"api": "arn:aws:secretsmanager:…"}`);
+  return roleSecrets({ store: new SecretStore(), arns: arns as Record<string, string> });
+}
+
+/** Whether somebody has to act: steps to run, or steps that wait for an acknowledgement. */
+export function hasChanges(plan: Plan): boolean {
+  return plan.steps.length > 0 || plan.hash !== undefined;
+}
+
+export function planHash(value: string): string {
+  if (!/^[0-9a-f]{8,64}$/.test(value))
+    throw new InvalidArgumentError('It is not the hash of a plan; copy it from a plan.');
+  return value;
+}

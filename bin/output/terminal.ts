@@ -1,0 +1,80 @@
+import { createColors } from 'picocolors';
+
+export type Colors = ReturnType<typeof createColors>;
+
+/** Whether a stream gets colour: a terminal that nobody has told otherwise (NO_COLOR), or FORCE_COLOR. */
+export function wantsColor(stream: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): boolean {
+  if (env.NO_COLOR) return false;
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true;
+  return stream.isTTY === true && env.TERM !== 'dumb';
+}
+
+/** Where results go: lines for people, or one JSON document. */
+export class Output {
+  readonly colors: Colors;
+  readonly width: number;
+
+  constructor(
+    private readonly stream: NodeJS.WriteStream = process.stdout,
+    readonly json = false,
+  ) {
+    this.colors = createColors(wantsColor(stream));
+    this.width = Math.min(stream.columns ?? 100, 100);
+  }
+
+  line(text = ''): void {
+    if (!this.json) this.stream.write(`${text}\n`);
+  }
+
+  heading(text: string): void {
+    this.line();
+    this.line(this.colors.bold(text));
+    this.line();
+  }
+
+  document(value: unknown): void {
+    if (this.json) this.stream.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** Text that goes on in an indented block where a line is full. */
+  wrapped(text: string, indent: string, style: (line: string) => string = (line) => line): void {
+    for (const line of wrap(text, this.width - indent.length)) this.line(indent + style(line));
+  }
+}
+
+/** Breaks text at spaces; what is longer than a line and has no space stays whole. Later lines are indented by two. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const paragraph of text.split('\n')) {
+    let line = '';
+    let indent = '';
+    for (const word of paragraph.trim().split(/\s+/)) {
+      if (line !== '' && indent.length + line.length + 1 + word.length > width) {
+        lines.push(indent + line);
+        indent = '  ';
+        line = word;
+      } else line = line === '' ? word : `${line} ${word}`;
+    }
+    lines.push(indent + line);
+  }
+  return lines;
+}
+
+/** What is being done, in one line of standard error that is written over; silent where that is no terminal. */
+export class Progress {
+  private readonly shown: boolean;
+
+  constructor(private readonly stream: NodeJS.WriteStream = process.stderr) {
+    this.shown = stream.isTTY === true;
+  }
+
+  say(message: string): void {
+    if (!this.shown) return;
+    const width = (this.stream.columns ?? 80) - 3;
+    this.stream.write(`\r\x1b[K… ${message.length > width ? `${message.slice(0, width - 1)}…` : message}`);
+  }
+
+  done(): void {
+    if (this.shown) this.stream.write('\r\x1b[K');
+  }
+}
