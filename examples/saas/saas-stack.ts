@@ -1,4 +1,5 @@
 import { Duration, Stack, StackProps } from 'aws-cdk-lib';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import { Authentication, AuroraPostgres, PostgresVersion, PredefinedRole, Privilege, SchemaObject } from 'cdk-postgres';
 import { Construct } from 'constructs';
 import { declareChange, isChanged } from './change';
@@ -18,6 +19,7 @@ export class SaasStack extends Stack {
       readers: 1,
       pointInTimeRecovery: Duration.days(35),
     });
+    this.server.alarmTopic!.addSubscription(new EmailSubscription('on-call@example.com'));
     // Nothing in this network reaches the internet, so AWS's APIs come in.
     this.server.addVpcEndpoints();
 
