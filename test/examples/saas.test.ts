@@ -40,13 +40,14 @@ function synthesize(context: Record<string, unknown> = {}, before: (stack: SaasS
 
 /** Rule ids by the construct that they are acknowledged on. */
 function acknowledgements(app: App): string[] {
-  const found = app.node
-    .findAll()
-    .flatMap((construct) =>
-      construct.node.metadata
-        .filter((entry) => entry.type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
-        .flatMap((entry) => ruleIds(entry.data).map((id) => `${construct.node.path} ${id}`)),
-    );
+  const found = app.node.findAll().flatMap((construct) =>
+    construct.node.metadata
+      .filter((entry) => entry.type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
+      .flatMap((entry) => ruleIds(entry.data))
+      // What aws-cdk-lib acknowledges of its own validator on its own constructs is not this library's.
+      .filter((id) => id.startsWith('Annotation::'))
+      .map((id) => `${construct.node.path} ${id.slice('Annotation::'.length)}`),
+  );
   return [...new Set(found)].sort();
 }
 
@@ -64,7 +65,19 @@ test('passes the five packs, and says which rules are acknowledged where', () =>
   const { app, failed, findings } = synthesize();
   expect(findings).toEqual([]);
   expect(failed).toBe(false);
-  expect(acknowledgements(app)).toMatchSnapshot();
+  expect(acknowledgements(app)).toEqual([
+    'Saas/Network HIPAA.Security-VPCDefaultSecurityGroupClosed',
+    'Saas/Network NIST.800.53.R4-VPCDefaultSecurityGroupClosed',
+    'Saas/Network NIST.800.53.R5-VPCDefaultSecurityGroupClosed',
+    'Saas/Network PCI.DSS.321-VPCDefaultSecurityGroupClosed',
+    'Saas/Postgres/BackupRole AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup]',
+    'Saas/Postgres/MonitoringRole AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole]',
+    'Saas/Postgres/Resource HIPAA.Security-RDSInBackupPlan',
+    'Saas/Postgres/Resource NIST.800.53.R4-RDSInBackupPlan',
+    'Saas/Postgres/Resource NIST.800.53.R5-RDSInBackupPlan',
+    'Saas/Postgres/State/Apply/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
+    'Saas/Postgres/State/Rotate/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
+  ]);
 });
 
 test('a rule that is broken is found', () => {
