@@ -55,7 +55,6 @@ function missing(entry) {
 export async function bundle(outDir = path.join(root, 'assets')) {
   const sizes = {};
   const pem = rdsRoots();
-  fs.rmSync(outDir, { recursive: true, force: true });
   for (const { duty, speaksPostgres } of FUNCTIONS) {
     const folder = path.join(outDir, 'functions', duty);
     if (missing(`lib/runtime/handlers/${duty}.ts`)) continue;

@@ -1,0 +1,3 @@
+export * from './event';
+export * from './role-login';
+export * from './rotate';

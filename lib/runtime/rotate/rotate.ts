@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto';
+import {
+  completeSecret,
+  fitsVerifier,
+  readSecret,
+  scramVerifier,
+  SecretError,
+  SecretStore,
+  StoredSecret,
+} from '../secrets';
+import { RotationEvent } from './event';
+import { canLogIn, logIn, RotationServer, setOwnPassword } from './role-login';
+
+export interface RotationContext {
+  readonly store: SecretStore;
+  readonly server: RotationServer;
+  /** Told what was done, without any secret. */
+  readonly onProgress?: (message: string) => void;
+}
+
+interface Versions {
+  readonly currentId: string;
+  readonly current: StoredSecret;
+  /** The new version's value; absent until createSecret has made it. */
+  readonly next?: StoredSecret;
+  /** The new version is the current one already. */
+  readonly isFinished: boolean;
+}
+
+/**
+ * One step of a rotation. A role has one password, so between the server's change and the secret's no order keeps both in agreement. To
+ * keep that moment as short as it can be, the last step does both: it sets the password, proves it by a login, moves AWSCURRENT, and
+ * takes the password back when one of these fails. The steps before change nothing that anybody uses. Each step can be repeated, and
+ * finds out by logging in what an interrupted one has done. Source: reconciler cases 38 to 40.
+ */
+export async function rotate(event: RotationEvent, context: RotationContext): Promise<void> {
+  const versions = await readVersions(event, context.store);
+  switch (event.step) {
+    case 'createSecret':
+      return createSecret(event, context, versions);
+    case 'setSecret':
+      return trySecret(event, context, versions);
+    case 'testSecret':
+      requireNext(event, versions);
+      return;
+    case 'finishSecret':
+      return finishSecret(event, context, versions);
+  }
+}
+
+async function readVersions({ secret, token }: RotationEvent, store: SecretStore): Promise<Versions> {
+  const { rotation, stages } = await store.describe(secret);
+  if (!rotation) throw new SecretError(secret, 'is not set up for rotation');
+  const own = stages.get(token);
+  if (!own) throw new SecretError(secret, 'has no version with the id of this event');
+  const isFinished = own.includes('AWSCURRENT');
+  if (!isFinished && !own.includes('AWSPENDING')) {
+    throw new SecretError(secret, 'has another version pending than the one of this event');
+  }
+  const { versionId, text } = await store.get(secret);
+  const current = readSecret(secret, text);
+  if (isFinished) return { currentId: versionId, current, next: current, isFinished };
+  const pending = await store.find(secret, { id: token, stage: 'AWSPENDING' });
+  const next = pending && readSecret(secret, pending.text, current.username);
+  return { currentId: versionId, current, next, isFinished };
+}
+
+/** Makes the new password, and with it all that the secret says besides. */
+async function createSecret(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
+  if (versions.next) return;
+  const { host, port, readerHost } = context.server;
+  const password = randomBytes(32).toString('base64url');
+  const next = { ...versions.current, password };
+  const complete = completeSecret(next, { host, readerHost, port, dbname: next.dbname }) ?? next;
+  await context.store.put(event.secret, complete, event.token, 'AWSPENDING');
+  context.onProgress?.('a new password is made');
+}
+
+/** Finds out whether the last step can succeed: somebody can log in, and may change the password. Nothing stays of it. */
+async function trySecret(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
+  const next = requireNext(event, versions);
+  if (versions.isFinished || (await canLogIn(context.server, next))) return;
+  const { client } = await logInWithEarlier(event, context, versions);
+  try {
+    await client.query('BEGIN');
+    await setOwnPassword(client, next.verifier);
+    await client.query('ROLLBACK');
+  } finally {
+    await client.end();
+  }
+  context.onProgress?.('the role may change its password');
+}
+
+async function finishSecret(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
+  const next = requireNext(event, versions);
+  if (await canLogIn(context.server, next)) {
+    if (!versions.isFinished) await makeCurrent(event, context, versions);
+    return;
+  }
+  const { client, secret: earlier } = await logInWithEarlier(event, context, versions);
+  try {
+    await setOwnPassword(client, next.verifier).catch(async (error: Error) => {
+      // A connection that broke says nothing about whether the change was made.
+      if (!(await canLogIn(context.server, next))) throw error;
+    });
+    const takeBack = () => setOwnPassword(client, earlier.verifier ?? scramVerifier(earlier.password));
+    if (!(await canLogIn(context.server, next))) {
+      await takeBack();
+      throw new SecretError(
+        event.secret,
+        'was not rotated: the server took the new password and refuses a login with it',
+      );
+    }
+    context.onProgress?.('the new password is set and proven by a login');
+    if (versions.isFinished) return;
+    try {
+      await makeCurrent(event, context, versions);
+    } catch (error) {
+      // Where it is unknown whether the version was moved, the password stays: a repeated step goes on from there.
+      const { stages } = await context.store.describe(event.secret);
+      if (stages.get(event.token)?.includes('AWSCURRENT')) return;
+      await takeBack();
+      throw error;
+    }
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function makeCurrent(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
+  await context.store.makeCurrent(event.secret, event.token, versions.currentId);
+  context.onProgress?.('the new password is the current one');
+}
+
+/** With the current password, or with the one before, in case the secret got a value that the server never had. */
+async function logInWithEarlier(event: RotationEvent, context: RotationContext, versions: Versions) {
+  const { server, store } = context;
+  const candidates = versions.isFinished ? [] : [versions.current];
+  const previous = await store.find(event.secret, { stage: 'AWSPREVIOUS' });
+  const role = versions.current.username;
+  for (const secret of candidates) {
+    const client = await logIn(server, secret);
+    if (client) return { client, secret };
+  }
+  if (previous) {
+    const secret = readSecret(event.secret, previous.text, role);
+    const client = await logIn(server, secret);
+    if (client) return { client, secret };
+  }
+  throw new SecretError(
+    event.secret,
+    `cannot be rotated: none of its versions (AWSPENDING, AWSCURRENT, AWSPREVIOUS) logs in as ${JSON.stringify(role)}; ` +
+      'a deployment sets the current one again, for the administrator itself a change of its password on the server',
+  );
+}
+
+function requireNext(event: RotationEvent, versions: Versions): StoredSecret & { readonly verifier: string } {
+  const { next } = versions;
+  if (!next) throw new SecretError(event.secret, 'has no value for its pending version yet; createSecret comes first');
+  const { verifier } = next;
+  if (verifier === undefined || !fitsVerifier(next.password, verifier)) {
+    throw new SecretError(
+      event.secret,
+      'has a pending version whose verifier is not that of its password; cancel the rotation and start it again',
+    );
+  }
+  return { ...next, verifier };
+}
