@@ -1,6 +1,6 @@
 import { Construct, Dependable } from 'constructs';
 import { PRIVILEGES, Privilege as ContractPrivilege } from '../contract';
-import { IPostgresServer } from '../server/postgres-server';
+import type { IPostgresServer } from '../server/postgres-server';
 import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import { GroupRole, GroupRoleOptions } from './group-role';

@@ -1,5 +1,5 @@
 import { Construct } from 'constructs';
-import { IPostgresServer } from '../server/postgres-server';
+import type { IPostgresServer } from '../server/postgres-server';
 import { IRole, RoleBase } from './role';
 
 /** How a group role is made. */

@@ -9,7 +9,7 @@ import {
 import { Construct, Dependable } from 'constructs';
 import { requireInteger, requireLiteral } from '../server/state/literals';
 import { Authentication } from './authentication';
-import { Database } from './database';
+import type { Database } from './database';
 import { IRole, requireDeclaredRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
 

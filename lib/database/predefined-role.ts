@@ -1,4 +1,4 @@
-import { IRole } from './role';
+import type { IRole } from './role';
 
 /** A role that the server brings along, to make other roles members of (SEC-8). One that the server's version lacks is an error. */
 export class PredefinedRole implements IRole {
@@ -51,6 +51,6 @@ export class PredefinedRole implements IRole {
     /** The name of the role. */
     public readonly roleName: string,
     /** The major version that introduced it, where one of the supported versions lacks it. */
-    public readonly sinceMajor: number = 0,
+    public readonly sinceMajor = 0,
   ) {}
 }

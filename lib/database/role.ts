@@ -1,6 +1,6 @@
 import { Construct } from 'constructs';
 import { DesiredRole } from '../contract';
-import { IPostgresServer } from '../server/postgres-server';
+import type { IPostgresServer } from '../server/postgres-server';
 import { requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import { PredefinedRole } from './predefined-role';

@@ -53,7 +53,7 @@ export class SchemaObject {
     /** @internal */
     public readonly _kind: Exclude<GrantTarget['kind'], 'database'>,
     /** The name or the signature of a single object. @internal */
-    public readonly _name: string = '',
+    public readonly _name = '',
   ) {}
 
   /** @internal */

@@ -2,7 +2,7 @@ import { Construct } from 'constructs';
 import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES } from '../contract';
 import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
-import { Database } from './database';
+import type { Database } from './database';
 import { Privilege } from './privilege';
 import { IRole, requireDeclaredRole } from './role';
 import { SchemaObject } from './schema-object';

@@ -1,10 +1,4 @@
-import {
-  App,
-  Stack,
-  aws_ec2 as ec2,
-  aws_kms as kms,
-  aws_secretsmanager as secretsmanager,
-} from 'aws-cdk-lib';
+import { App, Stack, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Construct } from 'constructs';
 import { decodeState, DesiredState, Platform } from '../../lib/contract';
