@@ -1,6 +1,5 @@
 import { Duration, Validations, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { addFinding } from '../compliance';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
 import { insightRetention } from './insights';
@@ -176,8 +175,8 @@ export class AuroraPostgres extends ManagedServerBase {
         retention: Duration.days(35),
       });
       acknowledgeBackupByCluster(this.cluster);
-      this.guardPause();
     }
+    this.guardPause();
   }
 
   private get cfnCluster(): rds.CfnDBCluster {
@@ -218,7 +217,7 @@ export class AuroraPostgres extends ManagedServerBase {
   }
 
   private guardPause(): void {
-    addFinding(this, {
+    this._guard({
       id: 'OPS-12',
       check: () =>
         this.serverlessV2?.minCapacity === 0

@@ -13,7 +13,7 @@ import {
   aws_sns as sns,
 } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
-import { addFinding } from '../compliance';
+import { Finding, addFinding } from '../compliance';
 import { serverKey } from './encryption-key';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
@@ -119,7 +119,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     };
     if (production) protectStack(Stack.of(this));
     this.guardVersion();
-    if (production) this.guardProduction(props);
+    this.guardProduction(props);
   }
 
   /** What stands around the finished server: the inside with its functions, and the rotation of the master's password. @internal */
@@ -195,7 +195,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
 
   private guardProduction(props: ManagedServerOptions): void {
     const path = this.node.path;
-    addFinding(this, {
+    this._guard({
       id: 'BK-1',
       check: () => {
         const unmet = unmetObjectives(props.objectives, this._capability());
@@ -203,7 +203,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
     });
-    addFinding(this, {
+    this._guard({
       id: 'BK-2',
       check: () =>
         this._backupRetentionDays() === 0
@@ -211,7 +211,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined,
       fix: 'Leave backupRetentionPeriod of the instance as pointInTimeRecovery sets it.',
     });
-    addFinding(this, {
+    this._guard({
       id: 'BK-3',
       check: () => {
         const days = this._backupRetentionDays();
@@ -221,7 +221,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       },
       fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
     });
-    addFinding(this, {
+    this._guard({
       id: 'BK-15',
       check: () => {
         if (!this._isDeletionProtected()) return `${path}: deletionProtection is off`;
@@ -230,7 +230,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       },
       fix: 'Leave deletionProtection and removalPolicy out.',
     });
-    addFinding(this, {
+    this._guard({
       id: 'HA-1',
       check: () => {
         const reason = this._singleNode();
@@ -238,7 +238,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       },
       fix: 'Add the second node, or use PostgresProfile.development() for a server that may be away for an hour.',
     });
-    addFinding(this, {
+    this._guard({
       id: 'OPS-12',
       check: () =>
         /^t\d/.test(this.instanceType.toString())
@@ -246,7 +246,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined,
       fix: 'Use a Graviton class of constant speed, such as r7g.large.',
     });
-    addFinding(this, {
+    this._guard({
       id: 'LIB-12',
       check: () =>
         rootStack(Stack.of(this)).terminationProtection
@@ -254,6 +254,15 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : `${path}: the termination protection of stack ${rootStack(Stack.of(this)).stackName} is off`,
       fix: 'Leave terminationProtection as the server sets it.',
     });
+  }
+
+  /**
+   * A guard of production. It is there in the development profile too, so that an acknowledgement of it is not taken for a mistake.
+   *
+   * @internal
+   */
+  protected _guard(finding: Finding): void {
+    addFinding(this, { ...finding, check: () => (this.profile.isProduction ? finding.check() : undefined) });
   }
 }
 

@@ -1,6 +1,5 @@
 import { Duration, Size, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { addFinding } from '../compliance';
 import { Platform } from '../contract';
 import { backupPlanHour } from './windows';
 import { dailyBackup } from './backup-plan';
@@ -156,8 +155,8 @@ export class RdsPostgres extends ManagedServerBase {
         hour: backupPlanHour(this.node.path, settings.windows),
         retention: Duration.days(35),
       });
-      this.guardStorage();
     }
+    this.guardStorage();
   }
 
   private get cfnInstance(): rds.CfnDBInstance {
@@ -193,7 +192,7 @@ export class RdsPostgres extends ManagedServerBase {
   }
 
   private guardStorage(): void {
-    addFinding(this, {
+    this._guard({
       id: 'OPS-4',
       check: () => {
         const { allocatedStorage, maxAllocatedStorage } = this.cfnInstance;

@@ -137,6 +137,19 @@ test('the development profile asks for none of that', () => {
   expect(onAurora({ profile: development })).toEqual([]);
 });
 
+test('an acknowledgement for production is no mistake in development', () => {
+  const { stack, vpc, app } = cleanStack();
+  const server = new RdsPostgres(stack, 'Postgres', {
+    vpc,
+    version: PostgresVersion.V18,
+    objectives: OBJECTIVES,
+    profile: PostgresProfile.development(),
+  });
+  server.acknowledge({ id: 'HA-1', reason: 'the same code makes both' });
+  app.synth();
+  expect(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8')).not.toContain('LIB-11');
+});
+
 test('acknowledge() by the bare id lets the finding pass, and no other', () => {
   const alone: Partial<RdsPostgresProps> = {
     multiAz: false,
