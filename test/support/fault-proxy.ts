@@ -128,6 +128,7 @@ class Connection {
     for (const socket of [client, upstream]) {
       socket.on('error', () => undefined);
       socket.on('close', () => this.destroy());
+      socket.setNoDelay(true);
       socket.unref();
     }
   }
