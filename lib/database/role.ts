@@ -35,7 +35,11 @@ export interface MembershipOptions {
   readonly admin?: boolean;
 }
 
-/** What login roles and group roles share. */
+/**
+ * What login roles and group roles share.
+ *
+ * @internal
+ */
 export abstract class RoleBase extends Construct implements IRole {
   public readonly roleName: string;
 
