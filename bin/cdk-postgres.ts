@@ -8,6 +8,7 @@ import { CliError, EXIT } from './cli-error';
 import { applyCommand } from './commands/apply';
 import { driftCommand } from './commands/drift';
 import { planCommand } from './commands/plan';
+import { previewCommand } from './commands/preview';
 
 // Whoever reads our output may have enough of it: `cdk-postgres plan | head`.
 for (const stream of [process.stdout, process.stderr]) {
@@ -38,7 +39,7 @@ Examples:
   $ cdk-postgres plan --stack Saas --url postgres://auditor@db.example.com/postgres
   $ cdk-postgres help plan`,
   );
-for (const command of [planCommand(), applyCommand(), driftCommand()]) {
+for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand()]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -38,6 +38,7 @@ export interface PackFindings {
 
 export interface PackFinding {
   readonly rule: string;
+  /** Of an acknowledged finding: the reason that was given. */
   readonly description: string;
   readonly fix?: string;
   readonly constructs: readonly string[];
@@ -96,6 +97,7 @@ export function appOfProject(directory: string): string | undefined {
 export function readAssembly(directory: string): Assembly {
   const stacks: AssemblyStack[] = [];
   const assets = new Map<string, string>();
+  const acknowledged: PackFinding[] = [];
   const read = (folder: string) => {
     const manifest = readJson(path.join(folder, 'manifest.json'), 'a synthesised app');
     for (const [id, artifact] of Object.entries((manifest.artifacts ?? {}) as Record<string, Artifact>)) {
@@ -109,6 +111,7 @@ export function readAssembly(directory: string): Assembly {
           region: region.startsWith('unknown') ? 'us-east-1' : region,
           template: readJson(path.join(folder, properties!.templateFile as string), 'a template') as Template,
         });
+        acknowledged.push(...readAcknowledged(folder, artifact));
       } else if (artifact.type === 'cdk:asset-manifest') {
         readAssets(folder, properties!.file as string, assets);
       } else if (artifact.type === 'cdk:cloud-assembly') {
@@ -117,7 +120,7 @@ export function readAssembly(directory: string): Assembly {
     }
   };
   read(directory);
-  return { directory, stacks, assets, findings: readFindings(directory) };
+  return { directory, stacks, assets, findings: readFindings(directory, acknowledged) };
 }
 
 interface Artifact {
@@ -125,6 +128,28 @@ interface Artifact {
   readonly environment?: string;
   readonly displayName?: string;
   readonly properties?: Readonly<Record<string, unknown>>;
+  readonly metadata?: Metadata;
+  readonly additionalMetadataFile?: string;
+}
+
+type Metadata = Readonly<Record<string, readonly { readonly type: string; readonly data?: unknown }[]>>;
+
+/** Packs leave acknowledged findings out of their report; what was acknowledged stands in the metadata of the stack. */
+function readAcknowledged(folder: string, artifact: Artifact): PackFinding[] {
+  const file = artifact.additionalMetadataFile;
+  const metadata = file === undefined ? artifact.metadata : (readJson(path.join(folder, file), 'metadata') as Metadata);
+  return Object.entries(metadata ?? {}).flatMap(([construct, entries]) =>
+    entries
+      .filter(({ type }) => type === 'aws:cdk:acknowledged-rules')
+      .flatMap(({ data }) => Object.entries(data as Record<string, string>))
+      .map(([rule, description]) => ({
+        rule: rule.replace(/^Annotation::/, ''),
+        description,
+        constructs: [construct.slice(1)],
+      }))
+      // What CDK's own constructs acknowledge of CDK's own checks is nobody's exception.
+      .filter(({ rule }) => !rule.startsWith('CloudFormation-Validate::')),
+  );
 }
 
 function readAssets(folder: string, file: string, assets: Map<string, string>): void {
@@ -145,14 +170,10 @@ interface ReportedViolation {
   readonly violatingConstructs?: readonly { readonly constructPath: string }[];
 }
 
-/** Empty where no plugin had anything to say. A pack that found nothing is not in CDK's report. */
-function readFindings(directory: string): PackFindings[] {
+/** A pack that found nothing is not in CDK's report; where something was acknowledged, it is here nevertheless. */
+function readFindings(directory: string, acknowledged: readonly PackFinding[]): PackFindings[] {
   const { pluginReports } = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
-    pluginReports?: {
-      pluginName: string;
-      violations: ReportedViolation[];
-      suppressedViolations?: ReportedViolation[];
-    }[];
+    pluginReports?: { pluginName: string; violations: ReportedViolation[] }[];
   };
   const finding = (violation: ReportedViolation): PackFinding => ({
     rule: violation.ruleName,
@@ -160,12 +181,19 @@ function readFindings(directory: string): PackFindings[] {
     fix: violation.suggestedFix,
     constructs: (violation.violatingConstructs ?? []).map(({ constructPath }) => constructPath),
   });
-  return (pluginReports ?? []).map((report) => ({
-    pack: report.pluginName,
-    errors: report.violations.filter(({ severity }) => isError(severity)).map(finding),
-    warnings: report.violations.filter(({ severity }) => !isError(severity)).map(finding),
-    acknowledged: (report.suppressedViolations ?? []).map(finding),
+  const violations = new Map((pluginReports ?? []).map((report) => [report.pluginName, report.violations]));
+  const packs = new Set([...acknowledged.map(({ rule }) => packOf(rule)), ...violations.keys()]);
+  return [...packs].sort().map((pack) => ({
+    pack,
+    errors: (violations.get(pack) ?? []).filter(({ severity }) => isError(severity)).map(finding),
+    warnings: (violations.get(pack) ?? []).filter(({ severity }) => !isError(severity)).map(finding),
+    acknowledged: acknowledged.filter(({ rule }) => packOf(rule) === pack),
   }));
+}
+
+/** `HIPAA.Security-RDSInBackupPlan`, `cdk-postgres::HA-1`. */
+function packOf(rule: string): string {
+  return rule.includes('::') && !rule.includes('[') ? rule.split('::')[0] : rule.split('-')[0];
 }
 
 const isError = (severity: string) => severity === 'error' || severity === 'fatal';
