@@ -42,9 +42,21 @@ export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAc
       `${scope.node.path}: acknowledge({ id: '${id}' }) has no reason; say why the exception is right here`,
     );
   }
+  if (hasExpired(scope, id, acknowledgement.expires)) return;
   const registry = registryOf(scope);
   registry.acknowledged.push({ scope, id });
   Validations.of(scope).acknowledge({ id: `${PLUGIN_NAME}::${id}`, reason: acknowledgement.reason });
+}
+
+/** An expired exception is none: the finding is back, and says so by itself. */
+function hasExpired(scope: IConstruct, id: string, expires: string | undefined): boolean {
+  if (expires === undefined) return false;
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(expires) || Number.isNaN(Date.parse(expires))) {
+    throw new Error(
+      `${scope.node.path}: acknowledge({ id: '${id}' }) has expires '${expires}'; write the last day on which it holds, such as '2027-01-31'`,
+    );
+  }
+  return expires < new Date().toISOString().slice(0, 10);
 }
 
 interface PlacedFinding extends Finding {

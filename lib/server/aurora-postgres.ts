@@ -165,7 +165,12 @@ export class AuroraPostgres extends ManagedServerBase {
     this.host = this.cluster.clusterEndpoint.hostname;
     this.readerHost = this.cluster.clusterReadEndpoint.hostname;
 
-    this._surround(props, this.nodes[0]!.resource, this.cluster.secret!);
+    const nodes = this.nodes.map((node) => node.resource);
+    this._surround(props, {
+      guarded: [this.cfnCluster, ...nodes],
+      writer: nodes[0]!,
+      attachedSecret: this.cluster.secret!,
+    });
     this.addAlarms();
     if (production) {
       dailyBackup(this, {

@@ -15,6 +15,7 @@ import {
 import { Construct, IDependable } from 'constructs';
 import { Finding, addFinding } from '../compliance';
 import { serverKey } from './encryption-key';
+import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
 import { RecoveryCapability, unmetObjectives } from './objectives';
@@ -60,6 +61,8 @@ export abstract class ManagedServerBase extends PostgresServerBase {
 
   /** @internal */
   protected readonly _settings: ManagedSettings;
+
+  private deployGuard?: DeployGuard;
 
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
@@ -122,8 +125,22 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.guardProduction(props);
   }
 
-  /** What stands around the finished server: the inside with its functions, and the rotation of the master's password. @internal */
-  protected _surround(props: ManagedServerOptions, writer: IDependable, attachedSecret: secretsmanager.ISecret): void {
+  /**
+   * What stands around the finished server: the guard before it, the inside with its functions, the rotation of the master's password.
+   *
+   * @internal
+   */
+  protected _surround(
+    props: ManagedServerOptions,
+    made: {
+      guarded: (rds.CfnDBInstance | rds.CfnDBCluster)[];
+      writer: IDependable;
+      attachedSecret: secretsmanager.ISecret;
+    },
+  ): void {
+    const { guarded, writer, attachedSecret } = made;
+    // A server for development may be replaced; that is what it is for.
+    if (this.profile.isProduction) this.deployGuard = this.guardDeployments(props, guarded);
     const state = this._prepareState({
       stateName: props.stateName,
       majorVersion: this.version.majorVersion,
@@ -169,6 +186,28 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         excludePunctuation: true,
       },
     });
+  }
+
+  private guardDeployments(
+    props: ManagedServerOptions,
+    servers: (rds.CfnDBInstance | rds.CfnDBCluster)[],
+  ): DeployGuard {
+    return new DeployGuard(this, 'Guard', {
+      servers,
+      vpc: this.vpc,
+      vpcSubnets: this._settings.vpcSubnets,
+      encryptionKey: this.encryptionKey,
+      defaults: this.defaults,
+      reserveConcurrency: props.reserveConcurrency,
+      logRemovalPolicy: this._settings.companions,
+    });
+  }
+
+  /** @internal */
+  protected _acknowledgeGuard(acknowledgement: GuardAcknowledgement): void {
+    // Read it also where no guard stands, so that a mistake shows before it reaches production.
+    readGuardAcknowledgement(this.node.path, acknowledgement);
+    this.deployGuard?.acknowledge(acknowledgement);
   }
 
   private ownSecurityGroup(removalPolicy: RemovalPolicy): ec2.SecurityGroup {

@@ -8,7 +8,7 @@ export class PostgresProfile {
   }
 
   /**
-   * One small node that goes away with its stack: one day of recovery, no standby, no alarms, no backup plan, and no guard of production.
+   * One small node that goes away with its stack: one day of recovery, no standby, no alarms, no backup plan, no deploy guard, and no guard of production.
    * Encryption, TLS, SCRAM, the isolated network and least privilege inside stay as they are.
    */
   public static development(): PostgresProfile {

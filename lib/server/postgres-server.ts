@@ -3,6 +3,7 @@ import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
 import { Database, DatabaseOptions, GroupRole, GroupRoleOptions } from '../database';
+import { GuardAcknowledgement, isGuardId } from './guard';
 import { PostgresProfile } from './postgres-profile';
 import { addVpcEndpoints } from './state/vpc-endpoints';
 import { ServerState, ServerStateProps } from './state/server-state';
@@ -28,9 +29,9 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   readonly profile: PostgresProfile;
 
   /**
-   * Acknowledges a finding of this library on the server and everything declared inside it.
+   * Acknowledges a finding of this library on the server and everything declared inside it, or a change that the deploy guard refused.
    *
-   * @param acknowledgement the finding's id as reported, such as `HA-1`, and why the exception is right here
+   * @param acknowledgement the id as reported, such as `HA-1` or `guard:replacement`, and why the exception is right here
    */
   acknowledge(acknowledgement: FindingAcknowledgement): void;
 
@@ -127,6 +128,15 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   }
 
   public acknowledge(acknowledgement: FindingAcknowledgement): void {
-    acknowledgeFinding(this, acknowledgement);
+    if (isGuardId(acknowledgement.id))
+      this._acknowledgeGuard({ ...acknowledgement, expires: acknowledgement.expires ?? '' });
+    else acknowledgeFinding(this, acknowledgement);
+  }
+
+  /** @internal */
+  protected _acknowledgeGuard(acknowledgement: GuardAcknowledgement): void {
+    throw new Error(
+      `${this.node.path}: acknowledge({ id: '${acknowledgement.id}' }) has nothing to let pass; no deploy guard stands before a server that this app does not run`,
+    );
   }
 }

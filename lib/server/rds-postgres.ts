@@ -146,7 +146,11 @@ export class RdsPostgres extends ManagedServerBase {
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
-    this._surround(props, this.cfnInstance, this.instance.secret!);
+    this._surround(props, {
+      guarded: [this.cfnInstance],
+      writer: this.cfnInstance,
+      attachedSecret: this.instance.secret!,
+    });
     if (this.alarmTopic) freeStorageAlarm(this, this.instance, allocated, this.alarmTopic);
     if (production) {
       dailyBackup(this, {

@@ -91,6 +91,19 @@ test('an acknowledgement without a reason throws', () => {
   expect(() => acknowledgeFinding(construct, { id: 'HA-1', reason: ' ' })).toThrow(/Server.*HA-1.*reason/);
 });
 
+test('an acknowledgement holds up to its last day, and not beyond', () => {
+  const expiring = (expires: string) => () => {
+    const stack = new Stack();
+    const construct = new Construct(stack, 'Server');
+    addFinding(construct, finding('one node only'));
+    acknowledgeFinding(construct, { id: 'HA-1', reason: 'until the second node is there', expires });
+    Template.fromStack(stack);
+  };
+  expect(expiring('2099-01-31')).not.toThrow();
+  expect(expiring('2020-01-31')).toThrow(/one node only/);
+  expect(expiring('next week')).toThrow(/Server.*expires 'next week'/);
+});
+
 test('a warning is reported and does not fail the synthesis', () => {
   const app = new App();
   const stack = new Stack(app, 'S');

@@ -40,6 +40,7 @@ const KINDS: Record<string, (made: Made, props?: object) => RdsPostgres | Aurora
 const COMMON_ACKNOWLEDGEMENTS = [
   `Test/Postgres/BackupRole ${IAM4('AWSBackupServiceRolePolicyForBackup')}`,
   `Test/Postgres/MonitoringRole ${IAM4('AmazonRDSEnhancedMonitoringRole')}`,
+  'Test/Postgres/Guard/Function/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
   'Test/Postgres/State/Apply/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
   'Test/Postgres/State/Rotate/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
 ];
