@@ -1,5 +1,5 @@
 // Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the command line into assets/cli.js.
-// The same sources give the same bytes, so that an unchanged function is not deployed again.
+// `node scripts/bundle.mjs [FOLDER]`; the folder is `assets` by default. The same sources give the same bytes, so that an unchanged function is not deployed again.
 import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -46,18 +46,11 @@ function rdsRoots() {
   return [...new Map(roots.sort(([a], [b]) => (a < b ? -1 : 1))).values()].join('');
 }
 
-function missing(entry) {
-  if (fs.existsSync(path.join(root, entry))) return false;
-  console.warn(`${entry} does not exist: not bundled`);
-  return true;
-}
-
 export async function bundle(outDir = path.join(root, 'assets')) {
   const sizes = {};
   const pem = rdsRoots();
   for (const { duty, speaksPostgres } of FUNCTIONS) {
     const folder = path.join(outDir, 'functions', duty);
-    if (missing(`lib/runtime/handlers/${duty}.ts`)) continue;
     await build({
       ...OPTIONS,
       entryPoints: [`lib/runtime/handlers/${duty}.ts`],
@@ -69,7 +62,6 @@ export async function bundle(outDir = path.join(root, 'assets')) {
       throw new Error(`the ${duty} function has ${sizes[duty]} bytes zipped, and ${MAX_ZIPPED_BYTES} are allowed`);
     }
   }
-  if (missing('bin/cdk-postgres.ts')) return sizes;
   const cli = path.join(outDir, 'cli.js');
   await build({
     ...OPTIONS,
@@ -82,6 +74,6 @@ export async function bundle(outDir = path.join(root, 'assets')) {
 }
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const sizes = await bundle();
+  const sizes = await bundle(process.argv[2]);
   for (const [duty, bytes] of Object.entries(sizes)) console.log(`${duty}: ${Math.ceil(bytes / 1000)} kB zipped`);
 }

@@ -47,7 +47,7 @@ export interface ResponseBody {
 
 export const MAX_RESPONSE_BYTES = 4096;
 
-/** The id of a resource whose Create failed: its Delete, which CloudFormation sends then, has nothing to do. */
+/** The id of a resource whose Create failed. The Delete that follows never fails: perhaps nothing of the event could be understood. */
 const FAILED_CREATE = 'cdk-postgres-failed-create';
 
 /** Before its end a function has this long to send its answer. */
@@ -83,9 +83,6 @@ async function answer(
     LogicalResourceId: text(fields.LogicalResourceId),
   };
   const known = text(fields.PhysicalResourceId) || FAILED_CREATE;
-  if (fields.RequestType === 'Delete' && known === FAILED_CREATE) {
-    return fit({ Status: 'SUCCESS', PhysicalResourceId: known, ...ids });
-  }
   let timer: NodeJS.Timeout | undefined;
   const timeOver = new Promise<never>((_resolve, reject) => {
     const message = 'the time of the function is over; what is done stays, and deploying again does the rest';
@@ -97,6 +94,9 @@ async function answer(
     const { physicalId, data, reason } = await Promise.race([work, timeOver]);
     return fit({ Status: 'SUCCESS', Reason: reason, PhysicalResourceId: physicalId, ...ids, Data: data });
   } catch (error) {
+    if (fields.RequestType === 'Delete' && known === FAILED_CREATE) {
+      return fit({ Status: 'SUCCESS', Reason: reasonOf(error), PhysicalResourceId: known, ...ids });
+    }
     return fit({ Status: 'FAILED', Reason: reasonOf(error), PhysicalResourceId: known, ...ids });
   } finally {
     clearTimeout(timer);
