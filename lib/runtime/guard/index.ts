@@ -1,0 +1,4 @@
+export * from './acknowledged';
+export * from './check';
+export * from './judge';
+export * from './running';

@@ -1,0 +1,2 @@
+export * from './deploy-guard';
+export * from './guard-acknowledgement';

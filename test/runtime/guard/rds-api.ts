@@ -1,0 +1,115 @@
+import * as http from 'node:http';
+import { AddressInfo } from 'node:net';
+import { RDSClient } from '@aws-sdk/client-rds';
+
+export interface FakeServer {
+  readonly identifier: string;
+  readonly engine: string;
+  readonly engineVersion: string;
+  /** Further elements of DBInstance or DBCluster, such as `<Port>5433</Port>`. */
+  readonly xml?: string;
+  readonly tags?: Readonly<Record<string, string>>;
+}
+
+/** Answers DescribeDBInstances, DescribeDBClusters and their parameters in the RDS API's own protocol: form in, XML out. */
+export class RdsApi {
+  public readonly instances: FakeServer[] = [];
+  public readonly clusters: FakeServer[] = [];
+  public readonly parameters: Record<string, Record<string, string>> = {};
+  /** What was asked, in order. */
+  public readonly calls: { readonly action: string; readonly form: URLSearchParams }[] = [];
+  /** Answers every call with this error code. */
+  public failure?: string;
+
+  private constructor(private readonly server: http.Server) {}
+
+  static async start(): Promise<RdsApi> {
+    const server = http.createServer();
+    const api = new RdsApi(server);
+    server.on('request', (request, response) => {
+      let body = '';
+      request.on('data', (chunk) => (body += chunk));
+      request.on('end', () => {
+        const form = new URLSearchParams(body);
+        const action = form.get('Action') ?? '';
+        api.calls.push({ action, form });
+        const { status, xml } = api.answer(action, form);
+        response.writeHead(status, { 'content-type': 'text/xml' }).end(xml);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return api;
+  }
+
+  client(): RDSClient {
+    return new RDSClient({
+      endpoint: this.url,
+      region: 'eu-west-1',
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+      maxAttempts: 1,
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  async stop(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  reset(): void {
+    this.instances.length = this.clusters.length = this.calls.length = 0;
+    for (const name of Object.keys(this.parameters)) delete this.parameters[name];
+    this.failure = undefined;
+  }
+
+  private answer(action: string, form: URLSearchParams): { status: number; xml: string } {
+    if (this.failure) return error(403, this.failure);
+    if (action === 'DescribeDBInstances') {
+      const found = this.instances.filter(({ identifier }) => identifier === form.get('DBInstanceIdentifier'));
+      if (found.length === 0) return error(404, 'DBInstanceNotFound');
+      return ok(action, `<DBInstances>${found.map((one) => element('DBInstance', one)).join('')}</DBInstances>`);
+    }
+    if (action === 'DescribeDBClusters') {
+      const found = this.clusters.filter(({ identifier }) => identifier === form.get('DBClusterIdentifier'));
+      if (found.length === 0) return error(404, 'DBClusterNotFoundFault');
+      return ok(action, `<DBClusters>${found.map((one) => element('DBCluster', one)).join('')}</DBClusters>`);
+    }
+    const group = form.get('DBParameterGroupName') ?? form.get('DBClusterParameterGroupName') ?? '';
+    const all = Object.entries(this.parameters[group] ?? {});
+    // Two pages, as RDS makes for every real group.
+    const page = form.get('Marker') ? all.slice(1) : all.slice(0, 1);
+    const list = page.map(
+      ([n, v]) => `<Parameter><ParameterName>${n}</ParameterName><ParameterValue>${v}</ParameterValue></Parameter>`,
+    );
+    const marker = form.get('Marker') || all.length < 2 ? '' : '<Marker>more</Marker>';
+    return ok(action, `<Parameters>${list.join('')}</Parameters>${marker}`);
+  }
+}
+
+function element(
+  kind: 'DBInstance' | 'DBCluster',
+  { identifier, engine, engineVersion, xml, tags }: FakeServer,
+): string {
+  const list = Object.entries(tags ?? {}).map(([key, value]) => `<Tag><Key>${key}</Key><Value>${value}</Value></Tag>`);
+  return (
+    `<${kind}><${kind}Identifier>${identifier}</${kind}Identifier><Engine>${engine}</Engine>` +
+    `<EngineVersion>${engineVersion}</EngineVersion>${xml ?? ''}<TagList>${list.join('')}</TagList></${kind}>`
+  );
+}
+
+function ok(action: string, result: string): { status: number; xml: string } {
+  return {
+    status: 200,
+    xml: `<${action}Response xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><${action}Result>${result}</${action}Result></${action}Response>`,
+  };
+}
+
+function error(status: number, code: string): { status: number; xml: string } {
+  return {
+    status,
+    xml: `<ErrorResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${code}</Message></Error></ErrorResponse>`,
+  };
+}
