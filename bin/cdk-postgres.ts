@@ -10,6 +10,9 @@ import { driftCommand } from './commands/drift';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
 
+// It speaks of the functions' runtime, which is not this one.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 // Whoever reads our output may have enough of it: `cdk-postgres plan | head`.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

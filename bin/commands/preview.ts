@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import * as fs from 'node:fs';
-import { Plan, Step } from '../../lib/runtime/reconcile';
+import { Plan } from '../../lib/runtime/reconcile';
 import { appOfProject, Assembly, PackFindings, readAssembly, synthesise } from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
@@ -110,7 +110,7 @@ class PreviewRun {
     const { output, document } = this;
     let server: PreviewServer | undefined;
     try {
-      const assembly = await this.load(this.app, this.options.context, `Synthesise ${this.app}`);
+      const assembly = await this.load(this.app, this.options.context, 'Synthesise the app');
       const resource = findStateResource(assembly, this.options);
       document.server = serverPath(resource);
       const version = Number(this.options.pg) as EmbeddedVersion;
@@ -144,7 +144,7 @@ class PreviewRun {
     const assembly = await this.phases.run(phase, async () =>
       isFolder(app) ? readAssembly(app) : synthesise({ command: app, context }),
     );
-    output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')}`);
+    output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')} (${app})`);
     showFindings(output, assembly.findings);
     document.findings = assembly.findings;
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
@@ -201,22 +201,11 @@ class PreviewRun {
     document.proof = proof;
     document.access = inspection.access;
     output.heading('Proof');
-    const { colors } = output;
-    const row = (good: boolean, text: string) => output.line(`  ${good ? colors.green('✓') : colors.red('✗')} ${text}`);
-    row(
-      proof.secondPlan === 0,
-      `a second plan has ${proof.secondPlan === 0 ? 'no step' : `${proof.secondPlan} steps`}`,
-    );
-    row(true, `${proof.effectivePrivileges} declared privileges are effective, as the server itself answers`);
-    row(true, `${proof.workingLogins} roles log in with the password in their secret`);
-    row(
-      proof.secondRunWrites === 0,
-      `a second deployment writes ${proof.secondRunWrites === 0 ? 'nothing' : `${proof.secondRunWrites} statements`}`,
-    );
-    if (proof.secondPlan > 0 || proof.secondRunWrites > 0) {
-      showSteps(output, inspection.plan.steps);
-      throw new CliError('the deployment does not come to rest: a second one has something to do');
-    }
+    showSteps(output, inspection.plan.steps);
+    this.check(proof.secondPlan === 0, 'a second plan has no step');
+    this.check(true, `${proof.effectivePrivileges} declared privileges are effective, as the server itself answers`);
+    this.check(true, `${proof.workingLogins} roles log in with the password in their secret`);
+    this.check(proof.secondRunWrites === 0, 'a second deployment writes nothing');
     this.showMatrix(inspection);
   }
 
@@ -258,33 +247,48 @@ class PreviewRun {
     );
     showPlan(output, plan);
 
-    const deployment = await this.phases.run('Deploy the change', (say) =>
-      next.deploy({ before: first, onProgress: say }),
-    );
+    const [deployment, left] = await this.phases.run('Deploy the change', async (say) => [
+      await next.deploy({ before: first, onProgress: say }),
+      await next.inspect(),
+    ]);
     document.change.deployment = deployment;
     expectSuccess(deployment);
     output.heading(`The change, deployed: ${countSteps(deployment.steps)}`);
-    output.line(`  ${stillWithheld(deployment.withheld)}`);
-    if (deployment.hash !== undefined) await this.acknowledge(next, deployment.hash);
-    const after = await next.inspect();
-    document.change.access = after.access;
-    this.showMatrix(after, 'Who can do what after the change');
+    this.check(left.plan.steps.length === 0, 'a further plan has no step');
+    if (deployment.hash === undefined) {
+      document.change.access = left.access;
+      this.showMatrix(left, 'Who can do what after the change');
+      return;
+    }
+    const still = left.plan.withheld.map(({ object }) => object).join(', ');
+    this.check(left.plan.hash === deployment.hash, `withheld, so it is still there: ${still}`);
+    await this.acknowledge(next, deployment.hash);
   }
 
   private async acknowledge(next: PreviewedResource, hash: string): Promise<void> {
     const { output, document } = this;
-    const acknowledged = await this.phases.run('Deploy again, acknowledged', (say) =>
-      next.deploy({ before: next, acknowledge: [hash], onProgress: say }),
-    );
+    const [acknowledged, left] = await this.phases.run('Deploy again, acknowledged', async (say) => [
+      await next.deploy({ before: next, acknowledge: [hash], onProgress: say }),
+      await next.inspect(),
+    ]);
     document.change!.acknowledged = acknowledged;
-    output.heading(`Deployed again with acknowledgePlan('${hash}', …): ${countSteps(acknowledged.steps)}`);
+    document.change!.access = left.access;
+    output.heading(`Deployed again, with acknowledgePlan('${hash}', …): ${countSteps(acknowledged.steps)}`);
     this.showDeployment(acknowledged);
+    output.line();
+    this.check(
+      left.plan.steps.length + left.plan.withheld.length === 0,
+      'a further plan has no step, and withholds none',
+    );
+    this.showMatrix(left, 'Who can do what after the change');
   }
-}
 
-function stillWithheld(withheld: readonly Step[]): string {
-  if (withheld.length === 0) return 'Nothing was withheld.';
-  return `${countSteps(withheld)} withheld: what they would take away is still there.`;
+  /** A line that holds, or the end of the preview. */
+  private check(holds: boolean, text: string): void {
+    const { colors } = this.output;
+    this.output.wrapped(text, holds ? `  ${colors.green('✓')} ` : `  ${colors.red('✗')} `);
+    if (!holds) throw new CliError(`it does not hold that ${text}`);
+  }
 }
 
 function expectSuccess({ answer }: Deployment): void {

@@ -1,5 +1,5 @@
 import { Plan, Risk, Step } from '../../lib/runtime/reconcile';
-import { Colors, Output } from './terminal';
+import { Colors, Output, wrap } from './terminal';
 
 const RISKS: readonly Risk[] = ['add', 'widen', 'narrow', 'disruptive', 'destructive'];
 const SIGN: Readonly<Record<Risk, string>> = { add: '+', widen: '+', narrow: '-', disruptive: '!', destructive: '!' };
@@ -32,39 +32,53 @@ export function showPlan(output: Output, plan: Plan): void {
   for (const note of plan.notes) output.wrapped(`Note: ${note}`, '  ', output.colors.dim);
 }
 
+/** What an added thing always has as its reason, and nobody needs to read. */
+const PLAIN_REASON = /^declared, and /;
+
 export function showSteps(output: Output, steps: readonly Step[]): void {
-  let database: string | undefined;
+  let place: string | undefined;
   for (const step of steps) {
-    if (step.database !== database) {
-      if (database !== undefined) output.line();
-      output.line(output.colors.dim(`  in the database ${step.database}`));
-      database = step.database;
+    const role = step.statements[0]?.as;
+    const here = `in the database ${step.database}${role === undefined ? '' : `, as ${role}`}`;
+    if (here !== place) {
+      if (place !== undefined) output.line();
+      output.line(output.colors.dim(`  ${here}`));
+      place = here;
     }
     showStep(output, step);
   }
 }
 
+/** An addition is its SQL; whatever takes something away, or has more to say, is introduced by what changes and why. */
 function showStep(output: Output, step: Step): void {
   const { colors } = output;
-  const color = paint(colors, step.risk);
-  const label = `${SIGN[step.risk]} ${step.risk.padEnd(11)}`;
-  const reason = step.reason && step.reason !== step.object ? `  ${step.reason}` : '';
-  const fits = 4 + label.length + step.object.length + reason.length <= output.width;
-  output.line(`  ${color(label)} ${colors.bold(step.object)}${fits ? colors.dim(reason) : ''}`);
-  if (!fits) output.wrapped(reason.trim(), ' '.repeat(16), colors.dim);
-  for (const { sql, as } of step.statements) {
-    const role = as === undefined ? '' : `  -- as ${as}`;
-    output.wrapped(`${sql.replace(/;?\s*$/, ';')}${role}`, ' '.repeat(16));
+  const label = paint(colors, step.risk)(`${SIGN[step.risk]} ${step.risk.padEnd(11)}`);
+  const statements = step.statements.map(({ sql }) => `${sql.replace(/;?\s*$/, '')};`);
+  const [first, ...rest] = wrapStatements(output, statements);
+  if (step.risk === 'add' && PLAIN_REASON.test(step.reason)) {
+    output.line(`  ${label} ${first}`);
+    rest.forEach((line) => output.line(INDENT + line));
+    return;
   }
+  output.line(`  ${label} ${colors.bold(step.object)}`);
+  if (step.reason && step.reason !== step.object) output.wrapped(step.reason, INDENT, colors.dim);
+  [first, ...rest].filter(Boolean).forEach((line) => output.line(INDENT + line));
+}
+
+const INDENT = ' '.repeat(16);
+
+function wrapStatements(output: Output, statements: readonly string[]): string[] {
+  return statements.flatMap((sql) => wrap(sql, output.width - INDENT.length));
 }
 
 function showWithheld(output: Output, plan: Plan): void {
   const { colors } = output;
   output.line();
   output.line(`  ${colors.yellow(`Withheld, and not run: ${countSteps(plan.withheld)}`)}`);
+  output.line();
   for (const step of plan.withheld) {
     showStep(output, step);
-    output.wrapped(`withheld: ${step.withheld}`, ' '.repeat(16), colors.yellow);
+    output.wrapped(`withheld: ${step.withheld}`, INDENT, colors.yellow);
   }
   if (plan.hash === undefined) return;
   output.line();

@@ -1,6 +1,6 @@
 import { Output } from './terminal';
 
-/** Columns as wide as their widest cell; the last one takes what the line has left and is cut with an ellipsis. */
+/** Columns as wide as their widest cell; the last one takes what the line has left, and loses its middle where that is too little. */
 export function showTable(output: Output, head: readonly string[], rows: readonly (readonly string[])[]): void {
   const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => row[at].length)));
   const left = output.width - 2 - widths.slice(0, -1).reduce((sum, width) => sum + width + 2, 0);
@@ -12,5 +12,7 @@ export function showTable(output: Output, head: readonly string[], rows: readonl
 }
 
 function cut(text: string, width: number): string {
-  return text.length > width ? `${text.slice(0, width - 1)}…` : text;
+  if (text.length <= width) return text;
+  const head = Math.floor((width - 1) / 3);
+  return `${text.slice(0, head)}…${text.slice(text.length - (width - 1 - head))}`;
 }

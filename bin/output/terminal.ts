@@ -38,8 +38,13 @@ export class Output {
 
   /** Text that goes on in an indented block where a line is full. */
   wrapped(text: string, indent: string, style: (line: string) => string = (line) => line): void {
-    for (const line of wrap(text, this.width - indent.length)) this.line(indent + style(line));
+    for (const line of wrap(text, this.width - visibleLength(indent))) this.line(indent + style(line));
   }
+}
+
+function visibleLength(text: string): number {
+  // eslint-disable-next-line no-control-regex -- colour is made of control characters
+  return text.replace(/\x1b\[\d+m/g, '').length;
 }
 
 /** Breaks text at spaces; what is longer than a line and has no space stays whole. Later lines are indented by two. */

@@ -27,6 +27,8 @@ export interface AssemblyStack {
   readonly account: string;
   readonly region: string;
   readonly template: Template;
+  /** Where a resource stands in the app, by its logical id. */
+  readonly paths: ReadonlyMap<string, string>;
 }
 
 export interface PackFindings {
@@ -103,6 +105,7 @@ export function readAssembly(directory: string): Assembly {
     for (const [id, artifact] of Object.entries((manifest.artifacts ?? {}) as Record<string, Artifact>)) {
       const { properties } = artifact;
       if (artifact.type === 'aws:cloudformation:stack') {
+        const metadata = readMetadata(folder, artifact);
         const [account, region] = (artifact.environment ?? '').replace('aws://', '').split('/');
         stacks.push({
           id: artifact.displayName?.split(' ')[0] ?? id,
@@ -110,8 +113,9 @@ export function readAssembly(directory: string): Assembly {
           account: account.startsWith('unknown') ? '123456789012' : account,
           region: region.startsWith('unknown') ? 'us-east-1' : region,
           template: readJson(path.join(folder, properties!.templateFile as string), 'a template') as Template,
+          paths: readPaths(metadata),
         });
-        acknowledged.push(...readAcknowledged(folder, artifact));
+        acknowledged.push(...readAcknowledged(metadata));
       } else if (artifact.type === 'cdk:asset-manifest') {
         readAssets(folder, properties!.file as string, assets);
       } else if (artifact.type === 'cdk:cloud-assembly') {
@@ -134,11 +138,25 @@ interface Artifact {
 
 type Metadata = Readonly<Record<string, readonly { readonly type: string; readonly data?: unknown }[]>>;
 
-/** Packs leave acknowledged findings out of their report; what was acknowledged stands in the metadata of the stack. */
-function readAcknowledged(folder: string, artifact: Artifact): PackFinding[] {
+function readMetadata(folder: string, artifact: Artifact): Metadata {
   const file = artifact.additionalMetadataFile;
-  const metadata = file === undefined ? artifact.metadata : (readJson(path.join(folder, file), 'metadata') as Metadata);
-  return Object.entries(metadata ?? {}).flatMap(([construct, entries]) =>
+  return file === undefined
+    ? (artifact.metadata ?? {})
+    : (readJson(path.join(folder, file), 'the metadata of a stack') as Metadata);
+}
+
+function readPaths(metadata: Metadata): Map<string, string> {
+  const paths = Object.entries(metadata).flatMap(([construct, entries]) =>
+    entries
+      .filter(({ type }) => type === 'aws:cdk:logicalId')
+      .map(({ data }) => [String(data), construct.slice(1).replace(/\/Default$/, '')] as const),
+  );
+  return new Map(paths);
+}
+
+/** Packs leave acknowledged findings out of their report; what was acknowledged stands in the metadata of the stack. */
+function readAcknowledged(metadata: Metadata): PackFinding[] {
+  return Object.entries(metadata).flatMap(([construct, entries]) =>
     entries
       .filter(({ type }) => type === 'aws:cdk:acknowledged-rules')
       .flatMap(({ data }) => Object.entries(data as Record<string, string>))

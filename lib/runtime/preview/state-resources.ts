@@ -59,9 +59,8 @@ export function serverPath(resource: StateResource): string {
 }
 
 function stateResource(stack: AssemblyStack, logicalId: string, resource: TemplateResource): StateResource {
-  // …/Postgres/State/Resource/Default
-  const path = String(resource.Metadata?.['aws:cdk:path'] ?? `${stack.id}/${logicalId}/State/Resource`);
-  return { stack, logicalId, path: path.replace(/\/Default$/, ''), properties: resource.Properties ?? {} };
+  const path = stack.paths.get(logicalId) ?? `${stack.id}/${logicalId}/State/Resource`;
+  return { stack, logicalId, path, properties: resource.Properties ?? {} };
 }
 
 /** The declaration of a state resource, as it is in its template or in the file that goes with it. */
