@@ -4,6 +4,7 @@ import { Output } from './terminal';
 const MARK: Readonly<Record<AccessLevel, string>> = {
   owner: 'owner',
   'read-write': 'read-write',
+  write: 'write',
   read: 'read',
   other: 'other',
   none: '·',
@@ -43,9 +44,14 @@ function showBlock(
 ): void {
   const { colors } = output;
   const style = (of: AccessLevel) =>
-    ({ owner: colors.magenta, 'read-write': colors.yellow, read: colors.green, other: colors.cyan, none: colors.dim })[
-      of
-    ];
+    ({
+      owner: colors.magenta,
+      'read-write': colors.yellow,
+      write: colors.yellow,
+      read: colors.green,
+      other: colors.cyan,
+      none: colors.dim,
+    })[of];
   output.line(
     `  ${colors.dim(database.padEnd(first + 2))}${schemas.map((schema) => colors.bold(schema.padEnd(width(schema)))).join('')}`.trimEnd(),
   );

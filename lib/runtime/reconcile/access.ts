@@ -18,7 +18,8 @@ export async function observeAccess(
     `SELECT r.rolname AS role, current_database() AS database, n.nspname AS schema,
        CASE WHEN pg_has_role(r.oid, n.nspowner, 'MEMBER') AND (pg_has_role(r.oid, n.nspowner, 'USAGE') OR pg_has_role(r.oid, n.nspowner, 'SET')) THEN 'owner'
             WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') THEN 'none'
-            WHEN t.writes OR d.writes THEN 'read-write'
+            WHEN (t.writes OR d.writes) AND (t.reads OR d.reads) THEN 'read-write'
+            WHEN t.writes OR d.writes THEN 'write'
             WHEN t.reads OR d.reads THEN 'read'
             ELSE 'other' END AS level
      FROM pg_roles r CROSS JOIN pg_namespace n,

@@ -100,7 +100,8 @@ export interface ServerFacts {
   readonly identity: string;
 }
 
-export type AccessLevel = 'owner' | 'read-write' | 'read' | 'other' | 'none';
+/** `write`: it adds or changes rows and reads none, as an audit trail's writer. `other`: it enters the schema, and that is all. */
+export type AccessLevel = 'owner' | 'read-write' | 'write' | 'read' | 'other' | 'none';
 
 /** What a role can do in a schema, through whatever path, computed by the server itself. */
 export interface AccessRow {
