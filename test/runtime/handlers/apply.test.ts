@@ -24,8 +24,8 @@ beforeEach(async () => {
   apiArn = manager.create('api', { username: 'api', password: 'the clear password' });
   lines = [];
   for (const level of ['info', 'warn', 'error'] as const) {
-    jest.spyOn(console, level).mockImplementation((line?: unknown) => {
-      lines.push(JSON.parse(String(line)) as Record<string, unknown>);
+    jest.spyOn(console, level).mockImplementation((...args: unknown[]) => {
+      lines.push(JSON.parse(String(args[0])) as Record<string, unknown>);
     });
   }
 });
