@@ -121,8 +121,18 @@ export class Declaration {
 
   /** Default privileges belong to the creating role, so each promise for the future is written once for everybody who may create. */
   private defaultPrivileges(parts: DatabaseParts): DesiredDefaultPrivilege[] {
-    const sessions = this.sessions();
-    const creators = new Map(parts.schemas.map((schema) => [schema.name, creatorsIn(parts, schema, sessions)]));
+    if (parts.futureGrants.size === 0) return [];
+    const mayCreate = new Map(parts.schemas.map((schema) => [schema.name, [schema.owner]]));
+    for (const { on, privileges, to } of parts.grants.values()) {
+      if (on.kind === 'schema' && privileges.includes('CREATE')) mayCreate.get(on.schema)?.push(to);
+    }
+    const sessions = this.sessionsByPower();
+    const creators = new Map(
+      parts.schemas.map(({ name, owner }) => {
+        const working = mayCreate.get(name)!.flatMap((role) => sessions.get(role) ?? []);
+        return [name, new Set([owner, ...working])];
+      }),
+    );
     return [...parts.futureGrants.values()].flatMap((grant) =>
       [...(creators.get(grant.schema) ?? [])]
         // What a role creates belongs to it: PostgreSQL keeps no default privilege that says so again.
@@ -131,13 +141,19 @@ export class Declaration {
     );
   }
 
-  /** The roles as which somebody works after a login, each with all whose privileges it inherits. */
-  private sessions(): Map<string, Set<string>> {
-    const logins = [...this.roles.values()].filter((role) => role.login).map((role) => role.name);
-    const actsAs = (login: string) => this.settings.get(settingKey({ role: login, name: 'role' }))?.values[0] ?? login;
-    return new Map(
-      logins.map(actsAs).map((role) => [role, this.closure(role, (membership) => membership.inherit)] as const),
-    );
+  /** By role, the roles as which somebody works after a login and which have its privileges. */
+  private sessionsByPower(): Map<string, string[]> {
+    const sessions = new Map<string, string[]>();
+    for (const role of this.roles.values()) {
+      if (!role.login) continue;
+      const session = this.settings.get(settingKey({ role: role.name, name: 'role' }))?.values[0] ?? role.name;
+      for (const power of this.closure(session, (membership) => membership.inherit)) {
+        const known = sessions.get(power);
+        if (known) known.push(session);
+        else sessions.set(power, [session]);
+      }
+    }
+    return sessions;
   }
 
   private closure(member: string, follow: (membership: DesiredMembership) => boolean): Set<string> {
@@ -164,23 +180,6 @@ export class Declaration {
     }
     this.declaredBy.set(key, by);
   }
-}
-
-/** The schema's owner, and every session role that may create objects there. */
-function creatorsIn(
-  parts: DatabaseParts,
-  schema: DesiredSchema,
-  sessions: ReadonlyMap<string, ReadonlySet<string>>,
-): Set<string> {
-  const mayCreate = new Set([schema.owner]);
-  for (const { on, privileges, to } of parts.grants.values()) {
-    if (on.kind === 'schema' && on.schema === schema.name && privileges.includes('CREATE')) mayCreate.add(to);
-  }
-  const creators = new Set([schema.owner]);
-  for (const [session, inherited] of sessions) {
-    if ([...mayCreate].some((role) => inherited.has(role))) creators.add(session);
-  }
-  return creators;
 }
 
 function settingKey(setting: Pick<DesiredSetting, 'role' | 'database' | 'name'>): string {
