@@ -83,15 +83,18 @@ export class DeployGuard extends Construct {
       serviceToken: guard.function.functionArn,
       serviceTimeout: SERVICE_TIMEOUT,
       properties: {
-        Servers: Lazy.any({ produce: () => props.servers.map((server) => readServerResource(server, props.servers)) }),
+        // Not cached: a reference to another stack is known only after the first look.
+        Servers: Lazy.uncachedAny({
+          produce: () => props.servers.map((server) => readServerResource(server, props.servers)),
+        }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
       },
     });
     const { vpc } = props;
     this.resource.node.addDependency(...guard.ready, ...(vpc ? [lazily(() => endpointsInStack(this, vpc))] : []));
     const resource = this.resource.node.defaultChild as CfnResource;
-    resource.addMetadata(DEPLOY_GUARD_METADATA, Lazy.any({ produce: () => this.metadata() }));
-    for (const server of props.servers) server.addDependency(resource);
+    resource.addMetadata(DEPLOY_GUARD_METADATA, Lazy.uncachedAny({ produce: () => this.metadata() }));
+    for (const server of props.servers) server.addResourceDependency(resource);
     this.node.addValidation({ validate: () => this.problems() });
     this.reportExpired(scope);
   }

@@ -114,6 +114,6 @@ export function defaultsV1(
 }
 
 /** A quarter of an instance's volume. Aurora's volume grows by itself, so that its limit is one of cost: 100 GiB. */
-function slotLimitMiB(engine: ParameterEngine, allocatedStorageGiB: number = 100): number {
+function slotLimitMiB(engine: ParameterEngine, allocatedStorageGiB = 100): number {
   return engine === 'aurora' ? 100 * 1024 : Math.max(1024, Math.floor((allocatedStorageGiB * 1024) / 4));
 }

@@ -81,14 +81,21 @@ const WEAKENINGS: readonly Weakening[] = [
   },
 ];
 
-/** One finding per weakened parameter, so that each is acknowledged by its requirement with a reason of its own. */
+/**
+ * One finding per parameter, so that each is acknowledged by its requirement with a reason of its own. It is there where it has nothing to
+ * say too, so that an acknowledgement of it is not taken for a mistake.
+ */
 export function guardParameters(options: BuildParametersOptions, values: ReadonlyMap<string, string>): void {
+  const { scope, profile } = options;
   for (const { id, parameter, isWeak, consequence, always } of WEAKENINGS) {
     const value = values.get(parameter);
-    if (!isWeak(value) || (!always && !options.profile.isProduction)) continue;
-    addFinding(options.scope, {
+    const holds = always || profile.isProduction;
+    addFinding(scope, {
       id,
-      check: () => `${options.scope.node.path}: parameter ${parameter} = ${JSON.stringify(value)}: ${consequence}`,
+      check: () =>
+        holds && isWeak(value)
+          ? `${scope.node.path}: parameter ${parameter} = ${JSON.stringify(value)}: ${consequence}`
+          : undefined,
       fix: `Leave ${parameter} as this library sets it.`,
     });
   }

@@ -1,6 +1,7 @@
 import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Construct } from 'constructs';
+import { acknowledgeFinding } from '../../../lib/compliance';
 import { buildParameters, BuildParametersOptions } from '../../../lib/server/parameters';
 import { PostgresProfile } from '../../../lib/server/postgres-profile';
 
@@ -259,6 +260,18 @@ describe('a value that weakens the server is a finding:', () => {
     expect(found({ autovacuum: '0' }, development)).not.toThrow();
     expect(found({ 'rds.force_ssl': '0' }, development)).toThrow(/without TLS/);
   });
+
+  test.each([PostgresProfile.production(), PostgresProfile.development()])(
+    'that can be acknowledged with a reason, in every profile (%j)',
+    (profile) => {
+      const scope = server();
+      build({ scope, overrides: { autovacuum: '0' }, profile });
+      acknowledgeFinding(scope, { id: 'OPS-7', reason: 'a test of an override' });
+      const warnings = jest.spyOn(console, 'error').mockImplementation();
+      expect(() => Template.fromStack(Stack.of(scope))).not.toThrow();
+      expect(JSON.stringify(warnings.mock.calls)).not.toContain('names no guard');
+    },
+  );
 
   test('the defaults are none', () => {
     expect(found({})).not.toThrow();
