@@ -264,6 +264,15 @@ describe('a server that stands while the guard is new:', () => {
     }
   });
 
+  test('a user name from a secret cannot be compared', () => {
+    const secret = withProperty(
+      instance,
+      'MasterUsername',
+      '{{not resolved:secretsmanager:arn:SecretString:username::}}',
+    );
+    expect(ask([secret], { running: running(instance, '18.4', { MasterUsername: 'postgres' }) })).toEqual([]);
+  });
+
   test('a key by its id is the key by its ARN', () => {
     const byId = withProperty(instance, 'KmsKeyId', '1');
     const facts = { KmsKeyId: 'arn:aws:kms:eu-west-1:111122223333:key/1' };
