@@ -19,7 +19,7 @@ export interface ManagedServerOptions {
   /**
    * The subnets of the server and of the functions that configure it.
    *
-   * @default - isolated subnets; a public subnet is an error (SEC-15)
+   * @default - the isolated subnets of the network, or its private ones where it has none isolated; a public subnet is an error (SEC-15)
    */
   readonly vpcSubnets?: ec2.SubnetSelection;
 

@@ -23,6 +23,7 @@ import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { serverAlarmTopic } from './storage-alarms';
+import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
 /** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
@@ -92,7 +93,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     const companions = removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN;
     const securityGroups = props.securityGroups ?? [this.ownSecurityGroup(companions)];
     this.connections = new ec2.Connections({ securityGroups, defaultPort: ec2.Port.tcp(this.port) });
-    const vpcSubnets = props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_ISOLATED };
+    const vpcSubnets = props.vpcSubnets ?? defaultSubnets(props.vpc);
     refusePublicSubnets(path, props.vpc, vpcSubnets);
     const masterUsername = props.masterUsername ?? 'postgres';
     this.adminSecret = this.masterSecret(masterUsername, companions);

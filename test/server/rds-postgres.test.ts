@@ -419,7 +419,18 @@ describe('fails for malformed input, naming construct, prop and value', () => {
     expect(server).toThrow(/Test\/Postgres: vpcSubnets selects public subnets \(Test\/Open\/openSubnet1/);
   });
 
-  test('a VPC without isolated subnets', () => {
+  test('SEC-15: the private subnets of a VPC that has none isolated', () => {
+    const { stack } = cleanStack();
+    const vpc = new ec2.Vpc(stack, 'Common', { maxAzs: 2 });
+    new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
+    Template.fromStack(stack).hasResourceProperties('AWS::RDS::DBSubnetGroup', {
+      SubnetIds: vpc.privateSubnets.map((subnet) => ({
+        Ref: stack.getLogicalId(subnet.node.defaultChild as ec2.CfnSubnet),
+      })),
+    });
+  });
+
+  test('a VPC that is public everywhere', () => {
     const { stack } = cleanStack();
     const vpc = new ec2.Vpc(stack, 'Open', {
       natGateways: 0,
@@ -427,6 +438,6 @@ describe('fails for malformed input, naming construct, prop and value', () => {
     });
     expect(
       () => new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES }),
-    ).toThrow(/no 'Isolated' subnet/i);
+    ).toThrow(/no 'Private' subnet/i);
   });
 });
