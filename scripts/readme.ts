@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
+/** Writes into the README what the commands that it names really print: `npm run readme`, after a change of their output. */
+
+/** What differs from run to run says nothing to a reader. */
+function settled(output: string): string {
+  return output
+    .replace(/\r/g, '')
+    .split('\n')
+    .filter((line) => !/^npm warn|^> |^(apply|rotate|guard): /.test(line))
+    .map((line) => line.trimEnd())
+    .join('\n')
+    .trim();
+}
+
+function between(readme: string, name: string, content: string): string {
+  const marks = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- /${name} -->)`);
+  if (!marks.test(readme)) throw new Error(`README.md has no place for the output of ${name}`);
+  return readme.replace(marks, (_, before: string, after: string) => `${before}${content}\n${after}`);
+}
+
+interface Limit {
+  readonly measured: number;
+  readonly atMost: number;
+}
+
+function benchTable(): string {
+  if (!existsSync('docs/bench.json')) throw new Error('docs/bench.json is missing: npm run bench > docs/bench.json');
+  const bench = JSON.parse(readFileSync('docs/bench.json', 'utf8')) as Record<string, any>;
+  const row = (what: string, { measured, atMost }: Limit, unit = '') =>
+    `| ${what} | ${measured}${unit} | at most ${atMost}${unit} |`;
+  return [
+    '| | measured | limit |',
+    '|---|---|---|',
+    row(
+      'first apply of 100 tenants on 1,000 tables, to a hand-written script over one connection',
+      bench.tablesPresent.firstApplyToReference,
+      ' ×',
+    ),
+    row('the same on an empty server', bench.emptyServer.firstApplyToReference, ' ×'),
+    row(
+      'a run with nothing to do, to the first apply (1,000 tables)',
+      bench.tablesPresent.nothingToDoToFirstApply,
+      ' ×',
+    ),
+    row('a run with nothing to do, to the first apply (no tables)', bench.emptyServer.nothingToDoToFirstApply, ' ×'),
+    row('statements that change something, with nothing to do', bench.tablesPresent.writesWithNothingToDo),
+    `| catalog queries with nothing to do, for 1, 10 and 100 tenants | ${Object.values(bench.catalogQueriesWithNothingToDo as object).join(', ')} | the same |`,
+    row('most resident memory, 1,000 roles and 10,000 tables', bench.memory.firstApplyMb, ' MB'),
+    ...Object.entries(bench.zippedFunctionKb as Record<string, Limit>).map(([duty, limit]) =>
+      row(`the function \`${duty}\`, zipped JavaScript`, limit, ' kB'),
+    ),
+    `| CloudFormation resources of 1 and of 100 tenants | ${bench.template.resources.oneTenant}, ${bench.template.resources.hundredTenants} | the same |`,
+    row('synthesis of 100 tenants, to that of the bare server', bench.template.hundredTenantsToBareServer, ' ×'),
+  ].join('\n');
+}
+
+const output = settled(
+  execFileSync('npm', ['start', '--silent'], {
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1', COLUMNS: '100' },
+  }),
+);
+let readme = readFileSync('README.md', 'utf8');
+readme = between(readme, 'npm start', `\n\`\`\`text\n${output}\n\`\`\`\n`);
+readme = between(readme, 'bench', `\n${benchTable()}\n`);
+writeFileSync('README.md', readme);
