@@ -6,6 +6,7 @@ import { ConnectionError } from '../lib/runtime/connection';
 import { ProofError, RefusedError } from '../lib/runtime/reconcile';
 import { CliError, EXIT } from './cli-error';
 import { applyCommand } from './commands/apply';
+import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
@@ -42,7 +43,7 @@ Examples:
   $ cdk-postgres plan --stack Saas --url postgres://auditor@db.example.com/postgres
   $ cdk-postgres help plan`,
   );
-for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand()]) {
+for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand(), checkCommand()]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -26,6 +26,8 @@ export interface AssemblyStack {
   readonly stackName: string;
   readonly account: string;
   readonly region: string;
+  /** Absent: the stack goes wherever it is deployed to, and a preview says us-east-1. */
+  readonly statedRegion?: string;
   readonly template: Template;
   /** Where a resource stands in the app, by its logical id. */
   readonly paths: ReadonlyMap<string, string>;
@@ -112,6 +114,7 @@ export function readAssembly(directory: string): Assembly {
           stackName: (properties?.stackName as string | undefined) ?? id,
           account: account.startsWith('unknown') ? '123456789012' : account,
           region: region.startsWith('unknown') ? 'us-east-1' : region,
+          statedRegion: region.startsWith('unknown') ? undefined : region,
           template: readJson(path.join(folder, properties!.templateFile as string), 'a template') as Template,
           paths: readPaths(metadata),
         });

@@ -1,0 +1,118 @@
+import { RDSClient } from '@aws-sdk/client-rds';
+import { Command } from 'commander';
+import * as fs from 'node:fs';
+import { CheckReport, checkTemplate } from '../../lib/runtime/guard';
+import { AssemblyStack, readAssembly } from '../../lib/runtime/preview/assembly';
+import { CliError, EXIT } from '../cli-error';
+import { showTable } from '../output/table';
+import { Output, Progress } from '../output/terminal';
+
+interface CheckCommandOptions {
+  readonly stack: string;
+  readonly appDir: string;
+  readonly region?: string;
+  readonly offline?: boolean;
+  readonly json?: boolean;
+}
+
+export function checkCommand(): Command {
+  return new Command('check')
+    .summary('look ahead: what the deploy guard would say, reboots, newer defaults')
+    .description(
+      'Compare the servers of a synthesised stack with those that run: what the deploy guard would refuse, which parameters need a reboot, which newer defaults can be opted into. Reads with your AWS credentials and changes nothing.',
+    )
+    .requiredOption('--stack <name>', 'the stack in cdk.out')
+    .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
+    .option('--region <region>', 'where the servers run; default: the region of the stack, or AWS_REGION')
+    .option('--offline', 'do not ask AWS; what would need it is unknown')
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ cdk synth && cdk-postgres check --stack Saas
+  $ cdk-postgres check --stack Saas --offline --json
+
+Exit code: 0 nothing to do, 2 the guard would refuse, or a reboot or newer defaults wait, 1 error.`,
+    )
+    .action(async (options: CheckCommandOptions) => {
+      const stack = findStack(options);
+      const progress = new Progress();
+      progress.say(`looking at the servers of ${stack.id}`);
+      const reports = await look(stack, options).finally(() => progress.done());
+      const output = new Output(process.stdout, options.json);
+      output.document(reports);
+      if (reports.length === 0) output.line(`${stack.id} has no server that a deploy guard stands before.`);
+      for (const report of reports) showReport(output, report);
+      process.exitCode = reports.some(needsSomebody) ? EXIT.changes : EXIT.nothing;
+    });
+}
+
+function findStack({ appDir, stack }: CheckCommandOptions): AssemblyStack {
+  if (!fs.existsSync(appDir)) {
+    throw new CliError(`${appDir} does not exist: run cdk synth first, or name the folder with --app-dir`);
+  }
+  const { stacks } = readAssembly(appDir);
+  const found = stacks.find(({ id, stackName }) => [id, stackName].includes(stack));
+  if (!found) throw new CliError(`${appDir} has no stack ${stack}; it has ${stacks.map(({ id }) => id).join(', ')}`);
+  return found;
+}
+
+async function look(stack: AssemblyStack, options: CheckCommandOptions): Promise<CheckReport[]> {
+  if (options.offline) return checkTemplate({ template: stack.template });
+  const region = options.region ?? stack.statedRegion ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION;
+  if (!region)
+    throw new CliError('the stack states no region: give --region or set AWS_REGION, or ask nobody with --offline');
+  const client = new RDSClient({ region });
+  try {
+    return await checkTemplate({ template: stack.template, client });
+  } catch (error) {
+    throw new CliError(
+      `AWS could not be asked (${(error as Error).message}); --offline checks what is known without it`,
+    );
+  } finally {
+    client.destroy();
+  }
+}
+
+function needsSomebody(report: CheckReport): boolean {
+  const reboots = report.reboots.some(({ needsReboot }) => needsReboot === 'yes');
+  return report.guard === 'refuses' || report.newerDefaults.length > 0 || reboots;
+}
+
+function showReport(output: Output, report: CheckReport): void {
+  const { colors } = output;
+  output.heading(report.construct);
+  const guard = {
+    passes: colors.green('lets the deployment pass'),
+    refuses: colors.red('refuses the deployment'),
+    unknown: colors.yellow('unknown without AWS'),
+  }[report.guard];
+  output.line(`  deploy guard  ${guard}`);
+  const newer = report.newerDefaults.length === 0 ? 'the newest' : `newer: ${report.newerDefaults.join(', ')}`;
+  output.line(`  defaults      ${report.defaults} (${newer})`);
+  for (const objection of report.objections) output.wrapped(objection, '  - ', colors.red);
+  for (const note of report.notes) output.wrapped(note, '  ', colors.dim);
+  output.line();
+  showTable(
+    output,
+    ['server', 'declared', 'running'],
+    report.servers.map((server) => [
+      server.identifier,
+      server.declaredVersion ?? '-',
+      server.runningVersion ?? (report.guard === 'unknown' ? 'unknown' : 'none'),
+    ]),
+  );
+  if (report.reboots.length === 0) return;
+  output.line();
+  showTable(
+    output,
+    ['parameter', 'declared', 'running', 'needs a reboot'],
+    report.reboots.map((reboot) => [
+      reboot.parameter,
+      reboot.declared,
+      reboot.running ?? 'unknown',
+      reboot.needsReboot,
+    ]),
+  );
+}

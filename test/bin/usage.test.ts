@@ -1,0 +1,93 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { spawn } from 'node:child_process';
+import { cli, cliFile } from './cli';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-usage-'));
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+const file = (name: string, content: string) => {
+  const full = path.join(folder, name);
+  fs.writeFileSync(full, content);
+  return full;
+};
+const URL = 'postgres://me@db.example.com/postgres';
+
+test('help is no error, and every command has examples', async () => {
+  const { code, stdout } = await cli(['--help']);
+  expect(code).toBe(0);
+  const commands = [...stdout.matchAll(/^ {2}([a-z]+) .*$/gm)]
+    .map(([, name]) => name)
+    .filter((name) => name !== 'help');
+  expect(commands).toEqual(expect.arrayContaining(['preview', 'plan', 'apply', 'drift']));
+  for (const command of commands) {
+    const help = await cli([command, '--help']);
+    expect(help.code).toBe(0);
+    expect(help.stdout).toContain(`$ cdk-postgres ${command}`);
+    expect(help.stdout).toContain('Exit code: ');
+    expect(Math.max(...help.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
+  }
+});
+
+describe('a mistake is said without a stack trace, with exit code 1', () => {
+  test.each([
+    ['an unknown command', ['plann'], 'Did you mean plan?'],
+    ['an unknown option', ['plan', '--url', URL, '--sate', 'x'], "unknown option '--sate'"],
+    [
+      'a password in the URL',
+      ['plan', '--url', 'postgres://me:secret@h/db', '--state', 'x'],
+      'must not hold a password',
+    ],
+    [
+      'a password as a parameter',
+      ['plan', '--url', `${URL}?password=secret`, '--state', 'x'],
+      'must not hold a password',
+    ],
+    ['a URL that is none', ['plan', '--url', 'db.example.com', '--state', 'x'], '--url is not a URL'],
+    ['another protocol', ['plan', '--url', 'mysql://me@h/db', '--state', 'x'], 'must begin with postgres://'],
+    ['a weak sslmode', ['plan', '--url', `${URL}?sslmode=require`, '--state', 'x'], 'does not prove whom'],
+    ['no TLS to another machine', ['plan', '--url', `${URL}?sslmode=disable`, '--state', 'x'], 'on this machine only'],
+    ['an unknown parameter', ['plan', '--url', `${URL}?options=x`, '--state', 'x'], 'only sslmode is known'],
+    ['neither state nor stack', ['plan', '--url', URL], 'either --state FILE'],
+    ['state and stack', ['plan', '--url', URL, '--state', 'x', '--stack', 'y'], 'either --state FILE'],
+    ['a missing file', ['plan', '--url', URL, '--state', '/nonexistent/state.json'], 'cannot be read (ENOENT)'],
+    ['a file that is no JSON', ['plan', '--url', URL, '--state', file('bad.json', '{')], 'is not JSON'],
+    [
+      'a file that is no state',
+      ['plan', '--url', URL, '--state', file('no.json', '{"a":1}')],
+      'is not a desired state',
+    ],
+    ['a missing cdk.out', ['plan', '--url', URL, '--stack', 'S', '--app-dir', '/nonexistent'], 'run cdk synth first'],
+    ['a hash that is none', ['apply', '--url', URL, '--state', 'x', '--acknowledge', 'yes'], 'not the hash of a plan'],
+    ['an unknown PostgreSQL', ['preview', '--pg', '15'], 'Allowed choices are 16, 17, 18'],
+    ['context without a value', ['preview', '-c', 'nothing'], 'It looks like key=value'],
+  ])('%s', async (_what, args, message) => {
+    const { code, stderr, stdout } = await cli(args);
+    expect(stderr).toContain(message);
+    expect(stderr + stdout).not.toContain('secret@');
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(code).toBe(1);
+  });
+});
+
+test('a password that is nowhere is said, with the ways to give it', async () => {
+  const state = file('state.json', JSON.stringify({ version: 1, name: 's', profile: 'production', defaults: 'V1' }));
+  const { code, stderr } = await cli(['plan', '--url', URL, '--state', state]);
+  expect(code).toBe(1);
+  expect(stderr).toContain('no password for me on db.example.com:5432: set PGPASSWORD or write it to ~/.pgpass');
+});
+
+test('an error is JSON where JSON is asked for', async () => {
+  const { stdout } = await cli(['plan', '--url', URL, '--json']);
+  expect(JSON.parse(stdout).error.message).toContain('either --state FILE');
+});
+
+test('a reader that goes away ends the command without a word', async () => {
+  const child = spawn('sh', ['-c', `"${process.execPath}" "${cliFile()}" --help | head -1`], { stdio: 'pipe' });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdout.resume();
+  await new Promise((resolve) => child.once('close', resolve));
+  expect(stderr).toBe('');
+});
