@@ -1,5 +1,6 @@
 import pRetry from 'p-retry';
-import { literal } from './sql';
+import { requireVerifier } from '../secrets/scram';
+import { literal, VERIFIER_PLACEHOLDER } from './sql';
 import { PreparedStatement, Session, StatementError, WarningError } from './session';
 import { SecretSource, Step } from './types';
 
@@ -10,6 +11,13 @@ export function isRetryable(error: { code?: string; message: string }): boolean 
   if (error.code !== undefined && RETRYABLE.has(error.code)) return true;
   if (error.code === 'XX000') return /tuple concurrently (updated|deleted)/.test(error.message);
   return error.code === '23505' && /"pg_\w+_index"/.test(error.message);
+}
+
+/** SQLSTATEs of what another tool made or dropped after it was read: a run that begins anew sees it. */
+const OVERTAKEN = new Set(['42710', '42P04', '42P06', '42704', '42P01', '42883', '3D000', '3F000']);
+
+export function isOvertaken(error: unknown): boolean {
+  return error instanceof StatementError && error.code !== undefined && OVERTAKEN.has(error.code);
 }
 
 /** Consecutive steps that share a transaction: those of one database, as far as PostgreSQL allows them in one. */
@@ -77,7 +85,9 @@ async function passwordStatement(
       `the role ${JSON.stringify(role)} logs in by password, and this run has no access to its secret: apply it by a deployment, or give the secrets`,
     );
   const { verifier } = await secrets(role);
-  return statement.sql.replace(/PASSWORD '.*'$/, () => `PASSWORD ${literal(verifier)}`);
+  // Cut off at the end, since a name in front of it may look like anything.
+  const before = statement.sql.slice(0, -VERIFIER_PLACEHOLDER.length);
+  return `${before}${literal(requireVerifier(verifier))}`;
 }
 
 async function retried(body: () => Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 import { DesiredState } from '../../contract';
-import { declarationHash, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
+import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
 import { Observed } from './observed';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
@@ -10,9 +10,15 @@ export interface ClaimChanges {
 
 /**
  * When a run begins: each declared object that the ledger does not know is noted as created (it is not there yet) or adopted,
- * before anything is made, so that a run that dies half way is still known to have made it.
+ * before anything is made, so that a run that dies half way is still known to have made it. What another state has given up is
+ * adopted; only on a copy of its server does the word `created` still mean us.
  */
-export function claimsAtStart(desired: DesiredState, ledger: Ledger, observed: Observed): ClaimChanges {
+export function claimsAtStart(
+  desired: DesiredState,
+  ledger: Ledger,
+  observed: Observed,
+  rehomed: boolean,
+): ClaimChanges {
   const record: LedgerObject[] = [];
   for (const { kind, name, database } of declared(desired)) {
     // A database that could not be entered may well have the schema: it is noted when it was seen.
@@ -43,14 +49,19 @@ export function claimsAtStart(desired: DesiredState, ledger: Ledger, observed: O
         removedAt: undefined,
         removedBy: undefined,
       });
-    else if (known.state !== desired.name)
-      record.push({ ...known, state: desired.name, removedAt: undefined, removedBy: undefined });
+    else if (known.state !== desired.name || known.removedAt !== undefined)
+      record.push({ ...takenOver(known, desired, rehomed), removedAt: undefined, removedBy: undefined });
   }
   return { record, forget: [] };
 }
 
+function takenOver(known: LedgerObject, desired: DesiredState, rehomed: boolean): LedgerObject {
+  if (known.state === desired.name || rehomed) return { ...known, state: desired.name };
+  return { ...known, state: desired.name, origin: 'adopted', established: false };
+}
+
 /** When a run ends: what was declared is established; what is not declared any more is marked, or let go if it was adopted. */
-export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Observed): ClaimChanges {
+export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Observed, rehomed: boolean): ClaimChanges {
   const record: LedgerObject[] = [];
   const forget: LedgerObject[] = [];
   const keys = new Set<string>();
@@ -59,12 +70,13 @@ export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Obs
     keys.add(key);
     const known = ledger.objects.get(key);
     if (!known || !known.established || known.removedAt !== undefined || known.state !== desired.name) {
-      record.push({ kind, database, name, state: desired.name, origin: known?.origin ?? 'adopted', established: true });
+      const origin = known === undefined ? 'adopted' : takenOver(known, desired, rehomed).origin;
+      record.push({ kind, database, name, state: desired.name, origin, established: true });
     }
   }
   const hash = declarationHash(desired);
   for (const [key, known] of ledger.objects) {
-    if (known.state !== desired.name || keys.has(key)) continue;
+    if (known.state !== desired.name || known.removedBy === FREED || keys.has(key)) continue;
     const gone = known.kind === 'role' && !observed.roles.has(known.name);
     if (known.origin === 'adopted' || gone) forget.push(known);
     else if (known.removedAt === undefined) record.push({ ...known, removedAt: observed.now, removedBy: hash });

@@ -1,16 +1,18 @@
 import pRetry from 'p-retry';
-import { DesiredState } from '../../contract';
+import { decodeState, DesiredState, encodeState } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
-import { applyGroup, groupSteps } from './apply';
+import { applyGroup, groupSteps, isOvertaken } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
 import { Connections } from './connections';
 import { fingerprint } from './fingerprint';
 import {
+  closeKilledRuns,
   createLedger,
   declarationHash,
   finishRun,
   forgetObjects,
+  freeObjects,
   Ledger,
   LEDGER_VERSION,
   LedgerHead,
@@ -20,6 +22,7 @@ import {
   recordObjects,
   recordState,
   refuseForeignClaims,
+  rehome,
   startRun,
 } from './ledger';
 import { lockServer } from './lock';
@@ -57,19 +60,24 @@ const NEWEST_MAJOR = 18;
 const LOCK_WAIT_MS = 60_000;
 /** An apply can show what a plan could not see, such as what template1 gave to a new database; more rounds than this show nothing new. */
 const MOST_PASSES = 4;
-/** How often a run begins anew when its connection breaks: each run is complete in itself. */
+/** How often a run begins anew when its connection breaks or another tool is in its way: each run is complete in itself. */
 const MOST_ATTEMPTS = 3;
 
 export const reconcile: Reconcile = (desired, connection, options) =>
   pRetry(
     async () => {
-      const run = new Run(desired, connection, options);
+      // Whoever made the declaration: read strictly, a name that PostgreSQL would change or a word of SQL goes no further.
+      const run = new Run(decodeState(encodeState(desired)), connection, options);
       try {
         return await run.go();
       } catch (error) {
-        const mayTryAgain = isConnectionFailure(error) && Date.now() < (options.deadline ?? Infinity) - 5_000;
+        const overtaken = isOvertaken(error);
+        const mayTryAgain =
+          (overtaken || isConnectionFailure(error)) && Date.now() < (options.deadline ?? Infinity) - 5_000;
+        if (!isConnectionFailure(error)) await run.fail().catch(() => undefined); // the first error is the one to tell
         if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
-        options.onProgress?.(`the connection was lost, and the run begins anew: ${(error as Error).message}`);
+        const what = overtaken ? 'somebody else changed the server meanwhile' : 'the connection was lost';
+        options.onProgress?.(`${what}, and the run begins anew: ${(error as Error).message}`);
         throw error;
       } finally {
         await run.close();
@@ -91,17 +99,10 @@ export async function release(
   try {
     const session = await connections.admin();
     await lockServer(session, Date.now() + LOCK_WAIT_MS, () => undefined);
-    const ledger = await readLedger(session, stateName, await readLedgerHead(session, stateName));
-    if (!ledger.exists || ledger.unreadable || (ledger.holder !== undefined && ledger.holder !== holder)) return 'kept';
-    const mine = [...ledger.objects.values()].filter(
-      (object) => object.state === stateName && object.removedAt === undefined,
-    );
-    await session.transaction(() =>
-      recordObjects(
-        session,
-        mine.map((object) => ({ ...object, removedAt: new Date(), removedBy: 'released' })),
-      ),
-    );
+    const head = await readLedgerHead(session, stateName);
+    const isOthers = head.holder !== undefined && head.holder !== holder;
+    if (!head.exists || head.unreadable || head.version > LEDGER_VERSION || isOthers) return 'kept';
+    await session.transaction(() => freeObjects(session, stateName));
     return 'released';
   } finally {
     await connections.close();
@@ -120,6 +121,7 @@ class Run {
   private observed!: Observed;
   private rehomedFrom?: string;
   private started = false;
+  private hasOpenRun = false;
   private ledgerReady = false;
 
   constructor(
@@ -157,20 +159,23 @@ class Run {
     });
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
+    if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(head)))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
-    this.rehomedFrom = head.identity !== undefined && head.identity !== this.identity ? head.identity : undefined;
-    if (this.rehomedFrom === undefined) refuseForeignClaims(desired, this.ledger);
+    const isCopy = head.identity !== undefined && head.identity !== this.identity;
+    this.rehomedFrom = isCopy ? head.identity : head.rehomedFrom;
+    if (!isCopy) refuseForeignClaims(desired, this.ledger);
     await this.observe(admin);
     const first = await this.plan();
     if (options.mode === 'plan') return this.report('planned', first, await this.access());
     const { steps, last } = await this.apply(admin, first);
     const changed = steps.length > 0;
     const proof = changed ? await this.timed('prove', () => this.prove()) : undefined;
-    await this.finish(admin, changed, last);
-    return this.report(changed ? 'applied' : 'unchanged', { ...last, steps }, await this.access(), proof);
+    await this.finish(admin, steps, last);
+    const notes = [...new Set([...first.notes, ...last.notes])];
+    return this.report(changed ? 'applied' : 'unchanged', { ...last, steps, notes }, await this.access(), proof);
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
@@ -227,7 +232,10 @@ class Run {
         inside,
         settingFacts: await observeSettingFacts(admin, this.desired),
         logins: await this.probeLogins(server.roles),
-        connected: await observeConnected(admin, this.rolesAboutToGo()),
+        connected: await observeConnected(admin, [
+          ...this.rolesAboutToGo(),
+          ...this.desired.settings.flatMap(({ role }) => role ?? []),
+        ]),
       };
     });
   }
@@ -280,30 +288,31 @@ class Run {
         acknowledged: this.options.acknowledge ?? [],
         rehomed: this.rehomedFrom !== undefined,
         rollback: this.options.rollback,
+        toBeRead: this.options.mode === 'plan',
       }),
     );
   }
 
   /** Plan, apply, observe, until the plan is empty. A step that comes back after it ran did nothing: that is a failure, not a retry. */
   private async apply(admin: Session, first: Plan): Promise<{ steps: Step[]; last: Plan }> {
-    const done: Step[] = [];
+    const done = new Map<string, Step>();
     let plan = first;
     for (let pass = 1; plan.steps.length > 0; pass++) {
-      const ran = new Set(done.map((step) => step.id));
-      const again = plan.steps.filter((step) => ran.has(step.id));
-      if (again.length > 0 || pass > MOST_PASSES)
-        throw new ProofError((again.length > 0 ? again : plan.steps).map(describe));
       await this.timed('apply', () => this.applySteps(admin, plan.steps));
-      done.push(...plan.steps);
+      plan.steps.forEach((step) => done.set(step.id, step));
       await this.observe(admin);
       plan = await this.plan();
+      // One that was acknowledged comes back as withheld: what is left of its plan has a hash that nobody has acknowledged.
+      const again = [...plan.steps, ...plan.withheld].filter((step) => done.has(step.id));
+      const left = pass === MOST_PASSES ? plan.steps : [];
+      if (again.length + left.length > 0) throw new ProofError([...new Set([...again, ...left])].map(describe));
     }
-    return { steps: done, last: plan };
+    return { steps: [...done.values()], last: plan };
   }
 
   private async applySteps(admin: Session, steps: readonly Step[]): Promise<void> {
     const groups = groupSteps(steps);
-    const start = claimsAtStart(this.desired, this.ledger, this.observed);
+    const start = claimsAtStart(this.desired, this.ledger, this.observed, this.rehomedFrom !== undefined);
     for (const [at, group] of groups.entries()) {
       if (Date.now() >= (this.options.deadline ?? Infinity)) {
         throw new Error(
@@ -314,11 +323,15 @@ class Run {
         `${group[0].database}: ${group.length === 1 ? group[0].object : `${group.length} steps`}`,
       );
       const open = !this.started && group[0].transactional && group[0].database === this.adminDatabase;
-      if (!this.started && !open) await admin.transaction(() => this.begin(admin, steps, start));
+      if (!this.started && !open) {
+        await admin.transaction(() => this.begin(admin, steps, start));
+        this.hasOpenRun = true;
+      }
       await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
         if (open) await this.begin(admin, steps, start);
       });
       this.started = true;
+      this.hasOpenRun = true;
       this.ledger = withChanges(this.ledger, start);
     }
   }
@@ -330,9 +343,11 @@ class Run {
   }
 
   private async ensureLedger(admin: Session): Promise<void> {
-    if (!this.ledger.exists) await createLedger(admin);
-    if (this.ledger.identity !== this.identity)
+    const { exists, version, identity } = this.ledger;
+    if (!exists || version < LEDGER_VERSION) await createLedger(admin);
+    if (identity !== this.identity || version < LEDGER_VERSION)
       await recordIdentity(admin, this.identity, this.observed.systemIdentifier);
+    if (identity !== undefined && identity !== this.identity) await rehome(admin, this.desired.name);
     this.ledgerReady = true;
   }
 
@@ -352,9 +367,15 @@ class Run {
     return { checkedPrivileges, checkedLogins };
   }
 
-  private async finish(admin: Session, changed: boolean, last: Plan): Promise<void> {
+  /** Leaves the outcome of a run that did not come to its end in the ledger, if the connection still lives. */
+  async fail(): Promise<void> {
+    if (this.hasOpenRun) await finishRun(await this.connections.admin(), 'failed');
+  }
+
+  private async finish(admin: Session, steps: readonly Step[], last: Plan): Promise<void> {
+    const changed = steps.length > 0;
     const proven = this.fingerprint === undefined ? undefined : { fingerprint: this.fingerprint, remaining: last };
-    const end = claimsAtEnd(this.desired, this.ledger, this.observed);
+    const end = claimsAtEnd(this.desired, this.ledger, this.observed, this.rehomedFrom !== undefined);
     const holder = this.options.holder;
     const same =
       this.ledger.identity === this.identity &&
@@ -362,6 +383,7 @@ class Run {
       this.ledger.proven?.fingerprint === this.fingerprint &&
       this.ledger.proven?.remaining.hash === last.hash &&
       (holder === undefined || holder === this.ledger.holder) &&
+      !this.ledger.hasOpenRuns &&
       end.record.length === 0 &&
       end.forget.length === 0;
     if (same && !changed) return;
@@ -370,7 +392,8 @@ class Run {
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
       await recordState(admin, this.desired, { holder, proven });
-      if (changed) await finishRun(admin, this.desired, 'applied');
+      if (changed) await finishRun(admin, 'applied', steps);
+      else if (this.ledger.hasOpenRuns) await closeKilledRuns(admin);
     });
   }
 

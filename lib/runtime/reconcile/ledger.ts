@@ -12,6 +12,9 @@ import { Plan, RefusedError, Step } from './types';
 export const LEDGER_VERSION = 1;
 export const LEDGER_SCHEMA = 'cdk_postgres';
 
+/** In the place of a declaration's hash: nobody took the object out of a declaration, but its state gave it up. */
+export const FREED = 'freed';
+
 export type ManagedKind = 'role' | 'database' | 'schema';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
@@ -42,8 +45,12 @@ export interface LedgerHead {
   readonly previousHash?: string;
   /** Of the catalog when this state was last proven (fingerprint.ts), and what was withheld then. */
   readonly proven?: { readonly fingerprint: string; readonly remaining: Plan };
-  /** Some object went out of the declaration, and is to be looked at again. */
+  /** Some role went out of the declaration, and is to be looked at again. */
   readonly hasRemovals: boolean;
+  /** A run was killed, and its record is still open. */
+  readonly hasOpenRuns: boolean;
+  /** The server is a copy of one with this identity, and this state has not come to the end of a run here since. */
+  readonly rehomedFrom?: string;
   /** Who deployed the state last. */
   readonly holder?: string;
   /** Why it could not be read; a plan then treats the server as unknown. */
@@ -64,7 +71,7 @@ export function declarationHash(state: DesiredState): string {
   return hash(encodeState(state));
 }
 
-const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false };
+const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false, hasOpenRuns: false };
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
   const [{ found, usable }] = await session.read<{ found: boolean; usable: boolean }>(
@@ -89,12 +96,17 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     fingerprint: string | null;
     remaining: Plan | null;
     removals: boolean;
+    open_runs: boolean;
+    rehomed_from: string | null;
   }>(
     `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
             s.hash, s.holder, s.fingerprint, s.remaining,
-            EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object WHERE state = $1 AND removed_at IS NOT NULL) AS removals
+            EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object
+                    WHERE state = $1 AND kind = 'role' AND removed_at IS NOT NULL AND removed_by <> $2) AS removals,
+            EXISTS (SELECT FROM ${LEDGER_SCHEMA}.run WHERE outcome = 'running') AS open_runs,
+            (SELECT history -> -1 ->> 'identity' FROM ${LEDGER_SCHEMA}.server WHERE s.updated_at < since) AS rehomed_from
      FROM (VALUES (1)) AS one LEFT JOIN ${LEDGER_SCHEMA}.state s ON s.name = $1`,
-    [stateName],
+    [stateName, FREED],
   );
   return {
     exists: true,
@@ -105,6 +117,8 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     proven:
       head.fingerprint && head.remaining ? { fingerprint: head.fingerprint, remaining: head.remaining } : undefined,
     hasRemovals: head.removals,
+    hasOpenRuns: head.open_runs,
+    rehomedFrom: head.rehomed_from ?? undefined,
   };
 }
 
@@ -119,7 +133,9 @@ export async function readLedger(session: Session, stateName: string, head: Ledg
     established: boolean;
     removed_at: Date | null;
     removed_by: string | null;
-  }>(`SELECT kind, database, name, state, origin, established, removed_at, removed_by FROM ${LEDGER_SCHEMA}.object`);
+  }>(
+    `SELECT kind, database, name, state, origin, established, removed_at, removed_by FROM ${LEDGER_SCHEMA}.object ORDER BY 1, 2, 3`,
+  );
   const [state] = await session.read<{ declaration: StateDocument | null }>(
     `SELECT declaration FROM ${LEDGER_SCHEMA}.state WHERE name = $1`,
     [stateName],
@@ -165,7 +181,7 @@ export async function createLedger(session: Session): Promise<void> {
       started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, outcome text NOT NULL, plan jsonb NOT NULL)`);
 }
 
-/** Says which server this is. A copy of another server is re-homed: what was claimed there is this one's now, and the event stays on record. */
+/** Says which server this is, and that this version has written to it. */
 export async function recordIdentity(
   session: Session,
   identity: string,
@@ -180,6 +196,34 @@ export async function recordIdentity(
        identity = excluded.identity, system_identifier = excluded.system_identifier, version = greatest(s.version, excluded.version)`,
     [identity, systemIdentifier ?? null, LEDGER_VERSION],
   );
+}
+
+/**
+ * A copy of another server begins a life of its own: what the states of that server claim is free here, and each state that comes
+ * takes it over, whatever its name. The row of the first one is there before its run ends, so that a run after a killed one still
+ * knows that the passwords are those of the moment of the copy.
+ */
+export async function rehome(session: Session, stateName: string): Promise<void> {
+  await session.write(
+    `UPDATE ${LEDGER_SCHEMA}.object SET removed_at = now(), removed_by = $2 WHERE state <> $1 AND removed_at IS NULL`,
+    [stateName, FREED],
+  );
+  await session.write(`UPDATE ${LEDGER_SCHEMA}.state SET fingerprint = NULL, remaining = NULL`);
+  await session.write(
+    `INSERT INTO ${LEDGER_SCHEMA}.state (name, updated_at) VALUES ($1, '-infinity') ON CONFLICT DO NOTHING`,
+    [stateName],
+  );
+}
+
+/** Gives up what a state claims. Its proof goes too, so that it comes to see when another state has taken something. */
+export async function freeObjects(session: Session, stateName: string): Promise<void> {
+  await session.write(
+    `UPDATE ${LEDGER_SCHEMA}.object SET removed_at = now(), removed_by = $2 WHERE state = $1 AND removed_at IS NULL`,
+    [stateName, FREED],
+  );
+  await session.write(`UPDATE ${LEDGER_SCHEMA}.state SET fingerprint = NULL, remaining = NULL WHERE name = $1`, [
+    stateName,
+  ]);
 }
 
 export async function recordObjects(session: Session, objects: readonly LedgerObject[]): Promise<void> {
@@ -202,7 +246,9 @@ export async function forgetObjects(session: Session, objects: readonly LedgerOb
   );
 }
 
+/** Opens the record of a run. Only one run has the lock, so another one that is open was killed. */
 export async function startRun(session: Session, state: DesiredState, steps: readonly Step[]): Promise<void> {
+  await closeKilledRuns(session);
   await session.write(`INSERT INTO ${LEDGER_SCHEMA}.run (state, hash, outcome, plan) VALUES ($1, $2, 'running', $3)`, [
     state.name,
     declarationHash(state),
@@ -210,13 +256,21 @@ export async function startRun(session: Session, state: DesiredState, steps: rea
   ]);
 }
 
-/** Ends this state's open run. An earlier one that was killed is closed with it. */
-export async function finishRun(session: Session, state: DesiredState, outcome: string): Promise<void> {
+/** Ends the open run, with the steps that it came to run if they are more than it began with. */
+export async function finishRun(
+  session: Session,
+  outcome: 'applied' | 'failed',
+  steps?: readonly Step[],
+): Promise<void> {
   await session.write(
-    `UPDATE ${LEDGER_SCHEMA}.run SET finished_at = now(),
-       outcome = CASE WHEN id = (SELECT max(id) FROM ${LEDGER_SCHEMA}.run WHERE state = $1) THEN $2 ELSE 'interrupted' END
-     WHERE state = $1 AND outcome = 'running'`,
-    [state.name, outcome],
+    `UPDATE ${LEDGER_SCHEMA}.run SET finished_at = now(), outcome = $1, plan = coalesce($2, plan) WHERE outcome = 'running'`,
+    [outcome, steps ? JSON.stringify(steps) : null],
+  );
+}
+
+export async function closeKilledRuns(session: Session): Promise<void> {
+  await session.write(
+    `UPDATE ${LEDGER_SCHEMA}.run SET finished_at = now(), outcome = 'interrupted' WHERE outcome = 'running'`,
   );
 }
 

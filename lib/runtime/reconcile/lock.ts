@@ -25,11 +25,16 @@ export async function lockServer(session: Session, deadline: number, onWait: (me
 }
 
 async function holder(session: Session): Promise<string> {
-  const [row] = await session.read<{ pid: number; application: string; since: string }>(
-    `SELECT a.pid, a.application_name AS application, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+  const [row] = await session.read<{ pid: number; role: string; application: string | null; since: string | null }>(
+    `SELECT a.pid, a.usename AS role, a.application_name AS application,
+            to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
      FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2`,
+     WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     [...LOCK],
   );
-  return row ? `process ${row.pid} (${row.application}), connected since ${row.since}` : 'it has just ended';
+  if (!row) return 'it has just ended';
+  // Of another role's session, one without pg_read_all_stats sees the process and the role alone.
+  const seen = row.since === null ? '' : ` (${row.application}), connected since ${row.since}`;
+  return `process ${row.pid} of the role ${row.role}${seen}`;
 }

@@ -79,21 +79,23 @@ export async function observeServer(session: Session): Promise<ServerCatalog> {
            rolcreatedb AS "createDatabase", rolcanlogin AS login, rolbypassrls AS "bypassRls",
            rolconnlimit AS "connectionLimit",
            CASE WHEN isfinite(rolvaliduntil) THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END AS "validUntil"
-    FROM pg_roles`);
+    FROM pg_roles ORDER BY 1`);
   const memberships = await session.read<ObservedMembership>(`
     SELECT r.rolname AS role, m.rolname AS member, coalesce(g.rolname, '') AS grantor,
            a.admin_option AS admin, a.inherit_option AS inherit, a.set_option AS set
     FROM pg_auth_members a
-    JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member LEFT JOIN pg_roles g ON g.oid = a.grantor`);
+    JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member LEFT JOIN pg_roles g ON g.oid = a.grantor
+    ORDER BY 1, 2, 3`);
   const databases = await session.read<Omit<ObservedDatabase, 'acl'> & { acl: AclRow[] }>(`
     SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, d.datconnlimit AS "connectionLimit",
            d.datallowconn AS "allowConnections", pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS locale,
            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS e) AS acl
-    FROM pg_database d`);
+    FROM pg_database d ORDER BY 1`);
   const settings = await session.read<{ role: string | null; database: string | null; config: string[] }>(`
     SELECT r.rolname AS role, d.datname AS database, s.setconfig AS config
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
-    WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)`);
+    WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)
+    ORDER BY 1, 2`);
   return {
     roles: new Map(roles.map((role) => [role.name, { ...role, validUntil: role.validUntil ?? undefined }])),
     memberships,

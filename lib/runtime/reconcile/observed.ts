@@ -127,7 +127,7 @@ export interface Observed {
   readonly inside: ReadonlyMap<string, Inside>;
   /** Existing password roles. */
   readonly logins: ReadonlyMap<string, LoginVerdict>;
-  /** Roles that have a session now, of those that are about to be disabled. */
+  /** Roles that have a session now, of those that are about to be disabled or have declared settings. */
   readonly connected: ReadonlySet<string>;
   readonly now: Date;
 }

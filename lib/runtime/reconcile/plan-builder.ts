@@ -69,8 +69,14 @@ export class PlanBuilder {
     private readonly acknowledged: ReadonlySet<string>,
     readonly rehomed: boolean,
     private readonly rollback: boolean,
+    toBeRead: boolean,
   ) {
-    this.power = new Power(observed);
+    this.power = new Power(observed, toBeRead);
+    if (this.power.looksOnly) {
+      this.notes.push(
+        `${this.power.user} can only look: the plan is that of a role that can act as every owner, and who applies it may have to say more`,
+      );
+    }
   }
 
   add(draft: Draft): void {
@@ -84,6 +90,7 @@ export class PlanBuilder {
   /** The ledger's word on an object, or what it will be: created if it does not exist, adopted if it does. */
   standing(subject: Subject): 'new' | 'created' | 'adopted' {
     const known = this.ledgerObject(subject);
+    if (known && known.state !== this.desired.name && !this.rehomed) return 'adopted';
     if (known) return known.origin === 'adopted' ? 'adopted' : known.established ? 'created' : 'new';
     return this.exists(subject) ? 'adopted' : 'new';
   }
@@ -149,7 +156,8 @@ export class PlanBuilder {
     const database = draft.database ?? this.adminDatabase;
     const statements = draft.statements ?? [];
     return {
-      id: hash([database, draft.object, draft.reason, statements], 12),
+      // Not who runs it: a plan has the same hash for everybody who may look at it.
+      id: hash([database, draft.object, draft.reason, statements.map(({ sql }) => sql)], 12),
       database,
       risk: draft.risk,
       object: draft.object,

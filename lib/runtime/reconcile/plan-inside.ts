@@ -40,6 +40,11 @@ class InsidePlanner {
     this.refuseUnknownGrantees();
     this.planDatabasePrivileges();
     if (this.isClosedToUs()) {
+      if (this.builder.power.looksOnly) {
+        return this.builder.refuse(
+          `${this.builder.power.user} cannot look into the database ${JSON.stringify(this.database.name)}: GRANT CONNECT ON DATABASE ${ident(this.database.name)} TO ${ident(this.builder.power.user)}`,
+        );
+      }
       this.builder.notes.push(
         `the database ${this.database.name} cannot be entered by ${this.builder.power.user} now; what is to be done inside shows once it can`,
       );
@@ -85,7 +90,8 @@ class InsidePlanner {
     }
     const self = this.builder.power.user;
     const selfDeclared = wanted.get(self)?.has('CONNECT') ?? false;
-    const closes = this.database.public === 'closed' && this.databaseOwner !== self && !this.builder.power.superuser;
+    const { superuser, looksOnly } = this.builder.power;
+    const closes = this.database.public === 'closed' && this.databaseOwner !== self && !superuser && !looksOnly;
     if (closes || this.isClosedToUs()) want(wanted, self, ['CONNECT']);
     const target = `DATABASE ${ident(this.database.name)}`;
     for (const [to, privileges] of wanted) {
@@ -544,7 +550,7 @@ class InsidePlanner {
       if (entry.grantee === owner) continue;
       const isWanted = wanted.get(entry.grantee)?.has(entry.privilege) ?? false;
       if (isWanted && !entry.grantable) continue;
-      const before = entry.grantee !== PUBLIC && declaredBefore(entry);
+      const before = entry.grantee !== PUBLIC && !this.hasLeft(entry.grantee) && declaredBefore(entry);
       const judged = entry.grantee === PUBLIC ? publicClosed : this.managed.has(entry.grantee) || before;
       if (!judged) continue;
       const dependents = entry.grantable
@@ -568,6 +574,11 @@ class InsidePlanner {
       extras.get(key)!.privileges.push(entry.privilege);
     }
     return [...extras.values()];
+  }
+
+  /** A role that goes out of the declaration keeps what it was given: its users have until the end of the grace, and LOGIN brings it back. */
+  private hasLeft(role: string): boolean {
+    return !this.managed.has(role) && this.previous.role(role) !== undefined;
   }
 
   private give(grant: {

@@ -1,10 +1,12 @@
 import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole } from '../../contract';
+import { declaredMemberships, IAM_ROLE } from './iam';
+import { FREED } from './ledger';
 import { ObservedRole } from './observed';
 import { PlanBuilder } from './plan-builder';
-import { reachable } from './power';
+import { DATABASE_OWNER_ROLE, reachable } from './power';
 import { Previous } from './previous';
-import { sameSetting, settingLiteral, storedSetting } from './settings';
-import { ident, literal } from './sql';
+import { sameSetting, settingLiteral } from './settings';
+import { ident, literal, VERIFIER_PLACEHOLDER } from './sql';
 import { Risk } from './types';
 
 /** What belongs to the whole server: roles, memberships, databases, settings. */
@@ -17,20 +19,12 @@ const PREDEFINED_SINCE: Readonly<Record<string, number>> = {
   pg_signal_autovacuum_worker: 18,
 };
 
-const IAM_ROLE = 'rds_iam';
 /** How long a role that went out of the declaration keeps its login, unless a later declaration is applied before. */
 const DISABLE_AFTER_MS = 24 * 60 * 60 * 1000;
 
-export function desiredMemberships(builder: PlanBuilder): DesiredMembership[] {
-  const iam = builder.desired.roles
-    .filter((role) => role.authentication === 'iam')
-    .map((role) => ({ role: IAM_ROLE, member: role.name, inherit: true, set: true, admin: false }));
-  return [...builder.desired.memberships, ...iam];
-}
-
 export function planRoles(builder: PlanBuilder, previous: Previous): void {
   for (const role of builder.desired.roles) {
-    if (role.name === builder.observed.user) {
+    if (role.name === builder.observed.user && !builder.power.looksOnly) {
       builder.refuse(
         `the role ${JSON.stringify(role.name)} is the one that applies this state, and cannot be declared in it: a wrong attribute would lock the state out`,
       );
@@ -138,8 +132,13 @@ function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
 
 function planPassword(builder: PlanBuilder, role: DesiredRole, observed: ObservedRole | undefined): void {
   if (role.authentication !== 'password') return;
-  const expired = role.validUntil !== undefined && Date.parse(role.validUntil) <= builder.observed.now.getTime();
-  if (observed && (expired || builder.observed.logins.get(role.name) !== 'fails')) return;
+  // After its VALID UNTIL the server refuses the right password too.
+  const until = role.validUntil ?? observed?.validUntil;
+  const expired = until !== undefined && Date.parse(until) <= builder.observed.now.getTime();
+  const login = builder.observed.logins.get(role.name);
+  if (observed && !expired && login !== 'works' && login !== 'fails')
+    builder.notes.push(`whether the password of ${role.name} is the one in its secret is not known`);
+  if (observed && (expired || login !== 'fails')) return;
   if (observed && !builder.power.administers(role.name)) return refuseWithoutAdmin(builder, role.name);
   const adopted =
     observed !== undefined && !builder.rehomed && builder.standing({ kind: 'role', name: role.name }) === 'adopted';
@@ -149,7 +148,7 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
     risk: adopted ? 'disruptive' : 'add',
     object: `password of role ${role.name}`,
     reason: observed ? 'a login with the password in its secret fails' : 'declared, and the role is new',
-    statements: [{ sql: `ALTER ROLE ${ident(role.name)} PASSWORD 'SCRAM-SHA-256$…'`, verifierOf: role.name }],
+    statements: [{ sql: `ALTER ROLE ${ident(role.name)} PASSWORD ${VERIFIER_PLACEHOLDER}`, verifierOf: role.name }],
     subjects: [{ kind: 'role', name: role.name }],
     declaredBefore: false,
   });
@@ -163,7 +162,7 @@ export function planOwners(builder: PlanBuilder): void {
     database.schemas.forEach((schema) => owners.add(schema.owner));
     database.defaultPrivileges.forEach((d) => owners.add(d.creator));
   }
-  const memberships = [...builder.observed.memberships, ...desiredMemberships(builder)];
+  const memberships = [...builder.observed.memberships, ...declaredMemberships(builder.desired)];
   for (const owner of [...owners].sort()) {
     if (!known(builder, owner)) {
       builder.refuse(
@@ -198,7 +197,7 @@ function known(builder: PlanBuilder, role: string): boolean {
 }
 
 export function planMemberships(builder: PlanBuilder, previous: Previous): void {
-  const wanted = desiredMemberships(builder);
+  const wanted = declaredMemberships(builder.desired);
   for (const m of wanted) planMembership(builder, previous, m);
   const declaredMembers = new Set(builder.desired.roles.map((role) => role.name));
   const wantedPairs = new Set(wanted.map((m) => JSON.stringify([m.role, m.member])));
@@ -212,6 +211,11 @@ export function planMemberships(builder: PlanBuilder, previous: Previous): void 
 
 function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMembership): void {
   const object = `membership of ${m.member} in ${m.role}`;
+  if (m.role === DATABASE_OWNER_ROLE) {
+    return builder.refuse(
+      `the ${object} cannot be given: the owner of each database is its only member; grant the owner itself`,
+    );
+  }
   const since = PREDEFINED_SINCE[m.role];
   const major = Math.floor(builder.observed.versionNumber / 10_000);
   if (since !== undefined && major < since) {
@@ -238,16 +242,27 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
   const missing = (['inherit', 'set', 'admin'] as const).filter((option) => m[option] && !effective(option));
   if (rows.length === 0 || missing.length > 0) {
     if (!builder.power.administers(m.role)) return refuseWithoutAdmin(builder, m.role);
-    // All three options are written out: an omitted one would keep an old value or follow the member's attribute.
-    const options =
-      rows.length === 0
-        ? m
-        : { inherit: m.inherit || effective('inherit'), set: m.set || effective('set'), admin: m.admin };
+    // All three options are written out: an omitted one would keep an old value or follow the member's attribute. A GRANT
+    // changes the row of its own grantor alone, and what is too much in it goes by a step that says so.
+    const own = rows.filter((row) => !implicit.includes(row) && builder.power.grantsAs(row.grantor));
+    const options = {
+      inherit: m.inherit || effective('inherit', own),
+      set: m.set || effective('set', own),
+      admin: m.admin || effective('admin', own),
+    };
+    const endsPassword =
+      m.role === IAM_ROLE && rows.length === 0 && builder.observed.roles.get(m.member)?.login === true;
     builder.add({
       phase: 'memberships',
-      risk: rows.length === 0 ? 'add' : 'widen',
+      risk: endsPassword ? 'disruptive' : rows.length === 0 ? 'add' : 'widen',
       object,
-      reason: rows.length === 0 ? 'declared, and not there' : `declared with ${missing.join(', ').toUpperCase()}`,
+      reason: endsPassword
+        ? 'declared, and not there; the role logs in by IAM token from then on, and no more by password'
+        : rows.length === 0
+          ? 'declared, and not there'
+          : `declared with ${missing.join(', ').toUpperCase()}`,
+      subjects: [{ kind: 'role', name: m.member }],
+      declaredBefore: previous.role(m.member)?.authentication === 'password',
       statements: [
         {
           sql: `GRANT ${ident(m.role)} TO ${ident(m.member)} WITH ADMIN ${word(options.admin)}, INHERIT ${word(options.inherit)}, SET ${word(options.set)}`,
@@ -314,16 +329,22 @@ function dependents(builder: PlanBuilder, role: string, member: string): string 
 const word = (value: boolean) => (value ? 'TRUE' : 'FALSE');
 
 /** `rds_iam` makes whoever reaches it by inheritance unable to log in by password, so nobody with a password may. */
-export function guardIam(builder: PlanBuilder): void {
+export function guardIam(builder: PlanBuilder, previous: Previous): void {
   if (!builder.observed.roles.has(IAM_ROLE)) return;
-  const planned = desiredMemberships(builder);
+  const planned = declaredMemberships(builder.desired);
   const pairs = new Set(planned.map((m) => JSON.stringify([m.role, m.member])));
-  const kept = builder.observed.memberships.filter((m) => !pairs.has(JSON.stringify([m.role, m.member])));
+  const declared = new Set(builder.desired.roles.map((role) => role.name));
+  const kept = builder.observed.memberships.filter(
+    (m) =>
+      !pairs.has(JSON.stringify([m.role, m.member])) &&
+      !(declared.has(m.member) && previous.membership(m.role, m.member)),
+  );
   // Amazon RDS looks at inherited membership; pg_hba's "+rds_iam" on a stock server at any.
   const follows = builder.observed.flavour === 'rds' ? (m: { inherit: boolean }) => m.inherit : () => true;
   const iamOnly = (role: string) => reachable([...kept, ...planned], role, follows).has(IAM_ROLE);
   if (
     !builder.power.superuser &&
+    !builder.power.looksOnly &&
     iamOnly(builder.power.user) &&
     !reachable(builder.observed.memberships, builder.power.user, follows).has(IAM_ROLE)
   ) {
@@ -443,8 +464,16 @@ export function planSettings(builder: PlanBuilder, previous: Previous): void {
       builder.refuse(`${settingObject(setting)} cannot be set: ${problem}`);
       continue;
     }
+    if (builder.desired.roles.some((role) => role.name === setting.role && !role.login)) {
+      builder.notes.push(
+        `${settingObject(setting)} has no effect on anybody: the role does not log in, and members inherit no settings`,
+      );
+    }
     const current = observed.get(scope(setting))?.get(name);
     if (current !== undefined && sameSetting(setting, current, facts)) continue;
+    if (setting.role !== undefined && builder.observed.connected.has(setting.role)) {
+      builder.notes.push(`${settingObject(setting)}: the sessions that the role has now keep the earlier value`);
+    }
     const earlier = before.get(scope(setting) + name);
     builder.add({
       phase: setting.database === undefined ? 'memberships' : 'databases',
@@ -465,7 +494,7 @@ export function planSettings(builder: PlanBuilder, previous: Previous): void {
       (setting.role === undefined || builder.desired.roles.some(({ name }) => name === setting.role)) &&
       (setting.database === undefined || builder.desired.databases.some(({ name }) => name === setting.database));
     if (declared.has(key) || current === undefined || !scopeDeclared) continue;
-    if (current !== storedSetting(setting)) {
+    if (!sameSetting(setting, current, undefined)) {
       builder.notes.push(
         `${settingObject(setting)} is not declared any more, and somebody has changed it since: it stays ${JSON.stringify(current)}`,
       );
@@ -542,6 +571,7 @@ export function planRemovedRoles(builder: PlanBuilder, declarationHash: string):
     if (
       object.kind !== 'role' ||
       object.state !== builder.desired.name ||
+      object.removedBy === FREED ||
       declared.has(object.name) ||
       object.origin !== 'created'
     )

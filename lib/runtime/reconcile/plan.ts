@@ -22,6 +22,8 @@ export interface PlanOptions {
   readonly rehomed?: boolean;
   /** Nothing is taken away. */
   readonly rollback?: boolean;
+  /** It will not be run by the connected role, which may have no power at all. */
+  readonly toBeRead?: boolean;
 }
 
 /**
@@ -44,6 +46,7 @@ export function makePlan(
     acknowledged,
     options.rehomed ?? false,
     options.rollback ?? false,
+    options.toBeRead ?? false,
   );
   const previous = new Previous(ledger.previous);
   if (ledger.unreadable) builder.notes.push(ledger.unreadable);
@@ -51,7 +54,7 @@ export function makePlan(
   planOwners(builder);
   guardCycles(builder);
   planMemberships(builder, previous);
-  guardIam(builder);
+  guardIam(builder, previous);
   planDatabases(builder);
   planSettings(builder, previous);
   for (const database of desired.databases) planInside(builder, previous, database);

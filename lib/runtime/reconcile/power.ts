@@ -14,16 +14,23 @@ export class Power {
   readonly superuser: boolean;
   readonly createRole: boolean;
   readonly createDatabase: boolean;
+  /** The plan is made to be read, by a role that could run nothing of it: it is the plan of one that can act as every owner. */
+  readonly looksOnly: boolean;
   private readonly settable: Set<string>;
   private readonly administered: Set<string>;
   /** Whose privileges it has without SET ROLE; it itself is one of them. */
   private readonly inherited: Set<string>;
 
-  constructor(private readonly observed: Observed) {
+  constructor(
+    private readonly observed: Observed,
+    toBeRead = false,
+  ) {
     const self = observed.roles.get(observed.user);
     this.superuser = self?.superuser ?? false;
-    this.createRole = this.superuser || (self?.createRole ?? false);
-    this.createDatabase = this.superuser || (self?.createDatabase ?? false);
+    this.looksOnly = toBeRead && !this.superuser && !self?.createRole && !self?.createDatabase;
+    const all = this.superuser || this.looksOnly;
+    this.createRole = all || (self?.createRole ?? false);
+    this.createDatabase = all || (self?.createDatabase ?? false);
     this.settable = reachable(observed.memberships, observed.user, (m) => m.set);
     this.inherited = reachable(observed.memberships, observed.user, (m) => m.inherit).add(observed.user);
     this.administered = new Set(
@@ -36,7 +43,7 @@ export class Power {
   }
 
   canSet(role: string): boolean {
-    return this.superuser || role === this.user || this.settable.has(role);
+    return this.superuser || this.looksOnly || role === this.user || this.settable.has(role);
   }
 
   /**
@@ -44,8 +51,14 @@ export class Power {
    * does a role that the server brings: there the server decides, since Amazon RDS lets its master do what stock PostgreSQL refuses.
    */
   administers(role: string): boolean {
-    if (this.superuser || isServerRole(role)) return true;
+    if (this.superuser || this.looksOnly || isServerRole(role)) return true;
     return this.observed.roles.has(role) ? this.createRole && this.administered.has(role) : this.createRole;
+  }
+
+  /** Whether a GRANT of a role by the connected role can have this grantor: itself, or a role whose ADMIN it inherits. */
+  grantsAs(grantor: string): boolean {
+    if (this.superuser) return this.observed.roles.get(grantor)?.superuser ?? false;
+    return this.inherited.has(grantor);
   }
 
   /** The statements turned into ones that `owner` runs, or undefined if the connected role has no way to act as it. */
@@ -69,7 +82,7 @@ export class Power {
 
   /** The statements run while the connected role inherits from `owner`: what SET ROLE cannot do, such as giving an object away. */
   inheriting(owner: string, statements: readonly Statement[]): Statement[] | undefined {
-    if (this.superuser || this.inherited.has(owner)) return [...statements];
+    if (this.superuser || this.looksOnly || this.inherited.has(owner)) return [...statements];
     if (!this.administers(owner) || isServerRole(owner)) return undefined;
     const standing = this.canSet(owner) || this.willSet.has(owner);
     return [

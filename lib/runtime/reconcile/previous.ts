@@ -1,4 +1,5 @@
 import { DesiredState, GrantTarget } from '../../contract';
+import { declaredMemberships } from './iam';
 
 /** What the previous declaration gave, to be looked up one privilege at a time. */
 export class Previous {
@@ -9,7 +10,7 @@ export class Previous {
   constructor(state: DesiredState | undefined) {
     this.roles = new Map(state?.roles.map((role) => [role.name, role]));
     this.settings = state?.settings ?? [];
-    for (const m of state?.memberships ?? []) this.given.add(key('membership', m.role, m.member));
+    for (const m of state ? declaredMemberships(state) : []) this.given.add(key('membership', m.role, m.member));
     for (const database of state?.databases ?? []) {
       for (const grant of database.grants) {
         for (const privilege of grant.privileges)

@@ -1,6 +1,6 @@
 import { DesiredSetting } from '../../contract';
 import { SettingFacts } from './observed';
-import { ident, literal } from './sql';
+import { literal } from './sql';
 
 /** Settings whose elements PostgreSQL stores as quoted identifiers (GUC_LIST_QUOTE); of other lists it keeps the text. */
 const QUOTED_LISTS = new Set([
@@ -30,16 +30,17 @@ export function settingLiteral(setting: DesiredSetting): string {
   return setting.values.map(literal).join(', ');
 }
 
-/** The text under which the catalog keeps the declared value. */
-export function storedSetting(setting: DesiredSetting): string {
-  if (!QUOTED_LISTS.has(setting.name.toLowerCase())) return setting.values.join(', ');
-  return setting.values.map((value) => (/^[a-z_][a-z0-9_]*$/.test(value) ? value : ident(value))).join(', ');
+/** The elements of a list as the catalog keeps it: quoted where they are no plain names. */
+function elements(stored: string): string[] {
+  return [...stored.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)].map(([bare, quoted]) =>
+    quoted === undefined ? bare.toLowerCase() : quoted.replaceAll('""', '"'),
+  );
 }
 
 /** Values are stored as text: `2s` and `2000` mean the same statement_timeout, and are compared as what they mean. */
 export function sameSetting(setting: DesiredSetting, stored: string, facts: SettingFacts | undefined): boolean {
   if (QUOTED_LISTS.has(setting.name.toLowerCase()))
-    return stored.replace(/"/g, '') === setting.values.join(', ').replace(/"/g, '');
+    return JSON.stringify(elements(stored)) === JSON.stringify(setting.values);
   const wanted = setting.values.join(', ');
   if (wanted === stored || facts === undefined) return wanted === stored;
   switch (facts.type) {

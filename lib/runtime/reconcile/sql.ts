@@ -22,6 +22,9 @@ export function literal(value: string): string {
   return escapeLiteral(value).trim();
 }
 
+/** Stands at the end of a password statement, in the place of the verifier. */
+export const VERIFIER_PLACEHOLDER = "'SCRAM-SHA-256$…'";
+
 export function hash(value: unknown, length = 64): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, length);
 }
