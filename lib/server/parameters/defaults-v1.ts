@@ -9,8 +9,6 @@ export interface ParameterDefault {
   readonly why: string;
 }
 
-const DAY_IN_SECONDS = 86_400;
-
 /**
  * The first generation of parameter values. It is frozen: a server keeps its values over updates of this package, and another opinion
  * is a new generation beside this one.
@@ -20,7 +18,6 @@ export function defaultsV1(
   major: SupportedMajor,
   allocatedStorageGiB: number | undefined,
 ): readonly ParameterDefault[] {
-  const since = (first: SupportedMajor, ...defaults: ParameterDefault[]) => (major >= first ? defaults : []);
   return [
     { name: 'rds.force_ssl', value: '1', requirement: 'SEC-11', why: 'the server refuses a connection without TLS' },
     {
@@ -67,12 +64,6 @@ export function defaultsV1(
       requirement: 'DDL-23',
       why: 'who waited for whose lock for longer than a second',
     },
-    ...since(18, {
-      name: 'log_lock_failures',
-      value: '1',
-      requirement: 'DDL-23',
-      why: 'a NOWAIT that failed leaves a trace',
-    }),
     {
       name: 'log_min_duration_statement',
       value: '1000',
@@ -104,12 +95,6 @@ export function defaultsV1(
       requirement: 'HA-8',
       why: 'an abandoned replication slot loses its place before it fills the volume',
     },
-    ...since(18, {
-      name: 'idle_replication_slot_timeout',
-      value: String(7 * DAY_IN_SECONDS),
-      requirement: 'HA-9',
-      why: 'a slot without a consumer goes after a week; a consumer that stopped over a weekend survives',
-    }),
   ];
 }
 

@@ -45,7 +45,7 @@ const INSTANCE_LEVEL = {
 const BY_MAJOR = {
   16: { log_connections: '1' },
   17: { log_connections: '1' },
-  18: { log_connections: 'all', log_lock_failures: '1', idle_replication_slot_timeout: '604800' },
+  18: { log_connections: 'all' },
 } as const;
 
 describe.each([16, 17, 18] as const)('the defaults of PostgreSQL %d', (major) => {

@@ -85,9 +85,7 @@ describe.each(VERSIONS)('PostgreSQL %d', (version) => {
 
 test('a value that a version does not have keeps the server from starting', async () => {
   const settings = { ...upstreamDefaults(18) };
-  await expect(freshServer({ version: 17, flavour: 'plain', settings })).rejects.toThrow(
-    /idle_replication_slot_timeout|log_lock_failures|log_connections/,
-  );
+  await expect(freshServer({ version: 17, flavour: 'plain', settings })).rejects.toThrow(/log_connections/);
 });
 
 function probes(parameter: Parameter): string[] {
