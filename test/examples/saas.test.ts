@@ -71,6 +71,7 @@ test('passes the five packs, and says which rules are acknowledged where', () =>
     'Saas/Network NIST.800.53.R5-VPCDefaultSecurityGroupClosed',
     'Saas/Network PCI.DSS.321-VPCDefaultSecurityGroupClosed',
     'Saas/Postgres/BackupRole AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup]',
+    'Saas/Postgres/Guard/Function/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
     'Saas/Postgres/MonitoringRole AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole]',
     'Saas/Postgres/Resource HIPAA.Security-RDSInBackupPlan',
     'Saas/Postgres/Resource NIST.800.53.R4-RDSInBackupPlan',
