@@ -75,5 +75,5 @@ export async function bundle(outDir = path.join(root, 'assets')) {
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const sizes = await bundle(process.argv[2]);
-  for (const [duty, bytes] of Object.entries(sizes)) console.log(`${duty}: ${Math.ceil(bytes / 1000)} kB zipped`);
+  for (const [duty, bytes] of Object.entries(sizes)) console.error(`${duty}: ${Math.ceil(bytes / 1000)} kB zipped`);
 }

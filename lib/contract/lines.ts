@@ -197,7 +197,8 @@ class LineReader {
 
   constructor(private readonly line: string) {
     TOKEN.lastIndex = 0;
-    while (TOKEN.lastIndex < line.trimEnd().length) {
+    const end = line.trimEnd().length;
+    while (TOKEN.lastIndex < end) {
       const match = TOKEN.exec(line);
       if (!match) throw this.error('it cannot be read');
       this.tokens.push(match[1] ?? match[2] ?? match[3] ?? match[4]);

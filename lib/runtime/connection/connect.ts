@@ -1,6 +1,6 @@
 import * as tls from 'node:tls';
 import pRetry from 'p-retry';
-import { Client, ClientConfig } from 'pg';
+import { Client, ClientConfig, QueryResult } from 'pg';
 import { ConnectionSettings } from '../reconcile/types';
 import { ConnectionError, explainConnectionFailure, isConnectionFailure } from './failures';
 
@@ -75,11 +75,11 @@ async function openOnce(settings: ConnectionSettings, options: OpenOptions): Pro
   const client = newClient(settings, options);
   try {
     await client.connect();
-    await client.query(SESSION);
+    const answers = (await client.query(
+      `${SESSION}; SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS recovery`,
+    )) as unknown as QueryResult<{ pid: number; recovery: boolean }>[];
+    const { rows } = answers.at(-1)!;
     await client.query(WATCH_CLIENT).catch(() => undefined);
-    const { rows } = await client.query<{ pid: number; recovery: boolean }>(
-      'SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS recovery',
-    );
     if (rows[0].recovery) throw Object.assign(new Error('it is a standby'), { code: '25006' });
     // A pooler answers with a process id of its own making, or with that of another session.
     if (rows[0].pid !== (client as unknown as { processID: number }).processID) {

@@ -42,9 +42,9 @@ export class Connections {
   }
 
   async close(): Promise<void> {
-    await this.closeOther();
-    await close(this.adminSession);
+    const admin = this.adminSession;
     this.adminSession = undefined;
+    await Promise.all([this.closeOther(), close(admin)]);
   }
 
   private async open(database: string): Promise<Session> {

@@ -5,7 +5,7 @@ import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
 import { Connections } from './connections';
-import { fingerprint } from './fingerprint';
+import { fingerprint, fingerprintInside } from './fingerprint';
 import {
   closeKilledRuns,
   createLedger,
@@ -140,8 +140,10 @@ class Run {
 
   async go(): Promise<Report> {
     const { options, desired } = this;
-    // While the admin connection is made, so is the one to the database, where there is only one.
-    if (desired.databases.length === 1) void this.connections.in(desired.databases[0].name).catch(() => undefined);
+    // While the admin connection is made and the ledger read, so is the one database, where there is only one: most runs end there.
+    // Taken before the run lock, it may match what was proven, and is never noted as proven itself.
+    const inside = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
+    inside?.catch(() => undefined);
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -160,7 +162,7 @@ class Run {
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
-    if (head.proven && (await this.timed('observe', () => this.isAsProven(head)))) {
+    if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
@@ -179,7 +181,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead): Promise<boolean> {
+  private async isAsProven(head: LedgerHead, inside: Promise<string[]> | undefined): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -188,7 +190,7 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired))
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
     ) {
       return false;
     }
