@@ -27,7 +27,7 @@ describe('a state comes back as it was', () => {
     );
   });
 
-  test('from CloudFormation, which makes strings of scalars', () => {
+  test('case 111: from CloudFormation, which makes strings of scalars', () => {
     fc.assert(
       fc.property(states, (state) => {
         expect(ordered(decodeState(throughCloudFormation(travel(encodeState(state)))))).toEqual(ordered(state));
@@ -36,7 +36,7 @@ describe('a state comes back as it was', () => {
     );
   });
 
-  test('whatever the order of its lists, as the same document', () => {
+  test('case 111: whatever the order of its lists, as the same document', () => {
     fc.assert(
       fc.property(states, (state) => {
         const turned: DesiredState = {
@@ -107,7 +107,7 @@ const EMPTY: DesiredState = {
   databases: [],
 };
 
-test('empty lists and maps are left out, since CloudFormation drops them', () => {
+test('case 111: empty lists and maps are left out, since CloudFormation drops them', () => {
   expect(encodeState({ ...EMPTY, databases: [DATABASE] })).toEqual({
     version: 1,
     name: 's',

@@ -126,7 +126,7 @@ describe('a login role', () => {
   });
 
   test.each(['pg_api', 'rdsapi', 'public', 'CURRENT_USER', '\u{1F600}'.repeat(16), 'a\0b', ''])(
-    'refuses the name %j',
+    'cases 10, 11: refuses the name %j',
     (name) => {
       const { server } = setup();
       const app = server.addDatabase('app');
@@ -134,7 +134,7 @@ describe('a login role', () => {
     },
   );
 
-  test('quotes a name that needs it, also one that looks like SQL', () => {
+  test('case 12: quotes a name that needs it, also one that looks like SQL', () => {
     const { stack, server } = setup();
     const app = server.addDatabase('app');
     app.addLoginRole('O\'Neil "x"; DROP ROLE y', { authentication: Authentication.none() });
@@ -295,7 +295,7 @@ describe('access roles of a database', () => {
 });
 
 describe('memberships', () => {
-  test('of predefined roles depend on the version (SEC-8)', () => {
+  test('case 32: of predefined roles depend on the version (SEC-8)', () => {
     const old = setup({ majorVersion: 16 });
     const role = old.server.addDatabase('app').addGroupRole('r');
     role.memberOf(PredefinedRole.MONITOR);
@@ -310,7 +310,7 @@ describe('memberships', () => {
     ]);
   });
 
-  test('in a circle are refused', () => {
+  test('case 22: in a circle are refused', () => {
     const { server } = setup();
     const app = server.addDatabase('app');
     const a = app.addGroupRole('a');
@@ -328,7 +328,7 @@ describe('memberships', () => {
     expect(() => b.memberOf(a, { set: true })).toThrow(/with other options/);
   });
 
-  test('never make an application an administrator, or an IAM role by hand', () => {
+  test('case 36: never make an application an administrator, or an IAM role by hand', () => {
     expect(() => PredefinedRole.of('rds_superuser')).toThrow(/SEC-26/);
     expect(() => PredefinedRole.of('rds_iam')).toThrow(/Authentication.iam/);
     expect(() => PredefinedRole.of('team')).toThrow(/starts with pg_ or rds_/);

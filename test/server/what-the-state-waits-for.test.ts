@@ -60,7 +60,7 @@ function declared(make: Make) {
   return { server, stack, template, resources, state: state!, waitsFor };
 }
 
-describe.each([...managed, ['external', external]] as [string, Make][])('on %s the state waits for', (_kind, make) => {
+describe.each([...managed, ['external', external]] as [string, Make][])('case 113: on %s the state waits for', (_kind, make) => {
   const { waitsFor } = declared(make);
 
   test("the rules between function and server, the function's policies, its log group, the endpoints", () => {
@@ -72,7 +72,7 @@ describe.each([...managed, ['external', external]] as [string, Make][])('on %s t
   });
 });
 
-describe.each(managed)('on %s the state waits for', (_kind, make) => {
+describe.each(managed)('case 113: on %s the state waits for', (_kind, make) => {
   const { waitsFor, resources, state } = declared(make);
 
   test('the instance that accepts writes, and not for readers', () => {

@@ -113,7 +113,7 @@ describe('openClient()', () => {
   });
 });
 
-describe('TLS is verify-full', () => {
+describe('case 115: TLS is verify-full', () => {
   test('the right authority and host', async () => {
     const server = await startServer({ version: 18, tls: true });
     const client = await openClient(server.connection());

@@ -16,7 +16,7 @@ afterEach(async () => {
 const context = (milliseconds = 60_000) => ({ getRemainingTimeInMillis: () => milliseconds });
 const done: ResourceHandler = async () => ({ physicalId: 'the-id', data: { Outcome: 'applied' } });
 
-test.each(['Create', 'Update', 'Delete'] as const)('%s gets one response with the ids of its event', async (type) => {
+test.each(['Create', 'Update', 'Delete'] as const)('case 105: %s gets one response with the ids of its event', async (type) => {
   const event = responses.event({
     type,
     properties: { Port: 5432 },
@@ -75,7 +75,7 @@ describe('what is thrown', () => {
     });
   });
 
-  test('is cut to 4,096 bytes in UTF-8, with its beginning kept', async () => {
+  test('case 105: is cut to 4,096 bytes in UTF-8, with its beginning kept', async () => {
     for (const text of ['x'.repeat(10_000), '☃🐘'.repeat(5_000), '"\\\n'.repeat(5_000)]) {
       await failing(new Error(`first statement ${text}`))(
         responses.event({ type: 'Create', properties: {} }),
@@ -106,14 +106,14 @@ describe('what is thrown', () => {
   });
 });
 
-test('data that is too large is given up, not the response', async () => {
+test('case 105: data that is too large is given up, not the response', async () => {
   const handler = serveCustomResource(async () => ({ physicalId: 'the-id', data: { Plan: 'x'.repeat(5_000) } }));
   await handler(responses.event({ type: 'Create', properties: {} }), context());
   expect(responses.last).toMatchObject({ Status: 'SUCCESS', PhysicalResourceId: 'the-id' });
   expect(responses.last.Data).toBeUndefined();
 });
 
-test('a handler that never ends is answered for, before the time of the function is over, and once', async () => {
+test('case 106: a handler that never ends is answered for, before the time of the function is over, and once', async () => {
   let late: (() => void) | undefined;
   const handler = serveCustomResource(
     () => new Promise((resolve) => (late = () => resolve({ physicalId: 'too late' }))),

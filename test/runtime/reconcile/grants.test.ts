@@ -513,7 +513,7 @@ describe('grants', () => {
     expect(await access(false)).toBe('none');
   });
 
-  test('roles whose names need quotes are granted, found again and taken from', async () => {
+  test('case 14: roles whose names need quotes are granted, found again and taken from', async () => {
     const odd = ['a"b', 'c=d/e', 'F,g h', 'pub lic', 'é'.repeat(31)];
     const state = (privileges: Privilege[]) =>
       appWith(

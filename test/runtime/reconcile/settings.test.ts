@@ -194,7 +194,7 @@ describe('settings', () => {
     expect(await stored(server)).toEqual(['statement_timeout=20s']);
   });
 
-  test('a value is a value, whatever it says', async () => {
+  test('case 13: a value is a value, whatever it says', async () => {
     const value = `x'; DROP ROLE api; --\\ "$$`;
     const state = withSettings(ofApi('application_name', value));
     await apply(server, state);

@@ -38,7 +38,7 @@ function finding(synth: () => unknown): string | undefined {
   }
 }
 
-describe('subnets without a way out (LIB-5)', () => {
+describe('case 115: subnets without a way out (LIB-5)', () => {
   test('are a finding that names every endpoint to add', () => {
     const text = finding(setup(isolated).synth);
     expect(text).toContain('LIB-5');
