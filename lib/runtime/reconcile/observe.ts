@@ -78,7 +78,8 @@ export async function observeServer(session: Session): Promise<ServerCatalog> {
     SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS "createRole",
            rolcreatedb AS "createDatabase", rolcanlogin AS login, rolbypassrls AS "bypassRls",
            rolconnlimit AS "connectionLimit",
-           CASE WHEN isfinite(rolvaliduntil) THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END AS "validUntil"
+           CASE WHEN rolvaliduntil < '10000-01-01Z'
+                THEN to_char(greatest(rolvaliduntil, '0001-01-01Z') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END AS "validUntil"
     FROM pg_roles ORDER BY 1`);
   const memberships = await session.read<ObservedMembership>(`
     SELECT r.rolname AS role, m.rolname AS member, coalesce(g.rolname, '') AS grantor,

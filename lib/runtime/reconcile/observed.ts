@@ -20,7 +20,7 @@ export interface ObservedRole {
   readonly login: boolean;
   readonly bypassRls: boolean;
   readonly connectionLimit: number;
-  /** ISO 8601 in UTC; absent: never expires. */
+  /** ISO 8601 in UTC, with the first of its years for all that is before; absent: never expires, or not before the year 10000. */
   readonly validUntil?: string;
 }
 
