@@ -105,7 +105,7 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
       declaredBefore: before !== undefined && until(before.validUntil) === until(observed.validUntil),
     });
   }
-  if (differences.length > 0 && !builder.power.administers(role.name)) return refuseWithoutAdmin(builder, role.name);
+  if (differences.length > 0 && !builder.power.alters(role.name)) return refuseWithoutAdmin(builder, role.name);
   if (differences.length > 0 && observed.superuser && !builder.power.superuser) {
     return builder.refuse(
       `the role ${JSON.stringify(role.name)} is a superuser, and ${builder.power.user} cannot change one: leave it out of the declaration`,
@@ -120,13 +120,20 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
       statements: [{ sql: `ALTER ROLE ${ident(role.name)} ${words}` }],
       subjects: [{ kind: 'role', name: role.name }],
       declaredBefore,
+      impossible:
+        words === 'NOCREATEDB' && !builder.power.createDatabase
+          ? `${builder.power.user} does not have CREATEDB itself, and so cannot take it away`
+          : undefined,
     });
   }
 }
 
 function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
+  const { user, createRole } = builder.power;
+  if (!createRole && !builder.observed.roles.has(role)) return; // that it cannot be made is said already
+  const first = createRole ? '' : `ALTER ROLE ${ident(user)} CREATEROLE, and `;
   builder.refuse(
-    `the role ${JSON.stringify(role)} was made by somebody else, and ${builder.power.user} may not change it: GRANT ${ident(role)} TO ${ident(builder.power.user)} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE, as a role that may`,
+    `the role ${JSON.stringify(role)} was made by somebody else, and ${user} may not change it: ${first}GRANT ${ident(role)} TO ${ident(user)} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE, as a role that may`,
   );
 }
 
@@ -139,7 +146,7 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
   if (observed && !expired && login !== 'works' && login !== 'fails')
     builder.notes.push(`whether the password of ${role.name} is the one in its secret is not known`);
   if (observed && (expired || login !== 'fails')) return;
-  if (observed && !builder.power.administers(role.name)) return refuseWithoutAdmin(builder, role.name);
+  if (observed && !builder.power.alters(role.name)) return refuseWithoutAdmin(builder, role.name);
   const adopted =
     observed !== undefined && !builder.rehomed && builder.standing({ kind: 'role', name: role.name }) === 'adopted';
   builder.add({
@@ -474,6 +481,10 @@ export function planSettings(builder: PlanBuilder, previous: Previous): void {
     if (setting.role !== undefined && builder.observed.connected.has(setting.role)) {
       builder.notes.push(`${settingObject(setting)}: the sessions that the role has now keep the earlier value`);
     }
+    if (current === undefined && setting.role !== undefined && !builder.power.alters(setting.role)) {
+      refuseWithoutAdmin(builder, setting.role);
+      continue;
+    }
     const earlier = before.get(scope(setting) + name);
     builder.add({
       phase: setting.database === undefined ? 'memberships' : 'databases',
@@ -530,7 +541,7 @@ function settingSubjects(s: DesiredSetting) {
 
 function settingStatements(builder: PlanBuilder, s: DesiredSetting, change: string) {
   if (s.role !== undefined) {
-    if (!builder.power.administers(s.role)) return undefined;
+    if (!builder.power.alters(s.role)) return undefined;
     const where = s.database === undefined ? '' : ` IN DATABASE ${ident(s.database)}`;
     return [{ sql: `ALTER ROLE ${ident(s.role)}${where} ${change}` }];
   }

@@ -18,6 +18,7 @@ export class Power {
   readonly looksOnly: boolean;
   private readonly settable: Set<string>;
   private readonly administered: Set<string>;
+  private readonly alterable: Set<string>;
   /** Whose privileges it has without SET ROLE; it itself is one of them. */
   private readonly inherited: Set<string>;
 
@@ -33,9 +34,10 @@ export class Power {
     this.createDatabase = all || (self?.createDatabase ?? false);
     this.settable = reachable(observed.memberships, observed.user, (m) => m.set);
     this.inherited = reachable(observed.memberships, observed.user, (m) => m.inherit).add(observed.user);
-    this.administered = new Set(
-      observed.memberships.filter((m) => m.admin && this.inherited.has(m.member)).map((m) => m.role),
-    );
+    const administeredBy = (holders: ReadonlySet<string>) =>
+      new Set(observed.memberships.filter((m) => m.admin && holders.has(m.member)).map((m) => m.role));
+    this.administered = administeredBy(this.inherited);
+    this.alterable = administeredBy(reachable(observed.memberships, observed.user, () => true).add(observed.user));
   }
 
   get user(): string {
@@ -47,12 +49,21 @@ export class Power {
   }
 
   /**
-   * Whether the connected role may alter `role` and hand out membership in it. A role that the plan creates first counts, and so
+   * Whether the connected role may hand out membership in `role`, with itself or a role that it inherits from as the grantor. A role that the plan creates first counts, and so
    * does a role that the server brings: there the server decides, since Amazon RDS lets its master do what stock PostgreSQL refuses.
    */
   administers(role: string): boolean {
+    return this.mayChange(role, this.administered);
+  }
+
+  /** Whether it may alter `role`: there PostgreSQL asks for ADMIN by way of any membership, one that is not inherited too. */
+  alters(role: string): boolean {
+    return this.mayChange(role, this.alterable);
+  }
+
+  private mayChange(role: string, among: ReadonlySet<string>): boolean {
     if (this.superuser || this.looksOnly || isServerRole(role)) return true;
-    return this.observed.roles.has(role) ? this.createRole && this.administered.has(role) : this.createRole;
+    return this.observed.roles.has(role) ? this.createRole && among.has(role) : this.createRole;
   }
 
   /** Whether a GRANT of a role by the connected role can have this grantor: itself, or a role whose ADMIN it inherits. */
