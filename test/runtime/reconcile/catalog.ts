@@ -57,3 +57,18 @@ export async function catalog(server: TestServer): Promise<Set<string>> {
 export function lost(before: ReadonlySet<string>, after: ReadonlySet<string>): string[] {
   return [...before].filter((line) => !after.has(line)).sort();
 }
+
+/** The memberships between declared roles and the master, in one line each: `api in app_readonly by master: INHERIT`. */
+export async function memberships(server: TestServer, role?: string): Promise<string[]> {
+  const rows = await server.query<{ line: string; role: string }>(
+    `SELECT format('%s in %s by %s: ', u.rolname, r.rolname, g.rolname) || concat_ws(', ', CASE WHEN m.admin_option THEN 'ADMIN' END,
+              CASE WHEN m.inherit_option THEN 'INHERIT' END, CASE WHEN m.set_option THEN 'SET' END) AS line, r.rolname AS role
+     FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member JOIN pg_roles g ON g.oid = m.grantor
+     WHERE r.oid >= 16384 AND r.rolname NOT LIKE 'rds%'`,
+    { superuser: true },
+  );
+  return rows
+    .filter((row) => role === undefined || row.role === role)
+    .map(({ line }) => line)
+    .sort();
+}
