@@ -1,10 +1,10 @@
 import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole } from '../../contract';
 import { declaredMemberships, IAM_ROLE } from './iam';
 import { FREED } from './ledger';
-import { ObservedRole } from './observed';
+import { ObservedMembership, ObservedRole } from './observed';
 import { PlanBuilder } from './plan-builder';
 import { DATABASE_OWNER_ROLE, reachable } from './power';
-import { Previous } from './previous';
+import { MEMBERSHIP_OPTIONS, Previous } from './previous';
 import { sameSetting, settingLiteral } from './settings';
 import { ident, literal, VERIFIER_PLACEHOLDER } from './sql';
 import { Risk } from './types';
@@ -246,7 +246,7 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
     (row) => builder.observed.roles.get(row.grantor)?.superuser && row.admin && !row.inherit && !row.set,
   );
   const effective = (option: 'inherit' | 'set' | 'admin', among = rows) => among.some((row) => row[option]);
-  const missing = (['inherit', 'set', 'admin'] as const).filter((option) => m[option] && !effective(option));
+  const missing = MEMBERSHIP_OPTIONS.filter((option) => m[option] && !effective(option));
   if (rows.length === 0 || missing.length > 0) {
     if (!builder.power.administers(m.role)) return refuseWithoutAdmin(builder, m.role);
     // All three options are written out: an omitted one would keep an old value or follow the member's attribute. A GRANT
@@ -277,7 +277,7 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
       ],
     });
   }
-  for (const option of ['inherit', 'set', 'admin'] as const) {
+  for (const option of MEMBERSHIP_OPTIONS) {
     if (m[option]) continue;
     for (const row of rows) {
       if (!row[option] || implicit.includes(row)) continue;
@@ -292,18 +292,14 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
           `REVOKE ${option.toUpperCase()} OPTION FOR ${ident(m.role)} FROM ${ident(m.member)}`,
         ),
         subjects: [{ kind: 'role', name: m.member }],
-        declaredBefore: previous.membership(m.role, m.member),
+        declaredBefore: previous.membership(m.role, m.member)?.[option] === true,
         impossible: option === 'admin' ? dependents(builder, m.role, m.member) : undefined,
       });
     }
   }
 }
 
-function planRevokedMembership(
-  builder: PlanBuilder,
-  previous: Previous,
-  m: { role: string; member: string; grantor: string; admin: boolean },
-): void {
+function planRevokedMembership(builder: PlanBuilder, previous: Previous, m: ObservedMembership): void {
   builder.add({
     phase: 'narrowRoles',
     risk: 'narrow',
@@ -311,7 +307,7 @@ function planRevokedMembership(
     reason: `granted by ${m.grantor}, and not declared`,
     statements: byGrantor(builder, m.grantor, `REVOKE ${ident(m.role)} FROM ${ident(m.member)}`),
     subjects: [{ kind: 'role', name: m.member }],
-    declaredBefore: previous.membership(m.role, m.member),
+    declaredBefore: previous.gaveMembership(m),
     impossible: m.admin ? dependents(builder, m.role, m.member) : undefined,
   });
 }
@@ -342,9 +338,7 @@ export function guardIam(builder: PlanBuilder, previous: Previous): void {
   const pairs = new Set(planned.map((m) => JSON.stringify([m.role, m.member])));
   const declared = new Set(builder.desired.roles.map((role) => role.name));
   const kept = builder.observed.memberships.filter(
-    (m) =>
-      !pairs.has(JSON.stringify([m.role, m.member])) &&
-      !(declared.has(m.member) && previous.membership(m.role, m.member)),
+    (m) => !pairs.has(JSON.stringify([m.role, m.member])) && !(declared.has(m.member) && previous.gaveMembership(m)),
   );
   // Amazon RDS looks at inherited membership; pg_hba's "+rds_iam" on a stock server at any.
   const follows = builder.observed.flavour === 'rds' ? (m: { inherit: boolean }) => m.inherit : () => true;

@@ -1,16 +1,19 @@
-import { DesiredState, GrantTarget } from '../../contract';
+import { DesiredMembership, DesiredState, GrantTarget } from '../../contract';
 import { declaredMemberships } from './iam';
+
+export const MEMBERSHIP_OPTIONS = ['inherit', 'set', 'admin'] as const;
 
 /** What the previous declaration gave, to be looked up one privilege at a time. */
 export class Previous {
   private readonly given = new Set<string>();
+  private readonly memberships = new Map<string, DesiredMembership>();
   private readonly roles: ReadonlyMap<string, DesiredState['roles'][number]>;
   readonly settings: DesiredState['settings'];
 
   constructor(state: DesiredState | undefined) {
     this.roles = new Map(state?.roles.map((role) => [role.name, role]));
     this.settings = state?.settings ?? [];
-    for (const m of state ? declaredMemberships(state) : []) this.given.add(key('membership', m.role, m.member));
+    for (const m of state ? declaredMemberships(state) : []) this.memberships.set(key(m.role, m.member), m);
     for (const database of state?.databases ?? []) {
       for (const grant of database.grants) {
         for (const privilege of grant.privileges)
@@ -27,8 +30,14 @@ export class Previous {
     return this.roles.get(name);
   }
 
-  membership(role: string, member: string): boolean {
-    return this.given.has(key('membership', role, member));
+  membership(role: string, member: string): DesiredMembership | undefined {
+    return this.memberships.get(key(role, member));
+  }
+
+  /** Whether it gave all that this row does: what somebody has added to it by hand is not in there. */
+  gaveMembership(row: DesiredMembership): boolean {
+    const before = this.membership(row.role, row.member);
+    return before !== undefined && MEMBERSHIP_OPTIONS.every((option) => before[option] || !row[option]);
   }
 
   grant(database: string, grantee: string, privilege: string, ...targets: GrantTarget[]): boolean {
