@@ -331,7 +331,7 @@ function dependents(builder: PlanBuilder, role: string, member: string): string 
 
 const word = (value: boolean) => (value ? 'TRUE' : 'FALSE');
 
-/** `rds_iam` makes whoever reaches it by inheritance unable to log in by password, so nobody with a password may. */
+/** `rds_iam` makes whoever reaches it by inheritance unable to log in by password, so nobody who logs in without it may. */
 export function guardIam(builder: PlanBuilder, previous: Previous): void {
   if (!builder.observed.roles.has(IAM_ROLE)) return;
   const planned = declaredMemberships(builder.desired);
@@ -342,19 +342,25 @@ export function guardIam(builder: PlanBuilder, previous: Previous): void {
   );
   // Amazon RDS looks at inherited membership; pg_hba's "+rds_iam" on a stock server at any.
   const follows = builder.observed.flavour === 'rds' ? (m: { inherit: boolean }) => m.inherit : () => true;
-  const iamOnly = (role: string) => reachable([...kept, ...planned], role, follows).has(IAM_ROLE);
-  if (
-    !builder.power.superuser &&
-    !builder.power.looksOnly &&
-    iamOnly(builder.power.user) &&
-    !reachable(builder.observed.memberships, builder.power.user, follows).has(IAM_ROLE)
-  ) {
+  const membersAmong = (memberships: readonly Omit<ObservedMembership, 'grantor'>[]) =>
+    reachable(
+      memberships.map((m) => ({ ...m, role: m.member, member: m.role })),
+      IAM_ROLE,
+      follows,
+    );
+  const before = membersAmong(builder.observed.memberships);
+  const after = membersAmong([...kept, ...planned]);
+  const chosen = new Set(
+    builder.desired.roles.filter((role) => role.authentication !== 'none').map(({ name }) => name),
+  );
+  for (const { name, login, superuser } of builder.observed.roles.values()) {
+    if (!login || superuser || chosen.has(name) || before.has(name) || !after.has(name)) continue;
     builder.refuse(
-      `${builder.power.user} would become a member of ${IAM_ROLE} and could not log in by password any more: take the IAM role out of the roles that it inherits from`,
+      `${name} would become a member of ${IAM_ROLE} and could not log in by password any more: take the IAM role out of the roles that it inherits from`,
     );
   }
   for (const role of builder.desired.roles) {
-    if (role.authentication === 'iam' || !iamOnly(role.name)) continue;
+    if (role.authentication === 'iam' || !after.has(role.name)) continue;
     if (role.authentication === 'password') {
       builder.refuse(
         `the role ${JSON.stringify(role.name)} logs in by password and would be a member of ${IAM_ROLE}, which allows IAM tokens alone: remove the membership, or choose IAM login`,
