@@ -63,11 +63,12 @@ const MOST_PASSES = 4;
 /** How often a run begins anew when its connection breaks or another tool is in its way: each run is complete in itself. */
 const MOST_ATTEMPTS = 3;
 
-export const reconcile: Reconcile = (desired, connection, options) =>
-  pRetry(
+export const reconcile: Reconcile = async (desired, connection, options) => {
+  // Whoever made the declaration: read strictly, a name that PostgreSQL would change or a word of SQL goes no further.
+  const state = decodeState(encodeState(desired));
+  return pRetry(
     async () => {
-      // Whoever made the declaration: read strictly, a name that PostgreSQL would change or a word of SQL goes no further.
-      const run = new Run(decodeState(encodeState(desired)), connection, options);
+      const run = new Run(state, connection, options);
       try {
         return await run.go();
       } catch (error) {
@@ -85,6 +86,7 @@ export const reconcile: Reconcile = (desired, connection, options) =>
     },
     { retries: MOST_ATTEMPTS - 1, minTimeout: 300, randomize: true },
   );
+};
 
 /**
  * Frees what a state manages, so that another state may declare it; nothing in the server changes otherwise. `holder` is who
