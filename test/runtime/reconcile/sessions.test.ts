@@ -18,15 +18,17 @@ const rolesOnly = (names: string[], changes: Partial<DesiredState> = {}) =>
 /** Waits until a session of the code under test waits for somebody else's lock. */
 async function whenBlocked(server: TestServer): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
-    const rows = await server.query(
-      "SELECT FROM pg_stat_activity WHERE application_name = 'cdk-postgres' AND wait_event_type = 'Lock'",
-      { superuser: true },
-    );
-    if (rows.length > 0) return;
+    if ((await sessionsOfRuns(server)).length > 0) return;
     await sleep(10);
   }
   throw new Error('nobody waits');
 }
+
+const sessionsOfRuns = (server: TestServer) =>
+  server.query<{ pid: number; query: string }>(
+    "SELECT pid, query FROM pg_stat_activity WHERE application_name = 'cdk-postgres' AND wait_event_type = 'Lock'",
+    { superuser: true },
+  );
 
 async function inTransaction(server: TestServer, sql: string, superuser = false): Promise<Client> {
   const client = await server.connect({ superuser });
@@ -244,6 +246,70 @@ describe('sessions, on PostgreSQL 18', () => {
     expect((await run).outcome).toBe('applied');
     expect(killed.join()).toMatch(/the connection was lost, and the run begins anew/);
     expect((await apply(server, rolesOnly(['api']))).statements.writes).toBe(0);
+  });
+
+  /** A run of whom only the server's half is left: its process is gone, and one of its statements waits for somebody's lock. */
+  async function killedRun(state: DesiredState): Promise<{ readonly pid: number; readonly sql: string }> {
+    const relay = await startRelay(server.port);
+    const run = reconcile(state, server.connection({ port: relay.port }), { mode: 'apply', identity: 'the server' });
+    run.catch(() => undefined);
+    await whenBlocked(server);
+    await relay.close();
+    await expect(run).rejects.toThrow();
+    const [left] = await sessionsOfRuns(server);
+    return { pid: left.pid, sql: left.query };
+  }
+
+  test('case 7: a run that was killed keeps neither the lock nor half of its work', async () => {
+    const state = rolesOnly(['another', 'api']);
+    const other = await inTransaction(server, 'CREATE ROLE api LOGIN');
+    const left = await killedRun(state);
+    expect(left.sql).toMatch(/CREATE ROLE "another".*CREATE ROLE "api"/s);
+    // The server notices by itself; nothing of the transaction has been seen or will be.
+    while ((await sessionsOfRuns(server)).some(({ pid }) => pid === left.pid)) await sleep(50);
+    expect(await server.query("SELECT FROM pg_roles WHERE rolname IN ('another', 'api')")).toEqual([]);
+    await other.query('ROLLBACK');
+    await other.end();
+    const next = await apply(server, state, { identity: 'the server' });
+    expect(next.plan.steps.map(({ object }) => object)).toEqual(['role another', 'role api']);
+    expect(next.plan.withheld).toEqual([]);
+    expect(await server.query('SELECT outcome FROM cdk_postgres.run')).toEqual([{ outcome: 'applied' }]);
+  });
+
+  test('case 7: the one statement outside of a transaction goes on without its run, and the next one takes it from there', async () => {
+    // CREATE DATABASE wants a lock on its template that nobody has who changes it.
+    const other = await inTransaction(server, "COMMENT ON DATABASE template1 IS 'held'", true);
+    const left = await killedRun(declaration());
+    expect(left.sql).toMatch(/^CREATE DATABASE "app"/);
+    expect(await server.query("SELECT FROM pg_database WHERE datname = 'app'")).toEqual([]);
+    await other.query('ROLLBACK');
+    await other.end();
+    const next = await apply(server, declaration(), { identity: 'the server' });
+    expect(next.plan.steps.map(({ object }) => object)).not.toContain('database app');
+    expect(next.plan.steps.map(({ object }) => object)).toContain('schema billing');
+    expect(next.plan.withheld).toEqual([]);
+    const origins = await server.query('SELECT DISTINCT origin, established FROM cdk_postgres.object');
+    expect(origins).toEqual([{ origin: 'created', established: true }]);
+    const runs = await server.query('SELECT outcome FROM cdk_postgres.run ORDER BY id');
+    expect(runs).toEqual([{ outcome: 'interrupted' }, { outcome: 'applied' }]);
+    expect((await apply(server, declaration(), { identity: 'the server' })).statements.writes).toBe(0);
+  });
+
+  test('case 7: nothing but CREATE DATABASE is run outside of a transaction', async () => {
+    const { plan: planned } = await plan(server, declaration());
+    const outside = planned.steps.filter(({ transactional }) => !transactional);
+    expect(outside.flatMap(({ statements }) => statements.map(({ sql }) => sql))).toEqual([
+      'CREATE DATABASE "app" OWNER "app_owner"',
+    ]);
+    let open = false;
+    const alone: string[] = [];
+    const statements = await server.recordStatements(() => apply(server, declaration()));
+    for (const { sql, database } of statements.filter((statement) => statement.database === 'postgres')) {
+      if (sql === 'BEGIN') open = true;
+      else if (sql === 'COMMIT') open = false;
+      else if (!open && !/^\s*(SELECT|WITH|SET)\b/i.test(sql)) alone.push(`${database}: ${sql}`);
+    }
+    expect(alone).toEqual(['postgres: CREATE DATABASE "app" OWNER "app_owner"']);
   });
 
   test('case 8: what the master, the database and the server bring along changes nothing', async () => {
