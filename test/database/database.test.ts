@@ -1,4 +1,5 @@
 import { Duration, Lazy } from 'aws-cdk-lib';
+import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import { Authentication, Database, GroupRole, PredefinedRole, Privilege, SchemaObject } from '../../lib/database';
 import { declaredLines, declaredState, DeclaredServer, newStack, stateResource } from './declared-server';
 
@@ -139,6 +140,17 @@ describe('a login role', () => {
     const app = server.addDatabase('app');
     app.addLoginRole('O\'Neil "x"; DROP ROLE y', { authentication: Authentication.none() });
     expect(declaredState(stack).roles.map((role) => role.name)).toContain('O\'Neil "x"; DROP ROLE y');
+  });
+
+  test('case 16: warns of a name that psql users have to quote, and of no other', () => {
+    const { stack, server } = setup();
+    const app = server.addDatabase('app');
+    for (const name of ['MyRole', 'my role', 'my_role', 'role2$'])
+      app.addLoginRole(name, { authentication: Authentication.none() });
+    const warnings = Annotations.fromStack(stack)
+      .findWarning('*', Match.stringLikeRegexp('needs double quotes'))
+      .map(({ entry }) => /"(.*?)"/.exec(String(entry.data))![1]);
+    expect(warnings).toEqual(['MyRole', 'my role']);
   });
 
   test('has a transaction timeout from PostgreSQL 17 on only', () => {

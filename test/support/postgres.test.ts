@@ -22,7 +22,7 @@ describe.each(VERSIONS)('the RDS-like test server %d', (version) => {
     await master.end();
   });
 
-  test('a superuser connection is caught', async () => {
+  test('the negative control of that: a superuser connection is caught', async () => {
     const superuser = await server.connect({ superuser: true });
     expect(await rdsDeviations(superuser)).toEqual(
       expect.arrayContaining(['it is not so that the role is no superuser', 'reading pg_authid is possible']),

@@ -1,4 +1,4 @@
-import { DesiredGrant, Privilege } from '../../../lib/contract';
+import { DesiredGrant, DesiredState, Privilege } from '../../../lib/contract';
 import { ProofError, RefusedError } from '../../../lib/runtime/reconcile';
 import { PreparedStatement, Session, WarningError } from '../../../lib/runtime/reconcile/session';
 import { startServer, TestServer } from '../../support/postgres';
@@ -65,6 +65,44 @@ describe.each([16, 17, 18] as const)('grants on PostgreSQL %i', (version) => {
       /grant on 1 table in schema billing to app_readonly: the server did not do it: no privileges were granted for "invoice"/,
     );
     expect(await holds(server, "has_schema_privilege('app_readonly', 'billing', 'USAGE')")).toBe(false);
+  });
+
+  describe.each(['GRANT', 'REVOKE'] as const)('case 55: a %s that does nothing with success as its status', (word) => {
+    /** The fault to find: the statement is run by a role that may not give or take what it says. */
+    async function planted(warnings: 'heard' | 'ignored'): Promise<DesiredState> {
+      await legacyApplication(server);
+      await server.query(['CREATE ROLE bystander', 'GRANT bystander TO master WITH SET TRUE']);
+      await asOwner(
+        server,
+        'GRANT USAGE ON SCHEMA billing TO bystander',
+        'GRANT SELECT ON billing.invoice TO bystander',
+      );
+      if (word === 'REVOKE') await applyAcknowledged(server, direct(onTables(['SELECT'])));
+      const run = Session.prototype.run;
+      jest.spyOn(Session.prototype, 'run').mockImplementation(function (this: Session, statements, how) {
+        if (warnings === 'ignored') this.client.removeAllListeners('notice');
+        const turned = statements.map((statement): PreparedStatement => {
+          return statement.sql.startsWith(`${word} SELECT ON TABLE`) ? { ...statement, as: 'bystander' } : statement;
+        });
+        return run.call(this, turned, how);
+      });
+      return direct(...(word === 'GRANT' ? [onTables(['SELECT'])] : []));
+    }
+    const has = () => holds(server, "has_table_privilege('api', 'billing.invoice', 'SELECT')");
+
+    test('is caught by its warning', async () => {
+      const failed = apply(server, await planted('heard'));
+      await expect(failed).rejects.toThrow(WarningError);
+      await expect(failed).rejects.toMatchObject({ code: word === 'GRANT' ? '01007' : '01006' });
+      expect(await has()).toBe(word === 'REVOKE');
+    });
+
+    test('is caught by the proof where nobody hears the warning', async () => {
+      const failed = apply(server, await planted('ignored'));
+      await expect(failed).rejects.toThrow(ProofError);
+      await expect(failed).rejects.toThrow(/grant on 1 table in schema billing to api/);
+      expect(await has()).toBe(word === 'REVOKE');
+    });
   });
 
   test('case 55: a privilege that another role gave is taken back as that role, where REVOKE by the owner says nothing', async () => {

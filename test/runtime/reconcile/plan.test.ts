@@ -223,7 +223,7 @@ describe('case 117: the proof', () => {
     await asOwner(server, 'CREATE TABLE billing.invoice ()', 'CREATE TABLE billing.page ()');
   });
 
-  test('catches a REVOKE that was lost, and the next run does it', async () => {
+  test('catches a REVOKE that was lost on its way, and the next run does it', async () => {
     loseStatements(/^REVOKE DELETE/);
     const failed = apply(server, readersWith('SELECT'));
     await expect(failed).rejects.toThrow(ProofError);
@@ -396,6 +396,22 @@ test('case 119: drift says what is missing, extra, changed, beyond this role and
   // With the secrets at hand it is known.
   const checked = await plan(server, declaration({ roles }), { secrets });
   expect(checked.plan.notes).toEqual([]);
+});
+
+test('case 112: the same declaration again shows what has drifted, and brings back what is missing', async () => {
+  await apply(server, declaration());
+  await asOwner(server, 'CREATE TABLE billing.invoice ()', 'REVOKE SELECT ON billing.invoice FROM app_readonly');
+  const rows = await catalogRows(server);
+  // What looks every night looks only.
+  for (let night = 0; night < 2; night++) {
+    const { plan: drift, statements } = await plan(server, declaration());
+    expect(sqlOf(drift.steps)).toEqual(['GRANT SELECT ON TABLE "billing"."invoice" TO "app_readonly"']);
+    expect(statements.writes).toBe(0);
+    expect(await catalogRows(server)).toEqual(rows);
+  }
+  expect((await apply(server, declaration())).outcome).toBe('applied');
+  expect(await readersMay(server, 'SELECT')).toBe(true);
+  expect((await plan(server, declaration())).plan).toMatchObject({ steps: [], withheld: [] });
 });
 
 describe('case 120: narrowing', () => {

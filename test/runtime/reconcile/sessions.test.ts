@@ -384,6 +384,28 @@ describe('sessions, on PostgreSQL 18', () => {
     }
   }, 600_000);
 
+  test('case 106: a run whose time is over starts nothing more, says how far it came, and the next does the rest', async () => {
+    const messages: string[] = [];
+    const run = reconcile(declaration(), server.connection(), {
+      mode: 'apply',
+      get deadline() {
+        return messages.includes('postgres: database app') ? 0 : Infinity;
+      },
+      onProgress: (message) => messages.push(message),
+    });
+    await expect(run).rejects.toThrow(
+      /the time of this run is over before .*; [1-9] of [1-9] groups of steps are done and stay, and the next run does the rest/,
+    );
+    expect(await server.query("SELECT FROM pg_database WHERE datname = 'app'")).toHaveLength(1);
+    expect(await server.query("SELECT FROM pg_namespace WHERE nspname = 'billing'", { database: 'app' })).toEqual([]);
+    const next = await apply(server, declaration());
+    expect(next.plan.steps.map(({ object }) => object)).toContain('schema billing');
+    expect(next.plan.steps.map(({ object }) => object)).not.toContain('database app');
+    expect(next.plan.withheld).toEqual([]);
+    const runs = await server.query('SELECT outcome FROM cdk_postgres.run ORDER BY id');
+    expect(runs).toEqual([{ outcome: 'failed' }, { outcome: 'applied' }]);
+  });
+
   test('case 9: a refused step names what was done before, and the next run does the rest', async () => {
     await server.query(
       `CREATE FUNCTION public.stop_it() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$`,
