@@ -98,7 +98,7 @@ async function deleteState(request: ResourceRequest, limits: RunLimits, director
     const state = await loadState(request.properties);
     const connection = await connectionTo(server, store, directory);
     const patience = Math.min(DELETE_PATIENCE_MS, limits.deadline - Date.now());
-    const outcome = await within(patience, release(state.name, connection, holderOf(request)));
+    const outcome = await within(patience, release(state.name, connection, holderOf(request), server.Identity));
     logLine(outcome, { state: state.name, server: server.Identity });
   } catch (error) {
     const problem = (error as Error).message;

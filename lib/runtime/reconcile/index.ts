@@ -90,19 +90,23 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
 
 /**
  * Frees what a state manages, so that another state may declare it; nothing in the server changes otherwise. `holder` is who
- * deployed the state last: a resource that another one has already replaced frees nothing. Source: reconciler case 107.
+ * deployed the state last: a resource that another one has already replaced frees nothing, and so does one that was replaced by
+ * itself when the server got another identity. Source: reconciler cases 107, 108.
  */
 export async function release(
   stateName: string,
   connection: ConnectionSettings,
   holder: string,
+  identity?: string,
 ): Promise<'released' | 'kept'> {
   const connections = new Connections(connection, connection.database ?? 'postgres');
   try {
     const session = await connections.admin();
     await lockServer(session, Date.now() + LOCK_WAIT_MS, () => undefined);
     const head = await readLedgerHead(session, stateName);
-    const isOthers = head.holder !== undefined && head.holder !== holder;
+    const isOthers =
+      (head.holder !== undefined && head.holder !== holder) ||
+      (identity !== undefined && head.identity !== undefined && head.identity !== identity);
     if (!head.exists || head.unreadable || head.version > LEDGER_VERSION || isOthers) return 'kept';
     await session.transaction(() => freeObjects(session, stateName));
     return 'released';
