@@ -146,7 +146,7 @@ test('case 6: the same event again changes nothing', async () => {
   expect(manager.operations().slice(before)).not.toContain('PutSecretValue');
 });
 
-test('case 107: the physical id follows the server and the state name, and nothing inside', async () => {
+test('cases 107, 108: the physical id follows the server and the state name, and nothing inside', async () => {
   const { PhysicalResourceId } = await create();
   const update = (changes: object, serverChanges: object = {}) =>
     send(
@@ -159,8 +159,99 @@ test('case 107: the physical id follows the server and the state name, and nothi
     );
   const wider = state({ roles: [...state().roles, { ...state().roles[0], name: 'another' }] });
   expect((await update({ State: encodeState(wider) })).PhysicalResourceId).toBe(PhysicalResourceId);
-  // Case 108: another server.
   expect((await update({}, { Identity: 'db-REPLACED' })).PhysicalResourceId).toBe('cdk-postgres/db-REPLACED/test');
+});
+
+describe('case 108: another server in the place of the first', () => {
+  const removeFirst = () =>
+    send(
+      responses.event({
+        type: 'Delete',
+        physicalId: 'cdk-postgres/db-ABCDEFGH/test',
+        properties: properties(),
+      }),
+    );
+
+  test('gets everything that is declared, and the Delete of the first changes nothing on either', async () => {
+    await create();
+    const second = await startServer({ version: 18, tls: true, certificateHosts: ['127.0.0.1', 'second.example'] });
+    const secondAdmin = manager.create('admin-2', {
+      username: second.master.user,
+      password: second.master.password,
+    });
+    const replaced = properties(
+      {},
+      { Identity: 'db-REPLACED', Port: second.port, Trust: second.ca, AdminSecretArn: secondAdmin },
+    );
+    const answer = await send(
+      responses.event({
+        type: 'Update',
+        physicalId: 'cdk-postgres/db-ABCDEFGH/test',
+        properties: replaced,
+        oldProperties: properties(),
+      }),
+    );
+    expect(answer).toMatchObject({
+      Status: 'SUCCESS',
+      PhysicalResourceId: 'cdk-postgres/db-REPLACED/test',
+      Data: { Outcome: 'applied' },
+    });
+    expect(await removeFirst()).toMatchObject({ Status: 'SUCCESS' });
+    for (const each of [server, second]) {
+      const client = await each.connect({ user: 'api', password: 'the clear password', database: 'app' });
+      await client.end();
+    }
+    // The new one still has its claims.
+    expect(
+      await create(
+        { State: encodeState(state({ name: 'another' })) },
+        { Identity: 'db-REPLACED', Port: second.port, Trust: second.ca, AdminSecretArn: secondAdmin },
+      ),
+    ).toMatchObject({ Status: 'FAILED', Reason: expect.stringContaining('managed by the state "test"') });
+  });
+
+  test('that is the same under another identity keeps what the new resource manages', async () => {
+    await create();
+    const renamed = properties({}, { Identity: 'db-RENAMED' });
+    const answer = await send(
+      responses.event({
+        type: 'Update',
+        physicalId: 'cdk-postgres/db-ABCDEFGH/test',
+        properties: renamed,
+        oldProperties: properties(),
+      }),
+    );
+    expect(answer.PhysicalResourceId).toBe('cdk-postgres/db-RENAMED/test');
+    expect(await removeFirst()).toMatchObject({ Status: 'SUCCESS' });
+    expect(await create({ State: encodeState(state({ name: 'another' })) }, { Identity: 'db-RENAMED' })).toMatchObject({
+      Status: 'FAILED',
+      Reason: expect.stringContaining('managed by the state "test"'),
+    });
+    expect(await server.query('SELECT DISTINCT origin FROM cdk_postgres.object WHERE removed_at IS NULL')).toEqual([
+      { origin: 'created' },
+    ]);
+  });
+});
+
+test('case 111: the order of lists is no change, and numbers come as text', async () => {
+  const { grants, ...app } = state().databases[0];
+  const more = [...grants, { privileges: ['TEMPORARY' as const], on: { kind: 'database' as const }, to: 'api' }];
+  const limits = { connectionLimit: 7 };
+  const one = state({
+    roles: state().roles.map((role) => ({ ...role, ...limits })),
+    databases: [{ ...app, ...limits, grants: more }],
+  });
+  const other = { ...one, roles: [...one.roles].reverse(), databases: [{ ...app, ...limits, grants: more.reverse() }] };
+  const event = responses.event({ type: 'Create', properties: properties({ State: encodeState(one) }) });
+  expect(JSON.stringify(event.ResourceProperties)).toContain('"connectionLimit":"7"');
+  expect(JSON.stringify(event.ResourceProperties)).not.toContain('"memberships"'); // an empty list is gone
+  expect(await send(event)).toMatchObject({ Status: 'SUCCESS', Data: { Outcome: 'applied' } });
+  expect(
+    await server.query(
+      `SELECT rolconnlimit, datconnlimit FROM pg_roles, pg_database WHERE rolname = 'api' AND datname = 'app'`,
+    ),
+  ).toEqual([{ rolconnlimit: 7, datconnlimit: 7 }]);
+  expect(await create({ State: encodeState(other) })).toMatchObject({ Data: { Outcome: 'unchanged', Steps: '0' } });
 });
 
 describe('Delete', () => {
