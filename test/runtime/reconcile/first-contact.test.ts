@@ -173,6 +173,38 @@ describe.each(VERSIONS)('first contact with a server of ten applications, Postgr
     });
   });
 
+  test('case 109: neither does an update that ends half way, nor the rollback from there', async () => {
+    const atUpdate = await catalog(server);
+    const state = updated();
+    const [shared] = state.databases;
+    const next: DesiredState = {
+      ...state,
+      roles: [...state.roles, login('clerk')],
+      databases: [
+        {
+          ...shared,
+          schemas: [...shared.schemas, { name: 'desk', owner: 'billing_owner' }],
+          grants: [...shared.grants, { privileges: ['CONNECT'], on: { kind: 'database' }, to: 'clerk' }],
+        },
+      ],
+    };
+    const failing = reconcile(next, server.connection(), {
+      ...options,
+      onProgress: (message) => {
+        if (message.startsWith('shared:')) throw new Error('killed here');
+      },
+    });
+    await expect(failing).rejects.toThrow('killed here');
+    expect(await server.query("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clerk'")).toEqual([
+      { rolcanlogin: true },
+    ]);
+    expect(await broken(server)).toEqual([]);
+    const report = await reconcile(declared(), server.connection(), { ...options, rollback: true });
+    expect(report.plan.steps).toEqual([]);
+    expect(await broken(server)).toEqual([]);
+    expect(lost(atUpdate, await catalog(server))).toEqual([]);
+  });
+
   test('case 104: all of them still work when the declaration is gone altogether', async () => {
     await reconcile(
       { ...declared(), roles: [], memberships: [], settings: [], databases: [] },
