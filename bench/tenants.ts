@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import { DesiredState, Privilege } from '../lib/contract';
+import { NOTHING_INSIDE } from '../test/support/nothing-inside';
 import { TestServer } from '../test/support/postgres';
 
 /** The workload of the benchmark: tenants in one database, each with an owner, a login role, a schema, grants and default privileges. */
@@ -24,8 +25,11 @@ export function tenants(count: number): DesiredState {
     ],
     memberships: [],
     settings: range(count).map((n) => ({ role: `tenant_${n}`, name: 'statement_timeout', values: ['15s'] })),
+    comments: [],
+    drops: [],
     databases: [
       {
+        ...NOTHING_INSIDE,
         name: 'saas',
         owner: 'saas_owner',
         public: 'closed',

@@ -1,15 +1,29 @@
 import { CONTRACT_VERSION, DesiredDatabase, DesiredState } from './desired-state';
 import {
+  readComment,
   readDefaultPrivilege,
+  readDrop,
+  readExtension,
   readGrant,
+  readIsolation,
   readMembership,
+  readPublication,
   readRole,
   readSetting,
+  readSlot,
+  readSubscription,
+  writeComment,
   writeDefaultPrivilege,
+  writeDrop,
+  writeExtension,
   writeGrant,
+  writeIsolation,
   writeMembership,
+  writePublication,
   writeRole,
   writeSetting,
+  writeSlot,
+  writeSubscription,
 } from './lines';
 import { nameProblem, NameKind } from './names';
 
@@ -27,6 +41,8 @@ export interface StateDocument {
   readonly roles?: readonly string[];
   readonly memberships?: readonly string[];
   readonly settings?: readonly string[];
+  readonly comments?: readonly string[];
+  readonly drops?: readonly string[];
   readonly databases?: Readonly<Record<string, DatabaseDocument>>;
 }
 
@@ -40,6 +56,11 @@ export interface DatabaseDocument {
   readonly schemas?: Readonly<Record<string, string>>;
   readonly grants?: readonly string[];
   readonly defaultPrivileges?: readonly string[];
+  readonly extensions?: readonly string[];
+  readonly isolations?: readonly string[];
+  readonly publications?: readonly string[];
+  readonly subscriptions?: readonly string[];
+  readonly slots?: readonly string[];
 }
 
 /** A document that is not a desired state, with the place of every problem. */
@@ -60,6 +81,8 @@ export function encodeState(state: DesiredState): StateDocument {
     roles: sorted(state.roles, writeRole),
     memberships: sorted(state.memberships, writeMembership),
     settings: sorted(state.settings, writeSetting),
+    comments: sorted(state.comments, writeComment),
+    drops: sorted(state.drops, writeDrop),
     databases: map(state.databases, (database) =>
       compact({
         owner: database.owner,
@@ -70,6 +93,11 @@ export function encodeState(state: DesiredState): StateDocument {
         schemas: map(database.schemas, (schema) => schema.owner),
         grants: sorted(database.grants, writeGrant),
         defaultPrivileges: sorted(database.defaultPrivileges, writeDefaultPrivilege),
+        extensions: sorted(database.extensions, writeExtension),
+        isolations: sorted(database.isolations, writeIsolation),
+        publications: sorted(database.publications, writePublication),
+        subscriptions: sorted(database.subscriptions, writeSubscription),
+        slots: sorted(database.slots, writeSlot),
       }),
     ),
   });
@@ -97,6 +125,8 @@ export function decodeState(document: unknown): DesiredState {
     roles: top.lines('roles', readRole),
     memberships: top.lines('memberships', readMembership),
     settings: top.lines('settings', readSetting),
+    comments: top.lines('comments', readComment),
+    drops: top.lines('drops', readDrop),
     databases: top.entries('databases', (name, value, place): DesiredDatabase => {
       const fields = new Fields(value, place, problems);
       const database = {
@@ -112,6 +142,11 @@ export function decodeState(document: unknown): DesiredState {
         }),
         grants: fields.lines('grants', readGrant),
         defaultPrivileges: fields.lines('defaultPrivileges', readDefaultPrivilege),
+        extensions: fields.lines('extensions', readExtension),
+        isolations: fields.lines('isolations', readIsolation),
+        publications: fields.lines('publications', readPublication),
+        subscriptions: fields.lines('subscriptions', readSubscription),
+        slots: fields.lines('slots', readSlot),
       };
       fields.end();
       return database;
@@ -147,6 +182,11 @@ function semanticProblems(state: DesiredState): string[] {
   text('the name of the state', state.name);
   state.roles.forEach((role) => named('role', role.name));
   state.memberships.forEach((m) => referred('role', m.role, m.member));
+  for (const { on, text: comment } of state.comments) {
+    referred(on.kind, on.name);
+    text(`the comment on the ${on.kind} ${JSON.stringify(on.name)}`, comment);
+  }
+  state.drops.forEach((drop) => referred(drop.kind, drop.name));
   for (const { role, database, name, values } of state.settings) {
     referred('role', role);
     referred('database', database);
@@ -165,8 +205,18 @@ function semanticProblems(state: DesiredState): string[] {
     'the setting',
     state.settings.map((s) => JSON.stringify([s.role, s.database, s.name])),
   );
+  unique(
+    'the comment on',
+    state.comments.map(({ on }) => JSON.stringify(on)),
+  );
+  const kept = new Set(state.databases.flatMap((database) => [...managedNames(database)]));
+  for (const name of [...state.roles.map((role) => key('role', role.name)), ...kept]) {
+    if (state.drops.some((drop) => name === dropKey(drop)))
+      problems.push(`${name} is declared and to be dropped: take it out of the one or the other`);
+  }
   for (const database of state.databases) {
     named('database', database.name);
+    problems.push(...insideProblems(database, { referred, text, unique }));
     if (database.connectionLimit !== undefined && database.connectionLimit < -1)
       problems.push(
         `connectionLimit of the database ${JSON.stringify(database.name)} is a number from 0 on, or -1 for none`,
@@ -181,17 +231,104 @@ function semanticProblems(state: DesiredState): string[] {
     const schemas = new Set(database.schemas.map((schema) => schema.name));
     schemas.forEach((schema) => named('schema', schema));
     for (const { schema } of [
+      ...database.isolations,
+      ...database.publications.flatMap((publication) => publication.schemas.map((schema) => ({ schema }))),
       ...database.grants.map(({ on }) => ({ schema: 'schema' in on ? on.schema : undefined })),
       ...database.defaultPrivileges,
     ]) {
       if (schema !== undefined && !schemas.has(schema)) {
         problems.push(
-          `a grant in the database ${JSON.stringify(database.name)} names the schema ${JSON.stringify(schema)}, which is not declared there`,
+          `a declaration in the database ${JSON.stringify(database.name)} names the schema ${JSON.stringify(schema)}, which is not declared there`,
         );
       }
     }
   }
   return [...new Set(problems)];
+}
+
+const key = (...parts: string[]) =>
+  `the ${parts.map((part, at) => (at === 0 ? part : JSON.stringify(part))).join(' ')}`;
+
+function dropKey(drop: DesiredState['drops'][number]): string {
+  return 'database' in drop ? key(drop.kind, drop.database, drop.name) : key(drop.kind, drop.name);
+}
+
+function* managedNames(database: DesiredDatabase): Generator<string> {
+  yield key('database', database.name);
+  const inside = {
+    schema: database.schemas,
+    extension: database.extensions,
+    publication: database.publications,
+    subscription: database.subscriptions,
+    slot: database.slots,
+  };
+  for (const [kind, items] of Object.entries(inside))
+    for (const { name } of items) yield key(kind, database.name, name);
+}
+
+function insideProblems(
+  database: DesiredDatabase,
+  check: {
+    referred: (what: string, ...names: (string | undefined)[]) => void;
+    text: (what: string, value: string) => void;
+    unique: (what: string, keys: string[]) => void;
+  },
+): string[] {
+  const problems: string[] = [];
+  const { referred, text, unique } = check;
+  for (const { name, schema, version } of database.extensions) {
+    referred('extension', name);
+    referred('schema', schema);
+    text(`the version of the extension ${JSON.stringify(name)}`, version ?? '');
+  }
+  for (const { column, schema, roles, allTenants } of database.isolations) {
+    referred('column', column);
+    referred('role', ...roles, ...allTenants);
+    const both = roles.filter((role) => allTenants.includes(role));
+    if (both.length > 0)
+      problems.push(
+        `the isolation of the schema ${JSON.stringify(schema)} names ${both.join(', ')} for one tenant and for all tenants`,
+      );
+  }
+  for (const publication of database.publications) {
+    referred('publication', publication.name);
+    referred('role', publication.owner);
+    for (const { schema, name, columns, where, identity } of publication.tables) {
+      referred('schema', schema);
+      referred('table', name);
+      referred('column', ...(columns ?? []));
+      text(`the row filter of ${JSON.stringify(name)}`, where ?? '');
+      if (identity?.kind === 'index') referred('index', identity.index);
+    }
+    unique(
+      `in the publication ${JSON.stringify(publication.name)}, the table`,
+      publication.tables.map((table) => JSON.stringify([table.schema, table.name])),
+    );
+  }
+  for (const subscription of database.subscriptions) {
+    referred('subscription', subscription.name, ...subscription.publications);
+    referred('slot', subscription.slot);
+    referred('role', subscription.owner);
+    text(`the secret of the subscription ${JSON.stringify(subscription.name)}`, subscription.secret);
+    Object.entries(subscription.options).forEach(([option, value]) => text(`the option ${option}`, value));
+  }
+  database.slots.forEach((slot) => referred('role', slot.consumer, slot.plugin));
+  const where = ` of the database ${JSON.stringify(database.name)}`;
+  for (const [kind, items] of Object.entries({
+    extension: database.extensions,
+    publication: database.publications,
+    subscription: database.subscriptions,
+    slot: database.slots,
+  }))
+    unique(
+      `the ${kind}`,
+      items.map(({ name }) => `${JSON.stringify(name)}${where}`),
+    );
+  unique(
+    'the isolation of the schema',
+    database.isolations.map(({ schema }) => `${JSON.stringify(schema)}${where}`),
+  );
+  return problems;
 }
 
 class Fields {

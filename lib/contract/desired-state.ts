@@ -20,6 +20,10 @@ export interface DesiredState {
   readonly roles: readonly DesiredRole[];
   readonly memberships: readonly DesiredMembership[];
   readonly settings: readonly DesiredSetting[];
+  /** What readers of the catalog are told about an object. */
+  readonly comments: readonly DesiredComment[];
+  /** What is to be gone for good. Nothing else is ever dropped. */
+  readonly drops: readonly DesiredDrop[];
   readonly databases: readonly DesiredDatabase[];
 }
 
@@ -58,6 +62,25 @@ export interface DesiredSetting {
   readonly values: readonly string[];
 }
 
+/** COMMENT ON an object; absent ones keep the comment that they have. */
+export interface DesiredComment {
+  readonly on: CommentTarget;
+  readonly text: string;
+}
+
+export type CommentTarget =
+  | { readonly kind: 'role' | 'database'; readonly name: string }
+  | { readonly kind: 'schema'; readonly database: string; readonly name: string };
+
+/** An explicit, destructive act on something that is declared no more. It always waits for an acknowledgement. */
+export type DesiredDrop =
+  | { readonly kind: 'role' | 'database'; readonly name: string }
+  | {
+      readonly kind: 'schema' | 'extension' | 'publication' | 'subscription' | 'slot';
+      readonly database: string;
+      readonly name: string;
+    };
+
 export interface DesiredDatabase {
   readonly name: string;
   readonly owner: string;
@@ -71,6 +94,11 @@ export interface DesiredDatabase {
   readonly schemas: readonly DesiredSchema[];
   readonly grants: readonly DesiredGrant[];
   readonly defaultPrivileges: readonly DesiredDefaultPrivilege[];
+  readonly extensions: readonly DesiredExtension[];
+  readonly isolations: readonly DesiredIsolation[];
+  readonly publications: readonly DesiredPublication[];
+  readonly subscriptions: readonly DesiredSubscription[];
+  readonly slots: readonly DesiredSlot[];
 }
 
 export interface DesiredSchema {
@@ -111,6 +139,100 @@ export interface DesiredDefaultPrivilege {
   readonly objects: 'tables' | 'sequences' | 'routines';
   readonly privileges: readonly Privilege[];
   readonly to: string;
+}
+
+export interface DesiredExtension {
+  readonly name: string;
+  /** Where its objects go when it is created. Absent: where its control file or the search path says, and not compared. */
+  readonly schema?: string;
+  /** Absent: the server's default version when it is created, and not updated later. */
+  readonly version?: string;
+}
+
+export const TENANT_TYPES = ['uuid', 'text', 'integer', 'bigint'] as const;
+export type TenantType = (typeof TENANT_TYPES)[number];
+
+/** Row security by tenant for every table of a schema that has the column (SEC-25). */
+export interface DesiredIsolation {
+  readonly schema: string;
+  readonly column: string;
+  readonly type: TenantType;
+  /** The setting with the tenant, such as `app.tenant_id`; the application sets it in each transaction. */
+  readonly setting: string;
+  /** `prepared`: policies are there and have no effect. `enforced`: row security is on, for the owner too. */
+  readonly stage: 'prepared' | 'enforced';
+  /** The roles that see the rows of their tenant alone. */
+  readonly roles: readonly string[];
+  /** The roles that see the rows of all tenants: reports over all, migrations. */
+  readonly allTenants: readonly string[];
+}
+
+export const PUBLISHED_OPERATIONS = ['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
+export type PublishedOperation = (typeof PUBLISHED_OPERATIONS)[number];
+
+export interface DesiredPublication {
+  readonly name: string;
+  /** Its owner, who must own its tables too. */
+  readonly owner: string;
+  readonly operations: readonly PublishedOperation[];
+  readonly viaRoot: boolean;
+  /** Whether stored generated columns are published, from PostgreSQL 18 on. */
+  readonly generatedColumns: boolean;
+  readonly tables: readonly DesiredPublishedTable[];
+  /** Schemas all of whose tables are published, those to come too. */
+  readonly schemas: readonly string[];
+  readonly allTables: boolean;
+}
+
+export interface DesiredPublishedTable {
+  readonly schema: string;
+  readonly name: string;
+  /** Absent: all. */
+  readonly columns?: readonly string[];
+  /** The row filter, an SQL expression. */
+  readonly where?: string;
+  /** How the subscriber finds a row that changed (REPLICA IDENTITY). Absent: what the table has. */
+  readonly identity?: ReplicaIdentity;
+}
+
+export type ReplicaIdentity =
+  { readonly kind: 'default' | 'full' } | { readonly kind: 'index'; readonly index: string };
+
+/** Options of a subscription that this contract may name, as PostgreSQL spells them. */
+export const SUBSCRIPTION_OPTIONS = [
+  'copy_data',
+  'streaming',
+  'two_phase',
+  'failover',
+  'origin',
+  'disable_on_error',
+  'run_as_owner',
+  'password_required',
+  'synchronous_commit',
+] as const;
+export type SubscriptionOption = (typeof SUBSCRIPTION_OPTIONS)[number];
+
+export interface DesiredSubscription {
+  readonly name: string;
+  readonly owner: string;
+  /** The key of the secret with the connection to the publisher, among the secrets that come beside the state. */
+  readonly secret: string;
+  readonly publications: readonly string[];
+  /** The slot on the publisher. Absent: named as the subscription. */
+  readonly slot?: string;
+  readonly enabled: boolean;
+  readonly options: Readonly<Partial<Record<SubscriptionOption, string>>>;
+}
+
+/** A logical replication slot for a consumer outside PostgreSQL. It holds WAL until its consumer has read it (LR-17). */
+export interface DesiredSlot {
+  readonly name: string;
+  readonly plugin: string;
+  /** The role that reads from it; a slot that nobody answers for fills the disk. */
+  readonly consumer: string;
+  /** Kept on standbys, so that the consumer goes on after a failover; from PostgreSQL 17 on. */
+  readonly failover: boolean;
+  readonly twoPhase: boolean;
 }
 
 /** The kind of object whose privileges a target or a default privilege speaks of. */

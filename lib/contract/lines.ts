@@ -1,18 +1,32 @@
 import {
+  DesiredComment,
   DesiredDefaultPrivilege,
+  DesiredDrop,
+  DesiredExtension,
   DesiredGrant,
+  DesiredIsolation,
   DesiredMembership,
+  DesiredPublication,
+  DesiredPublishedTable,
   DesiredRole,
   DesiredSetting,
+  DesiredSlot,
+  DesiredSubscription,
   GrantTarget,
   OBJECT_KIND_OF,
   Privilege,
   PRIVILEGES,
+  PUBLISHED_OPERATIONS,
+  PublishedOperation,
+  ReplicaIdentity,
+  SUBSCRIPTION_OPTIONS,
+  SubscriptionOption,
+  TENANT_TYPES,
 } from './desired-state';
 import { isPlainName } from './names';
 
 /**
- * Roles, memberships, settings, grants and default privileges travel as lines of text, because `cdk diff` shows a changed
+ * What is declared travels as lines of text, because `cdk diff` shows a changed
  * element of a list with its content, and a changed key of a map by its name alone. Each kind has a writer and a reader here.
  */
 
@@ -189,6 +203,200 @@ export function readDefaultPrivilege(line: string): DesiredDefaultPrivilege {
   return { creator, schema, objects, privileges: read.privileges(privileges, objects), to };
 }
 
+export function writeComment({ on, text }: DesiredComment): string {
+  const where = on.kind === 'schema' ? `${name(on.database)}.` : '';
+  return `${on.kind.toUpperCase()} ${where}${name(on.name)} IS ${literal(text)}`;
+}
+
+export function readComment(line: string): DesiredComment {
+  const read = new LineReader(line);
+  const kind = KINDS[read.choice('ROLE', 'DATABASE', 'SCHEMA')];
+  const on = kind === 'schema' ? { kind, ...read.inDatabase() } : { kind, name: read.name() };
+  read.expect('IS');
+  const text = read.literal();
+  read.end();
+  return { on, text };
+}
+
+const KINDS = {
+  ROLE: 'role',
+  DATABASE: 'database',
+  SCHEMA: 'schema',
+  EXTENSION: 'extension',
+  PUBLICATION: 'publication',
+  SUBSCRIPTION: 'subscription',
+  SLOT: 'slot',
+} as const;
+
+export function writeDrop(drop: DesiredDrop): string {
+  return `${drop.kind.toUpperCase()} ${'database' in drop ? `${name(drop.database)}.` : ''}${name(drop.name)}`;
+}
+
+export function readDrop(line: string): DesiredDrop {
+  const read = new LineReader(line);
+  const kind = KINDS[read.choice('ROLE', 'DATABASE', 'SCHEMA', 'EXTENSION', 'PUBLICATION', 'SUBSCRIPTION', 'SLOT')];
+  const drop = kind === 'role' || kind === 'database' ? { kind, name: read.name() } : { kind, ...read.inDatabase() };
+  read.end();
+  return drop;
+}
+
+export function writeExtension(e: DesiredExtension): string {
+  const schema = e.schema === undefined ? '' : ` SCHEMA ${name(e.schema)}`;
+  return `${name(e.name)}${schema}${e.version === undefined ? '' : ` VERSION ${literal(e.version)}`}`;
+}
+
+export function readExtension(line: string): DesiredExtension {
+  const read = new LineReader(line);
+  const extension = read.name();
+  const schema = read.skip('SCHEMA') ? read.name() : undefined;
+  const version = read.skip('VERSION') ? read.literal() : undefined;
+  read.end();
+  return { name: extension, schema, version };
+}
+
+export function writeIsolation(i: DesiredIsolation): string {
+  const names = (word: string, roles: readonly string[]) =>
+    roles.length === 0 ? '' : ` ${word} ${[...roles].sort().map(name).join(', ')}`;
+  return `${name(i.schema)} BY ${name(i.column)} ${i.type.toUpperCase()} FROM ${literal(i.setting)} ${i.stage.toUpperCase()}${names('FOR', i.roles)}${names('ALL TENANTS FOR', i.allTenants)}`;
+}
+
+export function readIsolation(line: string): DesiredIsolation {
+  const read = new LineReader(line);
+  const schema = read.name();
+  read.expect('BY');
+  const column = read.name();
+  const typeWord = read.choice(...TENANT_TYPES.map((type) => type.toUpperCase()));
+  const type = TENANT_TYPES.find((known) => known.toUpperCase() === typeWord)!;
+  read.expect('FROM');
+  const setting = read.literal();
+  const stage = read.choice('PREPARED', 'ENFORCED') === 'PREPARED' ? 'prepared' : 'enforced';
+  const roles = read.skip('FOR') ? read.names() : [];
+  const allTenants = read.skip('ALL') ? (read.expect('TENANTS', 'FOR'), read.names()) : [];
+  read.end();
+  if (!/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/i.test(setting))
+    throw read.error('the setting with the tenant has a prefix and a name, as in app.tenant_id');
+  return { schema, column, type, setting, stage, roles, allTenants };
+}
+
+export function writePublication(p: DesiredPublication): string {
+  const words = [name(p.name), 'OWNER', name(p.owner), 'PUBLISH', p.operations.join(', ')];
+  if (p.viaRoot) words.push('VIA ROOT');
+  if (p.generatedColumns) words.push('GENERATED');
+  const items = [
+    ...(p.allTables ? ['ALL TABLES'] : []),
+    ...p.schemas.map((schema) => `SCHEMA ${name(schema)}`).sort(),
+    ...p.tables.map(writePublishedTable).sort(),
+  ];
+  return `${words.join(' ')}${items.length === 0 ? '' : ` FOR ${items.join(', ')}`}`;
+}
+
+function writePublishedTable(t: DesiredPublishedTable): string {
+  const columns = t.columns === undefined ? '' : ` COLUMNS ${t.columns.map(name).join(' ')}`;
+  const where = t.where === undefined ? '' : ` WHERE ${literal(t.where)}`;
+  const { identity } = t;
+  const by =
+    identity === undefined
+      ? ''
+      : ` IDENTITY ${identity.kind.toUpperCase()}${identity.kind === 'index' ? ` ${name(identity.index)}` : ''}`;
+  return `TABLE ${name(t.schema)}.${name(t.name)}${columns}${where}${by}`;
+}
+
+export function readPublication(line: string): DesiredPublication {
+  const read = new LineReader(line);
+  const publication = read.name();
+  read.expect('OWNER');
+  const owner = read.name();
+  read.expect('PUBLISH');
+  const operations: PublishedOperation[] = [read.choice(...PUBLISHED_OPERATIONS)];
+  while (read.skip(',')) operations.push(read.choice(...PUBLISHED_OPERATIONS));
+  const viaRoot = read.skip('VIA') && (read.expect('ROOT'), true);
+  const generatedColumns = read.skip('GENERATED');
+  const tables: DesiredPublishedTable[] = [];
+  const schemas: string[] = [];
+  let allTables = false;
+  if (read.skip('FOR')) {
+    do {
+      const word = read.choice('ALL', 'SCHEMA', 'TABLE');
+      if (word === 'ALL') {
+        read.expect('TABLES');
+        allTables = true;
+      } else if (word === 'SCHEMA') schemas.push(read.name());
+      else tables.push(readPublishedTable(read));
+    } while (read.skip(','));
+  }
+  read.end();
+  if (allTables && tables.length + schemas.length > 0)
+    throw read.error('ALL TABLES stands alone, since it has every table already');
+  return { name: publication, owner, operations, viaRoot, generatedColumns, tables, schemas, allTables };
+}
+
+function readPublishedTable(read: LineReader): DesiredPublishedTable {
+  const table = read.qualified();
+  let columns: string[] | undefined;
+  if (read.skip('COLUMNS')) {
+    columns = [read.name()];
+    while (read.isName()) columns.push(read.name());
+  }
+  const where = read.skip('WHERE') ? read.literal() : undefined;
+  return { ...table, columns, where, identity: read.skip('IDENTITY') ? readIdentity(read) : undefined };
+}
+
+function readIdentity(read: LineReader): ReplicaIdentity {
+  const word = read.choice('DEFAULT', 'FULL', 'INDEX');
+  if (word === 'INDEX') return { kind: 'index', index: read.name() };
+  return { kind: word === 'FULL' ? 'full' : 'default' };
+}
+
+export function writeSubscription(s: DesiredSubscription): string {
+  const options = SUBSCRIPTION_OPTIONS.flatMap((option) =>
+    s.options[option] === undefined ? [] : [`${option} = ${literal(s.options[option])}`],
+  );
+  const slot = s.slot === undefined ? '' : ` SLOT ${name(s.slot)}`;
+  return `${name(s.name)} OWNER ${name(s.owner)} FROM ${literal(s.secret)} PUBLICATIONS ${[...s.publications].sort().map(name).join(', ')}${slot}${s.enabled ? '' : ' DISABLED'}${options.length === 0 ? '' : ` WITH ${options.join(', ')}`}`;
+}
+
+export function readSubscription(line: string): DesiredSubscription {
+  const read = new LineReader(line);
+  const subscription = read.name();
+  read.expect('OWNER');
+  const owner = read.name();
+  read.expect('FROM');
+  const secret = read.literal();
+  read.expect('PUBLICATIONS');
+  const publications = read.names();
+  const slot = read.skip('SLOT') ? read.name() : undefined;
+  const enabled = !read.skip('DISABLED');
+  const options: Partial<Record<SubscriptionOption, string>> = {};
+  if (read.skip('WITH')) {
+    do {
+      const option = read.choice(...SUBSCRIPTION_OPTIONS);
+      read.expect('=');
+      options[option] = read.literal();
+    } while (read.skip(','));
+  }
+  read.end();
+  return { name: subscription, owner, secret, publications, slot, enabled, options };
+}
+
+export function writeSlot(s: DesiredSlot): string {
+  return `${name(s.name)} PLUGIN ${name(s.plugin)} FOR ${name(s.consumer)}${s.failover ? ' FAILOVER' : ''}${s.twoPhase ? ' TWO PHASE' : ''}`;
+}
+
+export function readSlot(line: string): DesiredSlot {
+  const read = new LineReader(line);
+  const slot = read.name();
+  read.expect('PLUGIN');
+  const plugin = read.name();
+  read.expect('FOR');
+  const consumer = read.name();
+  const failover = read.skip('FAILOVER');
+  const twoPhase = read.skip('TWO') && (read.expect('PHASE'), true);
+  read.end();
+  if (!/^[a-z0-9_]{1,63}$/.test(slot))
+    throw read.error('the name of a slot has lower case letters, digits and _ alone');
+  return { name: slot, plugin, consumer, failover, twoPhase };
+}
+
 const TOKEN = /\s*(?:("(?:[^"]|"")*")|('(?:[^']|'')*')|(-?[A-Za-z0-9_$]+)|([,.=]))/y;
 
 class LineReader {
@@ -220,6 +428,23 @@ class LineReader {
     if (token.startsWith('"')) return token.slice(1, -1).replace(/""/g, '"');
     if (!isPlainName(token)) throw this.error(`a name should stand where ${token} does`);
     return token;
+  }
+
+  names(): string[] {
+    const names = [this.name()];
+    while (this.skip(',')) names.push(this.name());
+    return names;
+  }
+
+  /** Whether a name comes next; a word in capital letters is none. */
+  isName(): boolean {
+    const token = this.tokens[this.at];
+    return token !== undefined && (token.startsWith('"') || isPlainName(token));
+  }
+
+  inDatabase(): { database: string; name: string } {
+    const { schema, name } = this.qualified();
+    return { database: schema, name };
   }
 
   qualified(): { schema: string; name: string } {

@@ -90,17 +90,19 @@ export class Database extends Construct {
     }
     this.owner =
       props.owner ?? new GroupRole(this, 'Owner', { server: this.server, roleName: `${this.databaseName}_owner` });
-    this.state.addDatabase(this, {
-      name: this.databaseName,
-      owner: requireDeclaredRole(this, this.state, this.owner),
-      connectionLimit:
-        props.connectionLimit === undefined
-          ? undefined
-          : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
-      encoding: props.encoding && requireLiteral(this, 'encoding', props.encoding),
-      locale: props.locale && requireLiteral(this, 'locale', props.locale),
-      public: props.closePublic === false ? 'kept' : 'closed',
-    });
+    this.state.declare((declaration) =>
+      declaration.addDatabase(this, {
+        name: this.databaseName,
+        owner: requireDeclaredRole(this, this.state, this.owner),
+        connectionLimit:
+          props.connectionLimit === undefined
+            ? undefined
+            : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
+        encoding: props.encoding && requireLiteral(this, 'encoding', props.encoding),
+        locale: props.locale && requireLiteral(this, 'locale', props.locale),
+        public: props.closePublic === false ? 'kept' : 'closed',
+      }),
+    );
     addSettings(this, this.state, { database: this.databaseName }, props.settings);
     // Who depends on the database waits until it is there, with all that is declared inside.
     const { applied } = this.state;
@@ -190,7 +192,9 @@ export class Database extends Construct {
       );
     }
     if (to === this.owner.roleName) return;
-    this.state.addGrant(this.databaseName, { privileges, on: { kind: 'database' }, to });
+    this.state.declare((declaration) =>
+      declaration.addGrant(this.databaseName, { privileges, on: { kind: 'database' }, to }),
+    );
   }
 
   private accessRole(id: string, suffix: string): GroupRole {

@@ -278,14 +278,16 @@ export class LoginRole extends RoleBase {
     addSettings(this, this._state, target, props.settings);
     if (props.searchPath?.length) {
       const values = props.searchPath.map((schema) => requireLiteral(this, 'searchPath', schema));
-      this._state.addSetting(this, { ...target, name: 'search_path', values });
+      this._state.declare((declaration) => declaration.addSetting(this, { ...target, name: 'search_path', values }));
     }
   }
 
   private actAs(role: IRole): void {
     const name = requireDeclaredRole(this, this._state, role);
     this.memberOf(role, { inherit: false, set: true });
-    this._state.addSetting(this, { role: this.roleName, name: 'role', values: [name] });
+    this._state.declare((declaration) =>
+      declaration.addSetting(this, { role: this.roleName, name: 'role', values: [name] }),
+    );
   }
 
   /**

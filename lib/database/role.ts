@@ -73,24 +73,28 @@ export abstract class RoleBase extends Construct implements IRole {
     } else {
       requireDeclaredRole(this, this._state, group);
     }
-    this._state.addMembership(this, {
-      role: group.roleName,
-      member: this.roleName,
-      inherit: options.inherit ?? true,
-      set: options.set ?? false,
-      admin: options.admin ?? false,
-    });
+    this._state.declare((declaration) =>
+      declaration.addMembership(this, {
+        role: group.roleName,
+        member: this.roleName,
+        inherit: options.inherit ?? true,
+        set: options.set ?? false,
+        admin: options.admin ?? false,
+      }),
+    );
   }
 
   /** @internal */
   protected _declare(role: Pick<DesiredRole, 'login' | 'authentication' | 'connectionLimit' | 'validUntil'>): void {
-    this._state.addRole(this, {
-      name: this.roleName,
-      inherit: true,
-      createDatabase: false,
-      createRole: false,
-      ...role,
-    });
+    this._state.declare((declaration) =>
+      declaration.addRole(this, {
+        name: this.roleName,
+        inherit: true,
+        createDatabase: false,
+        createRole: false,
+        ...role,
+      }),
+    );
   }
 }
 

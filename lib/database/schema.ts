@@ -50,7 +50,9 @@ export class Schema extends Construct {
     this.schemaName = requireName(this, 'schemaName', 'schema', props.schemaName);
     this.owner = props.owner ?? props.database.owner;
     const owner = requireDeclaredRole(this, this.state, this.owner);
-    this.state.addSchema(this, this.database.databaseName, { name: this.schemaName, owner });
+    this.state.declare((declaration) =>
+      declaration.addSchema(this, this.database.databaseName, { name: this.schemaName, owner }),
+    );
   }
 
   /** Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none. */
@@ -99,11 +101,14 @@ export class Schema extends Construct {
     const database = this.database.databaseName;
     const schema = this.schemaName;
     if (on._kind !== 'schema') {
-      this.state.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to });
+      this.state.declare((declaration) =>
+        declaration.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to }),
+      );
     }
-    this.state.addGrant(database, { privileges: wanted, on: on._in(schema), to });
+    this.state.declare((declaration) => declaration.addGrant(database, { privileges: wanted, on: on._in(schema), to }));
     if (on._kind === 'allTables' || on._kind === 'allSequences' || on._kind === 'allRoutines') {
-      this.state.addDefaultPrivilege(database, { schema, objects: FUTURE[on._kind], privileges: wanted, to });
+      const future = { schema, objects: FUTURE[on._kind], privileges: wanted, to };
+      this.state.declare((declaration) => declaration.addFutureGrant(database, future));
     }
   }
 

@@ -22,11 +22,13 @@ export function addSettings(
     }
     const refused = REFUSED[name.toLowerCase()];
     if (refused) throw new Error(`${by.node.path}: settings cannot have ${name}: ${refused}`);
-    state.addSetting(by, {
-      ...target,
-      name: name.toLowerCase(),
-      values: [requireLiteral(by, `settings.${name}`, value)],
-    });
+    state.declare((declaration) =>
+      declaration.addSetting(by, {
+        ...target,
+        name: name.toLowerCase(),
+        values: [requireLiteral(by, `settings.${name}`, value)],
+      }),
+    );
   }
 }
 

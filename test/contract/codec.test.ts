@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../lib/contract';
+import { NOTHING_INSIDE } from '../support/nothing-inside';
 import { HOSTILE_NAMES, ordered, states } from './states';
 
 const runs = { numRuns: 300 };
@@ -88,12 +89,10 @@ const ROLE = {
   createRole: false,
 } as const;
 const DATABASE = {
+  ...NOTHING_INSIDE,
   name: 'app',
   owner: 'own',
   public: 'closed',
-  schemas: [],
-  grants: [],
-  defaultPrivileges: [],
 } as const;
 const EMPTY: DesiredState = {
   version: 1,
@@ -104,6 +103,8 @@ const EMPTY: DesiredState = {
   roles: [],
   memberships: [],
   settings: [],
+  comments: [],
+  drops: [],
   databases: [],
 };
 
@@ -261,7 +262,7 @@ describe('the decoder is strict, and says where', () => {
     [
       'a grant in a schema that is not declared',
       withApp({ grants: ['USAGE ON SCHEMA other TO api'] }),
-      'a grant in the database "app" names the schema "other", which is not declared there',
+      'a declaration in the database "app" names the schema "other", which is not declared there',
     ],
     [
       'a setting of nothing',

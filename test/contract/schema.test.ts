@@ -47,6 +47,8 @@ const valid: StateDocument = {
   roles: ["api LOGIN PASSWORD CONNECTION LIMIT 5 VALID UNTIL '2030-01-01T00:00:00Z'", 'own NOLOGIN'],
   memberships: ['"My ""Group""" TO api WITH INHERIT TRUE, SET FALSE, ADMIN FALSE'],
   settings: ["ROLE api SET search_path = 'a', 'b'"],
+  comments: ["SCHEMA app.billing IS 'who pays'"],
+  drops: ['SLOT app.old'],
   databases: {
     app: {
       owner: 'own',
@@ -55,6 +57,15 @@ const valid: StateDocument = {
       schemas: { billing: 'own' },
       grants: ['SELECT, INSERT ON ALL TABLES IN SCHEMA billing TO api', "EXECUTE ON ROUTINE billing 'f(text)' TO api"],
       defaultPrivileges: ['FOR own IN SCHEMA billing GRANT SELECT ON TABLES TO api'],
+      extensions: ["pg_trgm SCHEMA billing VERSION '1.6'", '"uuid-ossp"'],
+      isolations: ["billing BY tenant_id UUID FROM 'app.tenant_id' PREPARED FOR api ALL TENANTS FOR own"],
+      publications: [
+        "cdc OWNER own PUBLISH INSERT, UPDATE VIA ROOT FOR SCHEMA billing, TABLE billing.t COLUMNS id body WHERE 'id > 0' IDENTITY FULL",
+      ],
+      subscriptions: [
+        "orders OWNER own FROM 'orders' PUBLICATIONS cdc SLOT s DISABLED WITH copy_data = 'false', streaming = 'parallel'",
+      ],
+      slots: ['cdc PLUGIN pgoutput FOR api FAILOVER TWO PHASE'],
     },
   },
 };
@@ -100,6 +111,30 @@ test.each<[string, unknown]>([
     'default privileges on types',
     withApp({ defaultPrivileges: ['FOR o IN SCHEMA billing GRANT USAGE ON TYPES TO a'] }),
   ],
+  ['a comment on a table', { ...valid, comments: ["TABLE t IS 'x'"] }],
+  ['a comment without quotes', { ...valid, comments: ['ROLE api IS me'] }],
+  ['a drop of a table', { ...valid, drops: ['TABLE app.t'] }],
+  ['a drop of a slot of no database', { ...valid, drops: ['SLOT old'] }],
+  ['an extension that cascades', withApp({ extensions: ['pg_trgm CASCADE'] })],
+  ['a tenant in a date', withApp({ isolations: ["billing BY t DATE FROM 'app.t' PREPARED FOR api"] })],
+  [
+    'a tenant in a setting of the server',
+    withApp({ isolations: ["billing BY t UUID FROM 'work_mem' PREPARED FOR api"] }),
+  ],
+  ['an isolation without a stage', withApp({ isolations: ["billing BY t UUID FROM 'app.t' FOR api"] })],
+  ['a publication of nothing', withApp({ publications: ['cdc OWNER own PUBLISH'] })],
+  [
+    'a publication of all tables and one',
+    withApp({ publications: ['cdc OWNER own PUBLISH INSERT FOR ALL TABLES, TABLE a.b'] }),
+  ],
+  ['a published sequence', withApp({ publications: ['cdc OWNER own PUBLISH INSERT FOR SEQUENCE a.b'] })],
+  ['a connection in clear', withApp({ subscriptions: ['s OWNER own FROM host PUBLICATIONS cdc'] })],
+  [
+    'an unknown option of a subscription',
+    withApp({ subscriptions: ["s OWNER own FROM 'k' PUBLICATIONS cdc WITH slot_name = 'x'"] }),
+  ],
+  ['a slot for nobody', withApp({ slots: ['cdc PLUGIN pgoutput'] })],
+  ['a slot in capital letters', withApp({ slots: ['"Cdc" PLUGIN pgoutput FOR api'] })],
 ])('neither the schema nor the decoder takes %s', (_, document) => {
   expect(isValid(travel(document))).toBe(false);
   expect(decodes(travel(document))).toBe(false);

@@ -1,13 +1,21 @@
 import * as fc from 'fast-check';
 import {
   DesiredDatabase,
+  DesiredComment,
+  DesiredDrop,
   DesiredGrant,
+  DesiredIsolation,
+  DesiredPublication,
   DesiredState,
+  DesiredSubscription,
   GrantTarget,
   MAX_NAME_BYTES,
   nameProblem,
   OBJECT_KIND_OF,
   PRIVILEGES,
+  PUBLISHED_OPERATIONS,
+  SUBSCRIPTION_OPTIONS,
+  TENANT_TYPES,
 } from '../../lib/contract';
 
 /** Names that break whoever splits, folds, escapes or counts in the wrong way. */
@@ -62,7 +70,6 @@ function targets(schemas: readonly string[]): fc.Arbitrary<GrantTarget> {
   const database = fc.constant<GrantTarget>({ kind: 'database' });
   if (schemas.length === 0) return database;
   const schema = fc.constantFrom(...schemas);
-  const object = named('object');
   return fc.oneof(
     database,
     fc.record({
@@ -82,6 +89,95 @@ function grants(schemas: readonly string[]): fc.Arbitrary<DesiredGrant> {
     fc.record({ privileges: privilegesOn(on.kind), on: fc.constant(on), to: role }),
   );
 }
+
+const optional = <T>(item: fc.Arbitrary<T>) => fc.option(item, { nil: undefined });
+const object = named('object');
+const slotName = fc.stringMatching(/^[a-z0-9_]{1,20}$/);
+
+const publication: fc.Arbitrary<DesiredPublication> = fc.record({
+  name: object,
+  owner: role,
+  operations: fc.subarray([...PUBLISHED_OPERATIONS], { minLength: 1 }),
+  viaRoot: fc.boolean(),
+  generatedColumns: fc.boolean(),
+  schemas: fc.constant([]),
+  allTables: fc.constant(false),
+  tables: unique(
+    fc.record({
+      schema: object,
+      name: object,
+      columns: optional(fc.array(object, { minLength: 1, maxLength: 2 })),
+      where: optional(value),
+      identity: optional(
+        fc.oneof(
+          fc.record({ kind: fc.constantFrom('default' as const, 'full' as const) }),
+          fc.record({ kind: fc.constant('index' as const), index: object }),
+        ),
+      ),
+    }),
+    (t) => [t.schema, t.name],
+    2,
+  ),
+});
+
+const subscription: fc.Arbitrary<DesiredSubscription> = fc.record({
+  name: object,
+  owner: role,
+  secret: value,
+  publications: fc.uniqueArray(object, { minLength: 1, maxLength: 2 }).map((names) => names.sort()),
+  slot: optional(object),
+  enabled: fc.boolean(),
+  options: fc
+    .subarray([...SUBSCRIPTION_OPTIONS], { maxLength: 2 })
+    .chain((names) => fc.tuple(...names.map((name) => value.map((text): [string, string] => [name, text]))))
+    .map((pairs) => Object.fromEntries(pairs)),
+});
+
+function isolations(schemas: readonly string[]): fc.Arbitrary<DesiredIsolation[]> {
+  return fc.tuple(
+    ...schemas.map((schema) =>
+      fc.uniqueArray(role, { maxLength: 4 }).chain((roles) =>
+        fc.record({
+          schema: fc.constant(schema),
+          column: object,
+          type: fc.constantFrom(...TENANT_TYPES),
+          setting: fc.constantFrom('app.tenant_id', 'Saas.tenant'),
+          stage: fc.constantFrom('prepared' as const, 'enforced' as const),
+          roles: fc.constant(roles.slice(0, 2).sort()),
+          allTenants: fc.constant(roles.slice(2).sort()),
+        }),
+      ),
+    ),
+  );
+}
+
+/** Names under a prefix that no declared object has, since what is declared is not dropped. */
+const drop: fc.Arbitrary<DesiredDrop> = fc.oneof(
+  fc.record({ kind: fc.constantFrom('role' as const, 'database' as const), name: object.map(gone) }),
+  fc.record({
+    kind: fc.constantFrom(
+      'schema' as const,
+      'extension' as const,
+      'publication' as const,
+      'subscription' as const,
+      'slot' as const,
+    ),
+    database: object,
+    name: object.map(gone),
+  }),
+);
+
+function gone(name: string): string {
+  return `gone ${[...name].slice(0, 5).join('')}`;
+}
+
+const comment: fc.Arbitrary<DesiredComment> = fc.record({
+  on: fc.oneof(
+    fc.record({ kind: fc.constantFrom('role' as const, 'database' as const), name: object }),
+    fc.record({ kind: fc.constant('schema' as const), database: object, name: object }),
+  ),
+  text: value,
+});
 
 const database: fc.Arbitrary<DesiredDatabase> = unique(named('schema'), (name) => name, 3).chain((schemas) =>
   fc.record({
@@ -108,6 +204,15 @@ const database: fc.Arbitrary<DesiredDatabase> = unique(named('schema'), (name) =
             ),
             { maxLength: 3 },
           ),
+    extensions: unique(fc.record({ name: object, schema: optional(object), version: optional(value) }), (e) => e.name),
+    isolations: isolations(schemas),
+    publications: unique(publication, (p) => p.name, 2),
+    subscriptions: unique(subscription, (s) => s.name, 2),
+    slots: unique(
+      fc.record({ name: slotName, plugin: object, consumer: role, failover: fc.boolean(), twoPhase: fc.boolean() }),
+      (s) => s.name,
+      2,
+    ),
   }),
 );
 
@@ -154,6 +259,8 @@ export const states: fc.Arbitrary<DesiredState> = fc.record({
     ),
     (s) => [s.role, s.database, s.name],
   ),
+  comments: unique(comment, (c) => c.on, 3),
+  drops: unique(drop, (d) => d, 2),
   databases: unique(database, (d) => d.name, 3),
 });
 
@@ -170,12 +277,19 @@ export function ordered(state: DesiredState): unknown {
     roles: sort(state.roles),
     memberships: sort(state.memberships),
     settings: sort(state.settings),
+    comments: sort(state.comments),
+    drops: sort(state.drops),
     databases: state.databases
       .map((d) => ({
         ...d,
         schemas: sort(d.schemas),
         grants: sort(d.grants),
         defaultPrivileges: sort(d.defaultPrivileges),
+        extensions: sort(d.extensions),
+        isolations: sort(d.isolations),
+        publications: sort(d.publications.map((p) => ({ ...p, tables: sort(p.tables) }))),
+        subscriptions: sort(d.subscriptions),
+        slots: sort(d.slots),
       }))
       .map((d) => JSON.stringify(d, keysInOrder))
       .sort(),

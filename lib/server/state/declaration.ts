@@ -1,8 +1,10 @@
 import { IConstruct } from 'constructs';
 import {
   CONTRACT_VERSION,
+  DesiredComment,
   DesiredDatabase,
   DesiredDefaultPrivilege,
+  DesiredDrop,
   DesiredGrant,
   DesiredMembership,
   DesiredRole,
@@ -15,14 +17,21 @@ import {
 } from '../../contract';
 
 /** The part of a database that is declared in one piece; the rest comes by later declarations. */
-export type DatabaseDeclaration = Omit<DesiredDatabase, 'schemas' | 'grants' | 'defaultPrivileges'>;
+export type DatabaseDeclaration = Pick<
+  DesiredDatabase,
+  'name' | 'owner' | 'connectionLimit' | 'encoding' | 'locale' | 'public'
+>;
 
 /** What objects of a kind will carry that anybody creates in a schema later; the creators are known when all is declared. */
 export type FutureGrant = Omit<DesiredDefaultPrivilege, 'creator'>;
 
+/** What a database has besides its schemas, each item in one piece. */
+type Parts = Pick<DesiredDatabase, 'extensions' | 'isolations' | 'publications' | 'subscriptions' | 'slots'>;
+
 interface DatabaseParts {
   readonly declaration: DatabaseDeclaration;
   readonly schemas: DesiredSchema[];
+  readonly inside: { readonly [K in keyof Parts]: Parts[K][number][] };
   readonly grants: Map<string, DesiredGrant>;
   readonly futureGrants: Map<string, FutureGrant>;
 }
@@ -34,6 +43,8 @@ export class Declaration {
   private readonly memberships = new Map<string, Map<string, DesiredMembership>>();
   private readonly settings = new Map<string, DesiredSetting>();
   private readonly databases = new Map<string, DatabaseParts>();
+  private readonly comments = new Map<string, DesiredComment>();
+  private readonly drops = new Map<string, DesiredDrop>();
   private readonly acknowledgedPlans = new Set<string>();
   private readonly declaredBy = new Map<string, IConstruct>();
 
@@ -48,12 +59,42 @@ export class Declaration {
 
   public addDatabase(by: IConstruct, declaration: DatabaseDeclaration): void {
     this.claim(by, 'database', declaration.name);
-    this.databases.set(declaration.name, { declaration, schemas: [], grants: new Map(), futureGrants: new Map() });
+    this.databases.set(declaration.name, {
+      declaration,
+      schemas: [],
+      inside: { extensions: [], isolations: [], publications: [], subscriptions: [], slots: [] },
+      grants: new Map(),
+      futureGrants: new Map(),
+    });
   }
 
   public addSchema(by: IConstruct, database: string, schema: DesiredSchema): void {
     this.claim(by, `schema of the database "${database}"`, schema.name);
     this.parts(database).schemas.push(schema);
+  }
+
+  /** `name` is what a second declaration of the same must not have. */
+  public addInside<K extends keyof Parts>(
+    by: IConstruct,
+    database: string,
+    kind: K,
+    name: string,
+    item: Parts[K][number],
+  ): void {
+    this.claim(by, `${kind.slice(0, -1)} of the database "${database}"`, name);
+    (this.parts(database).inside[kind] as Parts[K][number][]).push(item);
+  }
+
+  public addComment(by: IConstruct, comment: DesiredComment): void {
+    const key = JSON.stringify(comment.on);
+    this.claim(by, 'comment on', key);
+    this.comments.set(key, comment);
+  }
+
+  public addDrop(by: IConstruct, drop: DesiredDrop): void {
+    const key = JSON.stringify(drop);
+    this.claim(by, 'drop of', key);
+    this.drops.set(key, drop);
   }
 
   public addMembership(by: IConstruct, membership: DesiredMembership): void {
@@ -110,11 +151,14 @@ export class Declaration {
       roles: [...this.roles.values()],
       memberships: [...this.memberships.values()].flatMap((groups) => [...groups.values()]),
       settings: [...this.settings.values()],
+      comments: [...this.comments.values()],
+      drops: [...this.drops.values()],
       databases: [...this.databases.values()].map((parts) => ({
         ...parts.declaration,
         schemas: parts.schemas,
         grants: [...parts.grants.values()],
         defaultPrivileges: this.defaultPrivileges(parts),
+        ...parts.inside,
       })),
     };
   }

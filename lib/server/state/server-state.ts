@@ -19,19 +19,8 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addFinding } from '../../compliance';
-import {
-  DesiredGrant,
-  DesiredMembership,
-  DesiredRole,
-  DesiredSchema,
-  DesiredSetting,
-  encodeState,
-  Platform,
-  Profile,
-  SERVER_VARIABLE,
-  STATE_RESOURCE_TYPE,
-} from '../../contract';
-import { DatabaseDeclaration, Declaration, FutureGrant } from './declaration';
+import { encodeState, Platform, Profile, SERVER_VARIABLE, STATE_RESOURCE_TYPE } from '../../contract';
+import { Declaration } from './declaration';
 import { ServerFunction } from './server-function';
 import { endpointsInStack } from './vpc-services';
 
@@ -142,33 +131,11 @@ export class ServerState extends Construct {
     return this.props.iamAuthentication ?? this.props.platform !== 'external';
   }
 
-  public addRole(by: IConstruct, role: DesiredRole): void {
-    this.declare(() => this.declaration.addRole(by, role));
-  }
-
-  public addMembership(by: IConstruct, membership: DesiredMembership): void {
-    this.declare(() => this.declaration.addMembership(by, membership));
-  }
-
-  public addSetting(by: IConstruct, setting: DesiredSetting): void {
-    this.declare(() => this.declaration.addSetting(by, setting));
-  }
-
-  public addDatabase(by: IConstruct, database: DatabaseDeclaration): void {
-    this.declare(() => this.declaration.addDatabase(by, database));
-  }
-
-  public addSchema(by: IConstruct, database: string, schema: DesiredSchema): void {
-    this.declare(() => this.declaration.addSchema(by, database, schema));
-  }
-
-  public addGrant(database: string, grant: DesiredGrant): void {
-    this.declare(() => this.declaration.addGrant(database, grant));
-  }
-
-  /** What everybody who may create objects in the schema gives to `grant.to` on objects that they create later. */
-  public addDefaultPrivilege(database: string, grant: FutureGrant): void {
-    this.declare(() => this.declaration.addFutureGrant(database, grant));
+  /** Adds to what is declared inside the server. */
+  public declare(change: (declaration: Declaration) => void): void {
+    change(this.declaration);
+    this.revision++;
+    this.ensureResource();
   }
 
   /** Lets the withheld steps of one plan run, and of no other. */
@@ -205,12 +172,6 @@ export class ServerState extends Construct {
   public rotateAdminSecret(): void {
     this.rotation();
     this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
-  }
-
-  private declare(change: () => void): void {
-    change();
-    this.revision++;
-    this.ensureResource();
   }
 
   private ensureResource(): void {

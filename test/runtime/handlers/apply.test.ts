@@ -3,6 +3,7 @@ import { AddressInfo } from 'node:net';
 import { CONTRACT_VERSION, DesiredState, encodeState } from '../../../lib/contract';
 import { handler } from '../../../lib/runtime/handlers/apply';
 import { fitsVerifier } from '../../../lib/runtime/secrets';
+import { NOTHING_INSIDE } from '../../support/nothing-inside';
 import { TestResponses } from '../../support/cloudformation';
 import { startServer, TestServer } from '../../support/postgres';
 import { TestSecretsManager } from '../../support/secrets-manager';
@@ -59,14 +60,15 @@ function state(changes: Partial<DesiredState> = {}): DesiredState {
     ],
     memberships: [],
     settings: [],
+    comments: [],
+    drops: [],
     databases: [
       {
+        ...NOTHING_INSIDE,
         name: 'app',
         owner: 'app_owner',
         public: 'closed',
-        schemas: [],
         grants: [{ privileges: ['CONNECT'], on: { kind: 'database' }, to: 'api' }],
-        defaultPrivileges: [],
       },
     ],
     ...changes,

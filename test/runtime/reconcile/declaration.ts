@@ -1,4 +1,5 @@
 import { DesiredState } from '../../../lib/contract';
+import { NOTHING_INSIDE } from '../../support/nothing-inside';
 
 /** A small complete declaration; tests say what differs. */
 export function declaration(changes: Partial<DesiredState> = {}): DesiredState {
@@ -11,8 +12,11 @@ export function declaration(changes: Partial<DesiredState> = {}): DesiredState {
     roles: [owner('app_owner'), group('app_readonly'), login('api')],
     memberships: [{ role: 'app_readonly', member: 'api', inherit: true, set: false, admin: false }],
     settings: [{ role: 'api', name: 'statement_timeout', values: ['15s'] }],
+    comments: [],
+    drops: [],
     databases: [
       {
+        ...NOTHING_INSIDE,
         name: 'app',
         owner: 'app_owner',
         public: 'closed',

@@ -1,5 +1,6 @@
 import { DesiredState } from '../../../lib/contract';
 import { reconcile, ReconcileOptions } from '../../../lib/runtime/reconcile';
+import { NOTHING_INSIDE } from '../../support/nothing-inside';
 import { freshServer, TestServer, VERSIONS } from '../../support/postgres';
 import { APPLICATIONS, broken, installApplications } from './applications';
 import { catalog, lost } from './catalog';
@@ -29,8 +30,11 @@ function declared(changes: Partial<DesiredState> = {}): DesiredState {
       { database: 'shared', name: 'work_mem', values: ['4MB'] },
       { role: 'api', name: 'statement_timeout', values: ['15s'] },
     ],
+    comments: [],
+    drops: [],
     databases: [
       {
+        ...NOTHING_INSIDE,
         name: 'shared',
         owner: 'master',
         connectionLimit: 90,
