@@ -1,6 +1,7 @@
 import { ContractError, DesiredState, NameKind, nameProblem } from '../../../lib/contract';
 import { ident } from '../../../lib/runtime/reconcile/sql';
 import { HOSTILE_NAMES } from '../../contract/states';
+import { NOTHING_INSIDE } from '../../support/nothing-inside';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { catalog } from './catalog';
 import { declaration, login, owner } from './declaration';
@@ -21,6 +22,7 @@ function allNamed(name: string): DesiredState {
     settings: [{ role: member, name: 'application_name', values: [name] }],
     databases: [
       {
+        ...NOTHING_INSIDE,
         name,
         owner: name,
         public: 'closed',

@@ -2,6 +2,7 @@ import { ContractError, decodeState, DesiredState, encodeState } from '../../../
 import { reconcile, RefusedError, SecretSource } from '../../../lib/runtime/reconcile';
 import { Session } from '../../../lib/runtime/reconcile/session';
 import { scramVerifier } from '../../../lib/runtime/secrets';
+import { NOTHING_INSIDE } from '../../support/nothing-inside';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { catalog, memberships } from './catalog';
 import { declaration, group, login, role } from './declaration';
@@ -202,7 +203,7 @@ describe.each(VERSIONS)('roles on PostgreSQL %i', (version) => {
       [
         'an object of its own',
         rolesOnly([login('theirs')], {
-          databases: [{ name: 'app', owner: 'theirs', public: 'kept', schemas: [], grants: [], defaultPrivileges: [] }],
+          databases: [{ ...NOTHING_INSIDE, name: 'app', owner: 'theirs', public: 'kept' }],
         }),
         'CREATE DATABASE app OWNER theirs',
       ],
