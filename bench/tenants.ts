@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { DesiredState, Privilege } from '../lib/contract';
+import { DesiredState, Privilege, strictState } from '../lib/contract';
 import { TestServer } from '../test/support/postgres';
 
 /** The workload of the benchmark: tenants in one database, each with an owner, a login role, a schema, grants and default privileges. */
@@ -8,8 +8,9 @@ const TABLE_PRIVILEGES: readonly Privilege[] = ['SELECT', 'INSERT', 'UPDATE', 'D
 const SEQUENCE_PRIVILEGES: readonly Privilege[] = ['USAGE', 'SELECT'];
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
+/** As the function has it once it has read the event. */
 export function tenants(count: number): DesiredState {
-  return {
+  return strictState({
     version: 1,
     name: 'bench',
     profile: 'production',
@@ -49,7 +50,7 @@ export function tenants(count: number): DesiredState {
         }),
       },
     ],
-  };
+  });
 }
 
 function role(name: string) {

@@ -1,5 +1,5 @@
 import pRetry from 'p-retry';
-import { decodeState, DesiredState, encodeState } from '../../contract';
+import { DesiredState, strictState } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
@@ -65,7 +65,7 @@ const MOST_ATTEMPTS = 3;
 
 export const reconcile: Reconcile = async (desired, connection, options) => {
   // Whoever made the declaration: read strictly, a name that PostgreSQL would change or a word of SQL goes no further.
-  const state = decodeState(encodeState(desired));
+  const state = strictState(desired);
   return pRetry(
     async () => {
       const run = new Run(state, connection, options);
