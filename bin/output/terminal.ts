@@ -43,7 +43,6 @@ export class Output {
 }
 
 function visibleLength(text: string): number {
-  // eslint-disable-next-line no-control-regex -- colour is made of control characters
   return text.replace(/\x1b\[\d+m/g, '').length;
 }
 
