@@ -43,6 +43,13 @@ export class Schema extends Construct {
   public readonly owner: IRole;
   private readonly state: ServerState;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: SchemaProps) {
     super(scope, id);
     this.database = props.database;
@@ -53,7 +60,11 @@ export class Schema extends Construct {
     this.state.addSchema(this, this.database.databaseName, { name: this.schemaName, owner });
   }
 
-  /** Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none. */
+  /**
+   * Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none.
+   *
+   * @param role a role declared on the same server
+   */
   public grantUsage(role: IRole): void {
     this.grant(role, SchemaObject.schema(), Privilege.USAGE);
   }
@@ -63,6 +74,8 @@ export class Schema extends Construct {
    *
    * It may not call functions, since one with the rights of its owner could write: `grantExecute()` adds that, which a view that
    * calls a function needs too.
+   *
+   * @param role a role declared on the same server
    */
   public grantRead(role: IRole): void {
     this.grant(role, SchemaObject.allTables(), Privilege.SELECT);
@@ -72,6 +85,8 @@ export class Schema extends Construct {
   /**
    * Lets a role read and write all tables, take values of all sequences, and call all functions and procedures (column defaults and
    * constraints may need them), existing and future. Not TRUNCATE, to which row security does not apply.
+   *
+   * @param role a role declared on the same server
    */
   public grantReadWrite(role: IRole): void {
     const { SELECT, INSERT, UPDATE, DELETE, USAGE } = Privilege;
@@ -80,7 +95,11 @@ export class Schema extends Construct {
     this.grantExecute(role);
   }
 
-  /** Lets a role call all functions and procedures, existing and future. PUBLIC may not (SEC-7). */
+  /**
+   * Lets a role call all functions and procedures, existing and future. PUBLIC may not (SEC-7).
+   *
+   * @param role a role declared on the same server
+   */
   public grantExecute(role: IRole): void {
     this.grant(role, SchemaObject.allRoutines(), Privilege.EXECUTE);
   }
