@@ -44,6 +44,9 @@ const TYPED_APP = `
   export const none = PostgresVersion.V9;
 `;
 
+/** The first TypeScript in the README, as a reader copies it. */
+const [, README_EXAMPLE] = /```ts\n([^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'))!;
+
 let app: PackedApp;
 let files: string[];
 let synthesis: Outcome;
@@ -150,6 +153,7 @@ describe('an app that imports the package by its name', () => {
     const settings = ['--module', modules, '--moduleResolution', resolution, '--target', 'es2022'];
     const tsc = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
     app.write('typed.ts', TYPED_APP);
+    app.write('readme.ts', README_EXAMPLE);
     const { code, stdout } = app.run(
       process.execPath,
       tsc,
@@ -158,6 +162,7 @@ describe('an app that imports the package by its name', () => {
       '--skipLibCheck',
       ...settings,
       'typed.ts',
+      'readme.ts',
     );
     expect(stdout).toBe('');
     expect(code).toBe(0);
