@@ -11,7 +11,7 @@ import {
 } from './reconcile-options';
 
 interface ApplyOptions extends ReconcileCommandOptions {
-  readonly acknowledge: readonly string[];
+  readonly acknowledge?: readonly string[];
 }
 
 export function applyCommand(): Command {
@@ -23,8 +23,7 @@ export function applyCommand(): Command {
     .option(
       '--acknowledge <hash>',
       'let the withheld steps of this very plan run (repeatable)',
-      (value: string, before: readonly string[]) => [...before, planHash(value)],
-      [],
+      (value: string, before: readonly string[] = []) => [...before, planHash(value)],
     )
     .addHelpText(
       'after',
