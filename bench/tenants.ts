@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { DesiredState, Privilege } from '../lib/contract';
+import { DesiredState, Privilege, strictState } from '../lib/contract';
 import { NOTHING_INSIDE } from '../test/support/nothing-inside';
 import { TestServer } from '../test/support/postgres';
 
@@ -9,8 +9,9 @@ const TABLE_PRIVILEGES: readonly Privilege[] = ['SELECT', 'INSERT', 'UPDATE', 'D
 const SEQUENCE_PRIVILEGES: readonly Privilege[] = ['USAGE', 'SELECT'];
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
+/** As the function has it once it has read the event. */
 export function tenants(count: number): DesiredState {
-  return {
+  return strictState({
     version: 1,
     name: 'bench',
     profile: 'production',
@@ -53,7 +54,7 @@ export function tenants(count: number): DesiredState {
         }),
       },
     ],
-  };
+  });
 }
 
 function role(name: string) {

@@ -34,7 +34,7 @@ const program = new Command('cdk-postgres')
   .version(version())
   .configureHelp({ helpWidth: 100 })
   .exitOverride()
-  .showHelpAfterError('(--help says what there is)')
+  .showHelpAfterError('cdk-postgres --help says what there is.')
   .addHelpText(
     'after',
     `
@@ -44,7 +44,8 @@ Examples:
   $ cdk-postgres help plan`,
   );
 for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand(), checkCommand()]) {
-  program.addCommand(command.copyInheritedSettings(program));
+  command.copyInheritedSettings(program);
+  program.addCommand(command.showHelpAfterError(`cdk-postgres ${command.name()} --help says what there is.`));
 }
 
 async function main(): Promise<void> {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { EXIT } from '../cli-error';
-import { countSteps, showPlan } from '../output/plan';
+import { countSteps, showPlanBelow } from '../output/plan';
 import { Output } from '../output/terminal';
 import {
   CONNECTION_HELP,
@@ -11,7 +11,7 @@ import {
 } from './reconcile-options';
 
 interface ApplyOptions extends ReconcileCommandOptions {
-  readonly acknowledge: readonly string[];
+  readonly acknowledge?: readonly string[];
 }
 
 export function applyCommand(): Command {
@@ -23,8 +23,7 @@ export function applyCommand(): Command {
     .option(
       '--acknowledge <hash>',
       'let the withheld steps of this very plan run (repeatable)',
-      (value: string, before: readonly string[]) => [...before, planHash(value)],
-      [],
+      (value: string, before: readonly string[] = []) => [...before, planHash(value)],
     )
     .addHelpText(
       'after',
@@ -45,8 +44,7 @@ Exit code: 0 the server is as declared, 2 withheld steps wait for an acknowledge
           ? `PostgreSQL ${report.server.version}: nothing to do`
           : `PostgreSQL ${report.server.version}: done, ${countSteps(plan.steps)}`,
       );
-      output.line();
-      showPlan(output, plan);
+      showPlanBelow(output, plan);
       if (proof) {
         output.line();
         output.line(

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { EXIT } from '../cli-error';
-import { showPlan } from '../output/plan';
+import { showPlanBelow } from '../output/plan';
 import { Output } from '../output/terminal';
 import {
   CONNECTION_HELP,
@@ -37,10 +37,7 @@ Exit code: 0 no drift, 2 drift, 1 error.`,
           ? `Drift: ${count} ${count === 1 ? 'difference' : 'differences'} between the server and its declaration. To go back:`
           : 'No drift: the server is as declared.',
       );
-      if (plan.steps.length + plan.withheld.length + plan.notes.length > 0) {
-        output.line();
-        showPlan(output, plan);
-      }
+      showPlanBelow(output, plan);
       process.exitCode = drifted ? EXIT.changes : EXIT.nothing;
     });
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { EXIT } from '../cli-error';
-import { countSteps, showPlan } from '../output/plan';
+import { countSteps, showPlanBelow } from '../output/plan';
 import { Output } from '../output/terminal';
 import {
   CONNECTION_HELP,
@@ -30,8 +30,7 @@ Exit code: 0 nothing to do, 2 changes, 1 error.`,
       const output = new Output(process.stdout, options.json);
       output.document(report);
       output.line(`PostgreSQL ${report.server.version}, as ${report.server.user}: ${countSteps(report.plan.steps)}`);
-      output.line();
-      showPlan(output, report.plan);
+      showPlanBelow(output, report.plan);
       process.exitCode = hasChanges(report.plan) ? EXIT.changes : EXIT.nothing;
     });
 }

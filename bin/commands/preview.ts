@@ -17,14 +17,14 @@ import { Output } from '../output/terminal';
 
 interface PreviewOptions {
   readonly app?: string;
-  readonly context: Readonly<Record<string, string>>;
+  readonly context?: Readonly<Record<string, string>>;
   readonly stack?: string;
   readonly server?: string;
   readonly pg: string;
-  readonly value: Readonly<Record<string, string>>;
+  readonly value?: Readonly<Record<string, string>>;
   readonly meanwhile?: string;
   readonly then?: string;
-  readonly thenContext: Readonly<Record<string, string>>;
+  readonly thenContext?: Readonly<Record<string, string>>;
   readonly json?: boolean;
 }
 
@@ -35,14 +35,14 @@ export function previewCommand(): Command {
       "Synthesise an app, run its deployment function's own bundle against a real PostgreSQL on this machine, with an administrator as restricted as that of RDS, and show the plan, the proof and who can do what. Needs no AWS account.",
     )
     .argument('[app]', 'the command that runs the app, or a cdk.out folder; default: the app of cdk.json')
-    .option('--app <command>', 'the same, for those who are used to cdk')
-    .option('-c, --context <key=value>', 'context for the app (repeatable)', pair, {})
+    .option('--app <command>', 'the same as the argument, for those who are used to cdk')
+    .option('-c, --context <key=value>', 'context for the app (repeatable)', pair)
     .option('--stack <name>', 'which stack, where several declare something')
     .option('--server <path>', 'which server, by its construct path, where there are several')
     .addOption(new Option('--pg <major>', 'the PostgreSQL to run').choices(['16', '17', '18']).default('18'))
-    .option('--value <reference=value>', 'what stands for a reference of the template (repeatable)', pair, {})
+    .option('--value <reference=value>', 'what stands for a reference of the template (repeatable)', pair)
     .option('--then <app>', 'a later version of the app, shown as a change on the same server')
-    .option('--then-context <key=value>', 'the same app with this context is the later version (repeatable)', pair, {})
+    .option('--then-context <key=value>', 'the same app with this context is the later version (repeatable)', pair)
     .option('--meanwhile <file>', 'SQL to run before the change; \\connect DATABASE [ROLE] says where and as whom')
     .option('--json', 'print one JSON document')
     .addHelpText(
@@ -110,7 +110,7 @@ class PreviewRun {
     const { output, document } = this;
     let server: PreviewServer | undefined;
     try {
-      const assembly = await this.load(this.app, this.options.context, 'Synthesise the app');
+      const assembly = await this.load(this.app, this.options.context ?? {}, 'Synthesise the app');
       const resource = findStateResource(assembly, this.options);
       document.server = serverPath(resource);
       const version = Number(this.options.pg) as EmbeddedVersion;
@@ -150,7 +150,7 @@ class PreviewRun {
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
     if (errors > 0)
       throw new CliError(
-        `the app has ${errors} ${errors === 1 ? 'finding' : 'findings'} that keep it from being deployed`,
+        `the app has ${errors === 1 ? '1 finding that keeps' : `${errors} findings that keep`} it from being deployed`,
       );
     return assembly;
   }
@@ -234,7 +234,7 @@ class PreviewRun {
 
   private async change(server: PreviewServer, first: PreviewedResource, assets: Map<string, string>): Promise<void> {
     const { options, output, document } = this;
-    if (options.then === undefined && Object.keys(options.thenContext).length === 0) return;
+    if (options.then === undefined && options.thenContext === undefined) return;
     const context = { ...options.context, ...options.thenContext };
     const assembly = await this.load(options.then ?? this.app, context, 'Synthesise the change');
     assembly.assets.forEach((file, key) => assets.set(key, file));
@@ -299,7 +299,7 @@ function isFolder(app: string): boolean {
   return fs.existsSync(app) && fs.statSync(app).isDirectory();
 }
 
-function pair(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+function pair(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('It looks like key=value.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };

@@ -28,8 +28,15 @@ export function countSteps(steps: readonly Step[]): string {
 /** The steps with their SQL and risk, then what is withheld and how it is let through, then notes. */
 export function showPlan(output: Output, plan: Plan): void {
   showSteps(output, plan.steps);
+  if (plan.steps.length > 0 && plan.withheld.length > 0) output.line();
   if (plan.withheld.length > 0) showWithheld(output, plan);
   for (const note of plan.notes) output.wrapped(`Note: ${note}`, '  ', output.colors.dim);
+}
+
+/** The same below a line that says how it went: with a blank line between, where there is anything to show. */
+export function showPlanBelow(output: Output, plan: Plan): void {
+  if (plan.steps.length + plan.withheld.length + plan.notes.length > 0) output.line();
+  showPlan(output, plan);
 }
 
 /** What an added thing always has as its reason, and nobody needs to read. */
@@ -73,7 +80,6 @@ function wrapStatements(output: Output, statements: readonly string[]): string[]
 
 function showWithheld(output: Output, plan: Plan): void {
   const { colors } = output;
-  output.line();
   output.line(`  ${colors.yellow(`Withheld, and not run: ${countSteps(plan.withheld)}`)}`);
   output.line();
   for (const step of plan.withheld) {

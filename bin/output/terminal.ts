@@ -36,14 +36,14 @@ export class Output {
     if (this.json) this.stream.write(`${JSON.stringify(value, null, 2)}\n`);
   }
 
-  /** Text that goes on in an indented block where a line is full. */
+  /** Text that goes on in an indented block where a line is full. A mark in the indent, such as `- `, stands before the first line alone. */
   wrapped(text: string, indent: string, style: (line: string) => string = (line) => line): void {
-    for (const line of wrap(text, this.width - visibleLength(indent))) this.line(indent + style(line));
+    const later = ' '.repeat(visibleLength(indent));
+    wrap(text, this.width - later.length).forEach((line, at) => this.line((at === 0 ? indent : later) + style(line)));
   }
 }
 
 function visibleLength(text: string): number {
-  // eslint-disable-next-line no-control-regex -- colour is made of control characters
   return text.replace(/\x1b\[\d+m/g, '').length;
 }
 

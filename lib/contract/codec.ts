@@ -155,7 +155,16 @@ export function decodeState(document: unknown): DesiredState {
   top.end();
   problems.push(...semanticProblems(state));
   if (problems.length > 0) throw new ContractError(problems);
+  READ.add(state);
   return state;
+}
+
+/** States that came out of `decodeState()`. */
+const READ = new WeakSet<DesiredState>();
+
+/** A state as strict as if it had travelled, whoever made it. One that was decoded is not read a second time. */
+export function strictState(state: DesiredState): DesiredState {
+  return READ.has(state) ? state : decodeState(encodeState(state));
 }
 
 /** What no single line can show: names that PostgreSQL would refuse or change, duplicates, references to what is not declared. */

@@ -78,6 +78,13 @@ export class Database extends Construct {
   private writers?: GroupRole;
   private readers?: GroupRole;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: DatabaseProps) {
     super(scope, id);
     this.server = props.server;
@@ -171,7 +178,11 @@ export class Database extends Construct {
     return this.readers;
   }
 
-  /** Lets a role of the server connect to this database. A login role may connect to its own without it. */
+  /**
+   * Lets a role of the server connect to this database. A login role may connect to its own without it.
+   *
+   * @param role a role declared on the same server
+   */
   public grantConnect(role: IRole): void {
     this.grant(role, Privilege.CONNECT);
   }

@@ -23,6 +23,13 @@ export interface GroupRoleProps extends GroupRoleOptions {
 
 /** A role that nobody logs in as (NOLOGIN): it owns objects, or holds privileges that its members inherit (SEC-2). */
 export class GroupRole extends RoleBase {
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: GroupRoleProps) {
     super(scope, id, props.server, props.roleName);
     this._declare({ login: false, authentication: 'none' });

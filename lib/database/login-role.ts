@@ -118,7 +118,11 @@ export interface ConnectOptions {
 export interface ConnectionDescriptor {
   /** The host that accepts writes. */
   readonly host: string;
-  /** A host that serves reads, where the server has one. */
+  /**
+   * A host that serves reads.
+   *
+   * @default - the server has none
+   */
   readonly readerHost?: string;
   /** The port. */
   readonly port: number;
@@ -128,7 +132,11 @@ export interface ConnectionDescriptor {
   readonly user: string;
   /** `password`, `iam` or `none`. */
   readonly authentication: string;
-  /** The secret with the password, for a role that has one. */
+  /**
+   * The secret with the password.
+   *
+   * @default - the role does not log in by password
+   */
   readonly secretArn?: string;
 }
 
@@ -142,6 +150,13 @@ export class LoginRole extends RoleBase {
 
   private readonly authentication: Authentication;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: LoginRoleProps) {
     super(scope, id, props.database.server, props.roleName);
     this.database = props.database;

@@ -43,6 +43,13 @@ export class Schema extends Construct {
   public readonly owner: IRole;
   private readonly state: ServerState;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: SchemaProps) {
     super(scope, id);
     this.database = props.database;
@@ -55,7 +62,11 @@ export class Schema extends Construct {
     );
   }
 
-  /** Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none. */
+  /**
+   * Lets a role look objects up in the schema. Every other grant here includes it. The owner needs none.
+   *
+   * @param role a role declared on the same server
+   */
   public grantUsage(role: IRole): void {
     this.grant(role, SchemaObject.schema(), Privilege.USAGE);
   }
@@ -65,6 +76,8 @@ export class Schema extends Construct {
    *
    * It may not call functions, since one with the rights of its owner could write: `grantExecute()` adds that, which a view that
    * calls a function needs too.
+   *
+   * @param role a role declared on the same server
    */
   public grantRead(role: IRole): void {
     this.grant(role, SchemaObject.allTables(), Privilege.SELECT);
@@ -74,6 +87,8 @@ export class Schema extends Construct {
   /**
    * Lets a role read and write all tables, take values of all sequences, and call all functions and procedures (column defaults and
    * constraints may need them), existing and future. Not TRUNCATE, to which row security does not apply.
+   *
+   * @param role a role declared on the same server
    */
   public grantReadWrite(role: IRole): void {
     const { SELECT, INSERT, UPDATE, DELETE, USAGE } = Privilege;
@@ -82,7 +97,11 @@ export class Schema extends Construct {
     this.grantExecute(role);
   }
 
-  /** Lets a role call all functions and procedures, existing and future. PUBLIC may not (SEC-7). */
+  /**
+   * Lets a role call all functions and procedures, existing and future. PUBLIC may not (SEC-7).
+   *
+   * @param role a role declared on the same server
+   */
   public grantExecute(role: IRole): void {
     this.grant(role, SchemaObject.allRoutines(), Privilege.EXECUTE);
   }

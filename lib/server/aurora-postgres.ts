@@ -77,6 +77,13 @@ export class AuroraPostgres extends ManagedServerBase {
 
   private readonly serverlessV2?: ServerlessV2Capacity;
 
+  /**
+   * Makes the server, and all that stands around it.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. Another id is another, empty server, which the deploy guard refuses
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: AuroraPostgresProps) {
     super(scope, id, props);
     const settings = this._settings;

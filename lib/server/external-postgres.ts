@@ -56,7 +56,8 @@ export interface ExternalEndpoint {
   readonly port?: number;
 
   /**
-   * A secret with `username` and `password` of a role that may create roles and databases. It need not be a superuser.
+   * A secret with `username` and `password` of a role with CREATEROLE, CREATEDB and CREATE on the database `postgres`, where the
+   * ledger is kept. It need not be a superuser.
    */
   readonly adminSecret: secretsmanager.ISecret;
 

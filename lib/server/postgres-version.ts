@@ -54,6 +54,7 @@ export class PostgresVersion {
     return this.majorVersion as SupportedMajor;
   }
 
+  /** What was asked for, such as `18` or `17.6`. */
   public toString(): string {
     return this.fullVersion;
   }

@@ -64,6 +64,13 @@ export class RdsPostgres extends ManagedServerBase {
   /** @internal */
   public readonly _platform: Platform = 'rds';
 
+  /**
+   * Makes the server, and all that stands around it.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. Another id is another, empty server, which the deploy guard refuses
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: RdsPostgresProps) {
     super(scope, id, props);
     const settings = this._settings;

@@ -1,10 +1,18 @@
+import { App } from 'aws-cdk-lib';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { PostgresVersion, RdsPostgres } from '../../lib';
 import { encodeState } from '../../lib/contract';
 import { declaration } from '../runtime/reconcile/declaration';
+import { cleanStack, OBJECTIVES, quiet } from '../server/support';
 import { freshServer, TestServer } from '../support/postgres';
 import { cli, CliResult } from './cli';
+
+jest.mock('../../lib/server/package-root', () => ({
+  functionBundle: () => jest.requireActual('../server/state/fake-bundles').fakeBundle(),
+}));
+quiet();
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-commands-'));
 const stateFile = path.join(folder, 'state.json');
@@ -105,4 +113,82 @@ test('a plan needs only to read: a role without any right gets one, and leaves n
     /^\s*(CREATE|ALTER|DROP|GRANT|REVOKE|INSERT|UPDATE|DELETE)\b/i.test(sql),
   );
   expect(writes).toEqual([]);
+});
+
+test('--json prints the whole report, with the same exit code', async () => {
+  await server.query('GRANT CREATE ON SCHEMA billing TO api', { database: 'app', superuser: true });
+  const planned = await run('plan', '--json');
+  const report = JSON.parse(planned.stdout);
+  expect(report).toMatchObject({ server: { version: expect.stringMatching(/^18\./), user: 'master' } });
+  expect(report.plan).toMatchObject({ steps: [], withheld: [{ risk: 'narrow', withheld: expect.any(String) }] });
+  expect(planned.code).toBe(2);
+
+  const applied = await run('apply', '--json', '--acknowledge', report.plan.hash);
+  expect(JSON.parse(applied.stdout)).toMatchObject({ outcome: 'applied', proof: { checkedLogins: 0 } });
+  expect(applied.code).toBe(0);
+
+  const none = await run('drift', '--json');
+  expect(JSON.parse(none.stdout)).toMatchObject({ drift: false, plan: { steps: [], withheld: [] } });
+  expect(none.code).toBe(0);
+});
+
+test('the hash of another plan lets nothing run, and what is withheld still waits: exit code 2', async () => {
+  await server.query('GRANT CREATE ON SCHEMA billing TO api', { database: 'app', superuser: true });
+  const { code, stdout } = await run('apply', '--acknowledge', '0123456789abcdef');
+  expect(stdout).toContain('Withheld, and not run: 1 step');
+  expect(code).toBe(2);
+  await server.query('REVOKE CREATE ON SCHEMA billing FROM api', { database: 'app', superuser: true });
+});
+
+test('the declaration may come from a stack in cdk.out', async () => {
+  const outdir = path.join(folder, 'cdk.out');
+  const { app, stack, vpc } = cleanStack(new App({ outdir }));
+  const declared = new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
+  declared.acknowledge({ id: 'OPS-4', reason: 'nobody looks at this server' });
+  declared.addDatabase('shop').addLoginRole('clerk');
+  app.synth();
+  const url = `postgres://${server.master.user}@127.0.0.1:${server.port}/postgres`;
+  const fromStack = (command: string, ...more: string[]) =>
+    cli([command, '--url', url, '--ca', caFile, '--stack', 'Test', '--app-dir', outdir, ...more], {
+      env: { PGPASSWORD: server.master.password },
+    });
+
+  const planned = await fromStack('plan');
+  expect(planned.stdout).toContain('CREATE DATABASE "shop"');
+  expect(planned.stdout).toContain('CREATE ROLE "clerk" LOGIN');
+  expect(planned.code).toBe(2);
+
+  const drifted = await fromStack('drift');
+  expect(drifted.stdout).toMatch(/^Drift: \d+ differences between the server and its declaration/);
+  expect(drifted.code).toBe(2);
+
+  const applied = await fromStack('apply');
+  expect(applied.stderr).toContain('the role "clerk" logs in by password, and this run has no access to its secret');
+  expect(applied.code).toBe(1);
+});
+
+describe('an error is said, with exit code 1', () => {
+  test.each(['plan', 'apply', 'drift'])('by %s, where the password is wrong', async (command) => {
+    const url = `postgres://${server.master.user}@127.0.0.1:${server.port}/postgres`;
+    const { code, stdout, stderr } = await cli([command, '--url', url, '--state', stateFile, '--ca', caFile], {
+      env: { PGPASSWORD: 'a wrong one' },
+    });
+    expect(stderr).toContain('refuses the password of "master"');
+    expect(stderr + stdout).not.toContain('a wrong one');
+    expect(code).toBe(1);
+  });
+
+  test('by every problem of a declaration that is refused, in words and as JSON', async () => {
+    const refused = path.join(folder, 'refused.json');
+    fs.writeFileSync(refused, JSON.stringify(encodeState(declaration({ name: 'another' }))));
+    const { code, stdout, stderr } = await run('plan', '--state', refused, '--json');
+    const { error } = JSON.parse(stdout);
+    expect(error.name).toBe('RefusedError');
+    expect(error.problems).toHaveLength(5);
+    expect(error.problems[0]).toContain('the role "api" is managed by the state "test"');
+    expect(stderr).toBe(
+      ['cdk-postgres: 5 problems:', ...error.problems.map((problem: string) => `  ${problem}`), ''].join('\n'),
+    );
+    expect(code).toBe(1);
+  });
 });

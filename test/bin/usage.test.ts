@@ -20,12 +20,13 @@ test('help is no error, and every command has examples', async () => {
   const commands = [...stdout.matchAll(/^ {2}([a-z]+) .*$/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'help');
-  expect(commands).toEqual(expect.arrayContaining(['preview', 'plan', 'apply', 'drift']));
+  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check']);
   for (const command of commands) {
     const help = await cli([command, '--help']);
     expect(help.code).toBe(0);
     expect(help.stdout).toContain(`$ cdk-postgres ${command}`);
     expect(help.stdout).toContain('Exit code: ');
+    expect(help.stdout).not.toMatch(/default: [[{]/); // says nothing to a reader
     expect(Math.max(...help.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
   }
 });
@@ -34,6 +35,8 @@ describe('a mistake is said without a stack trace, with exit code 1', () => {
   test.each([
     ['an unknown command', ['plann'], 'Did you mean plan?'],
     ['an unknown option', ['plan', '--url', URL, '--sate', 'x'], "unknown option '--sate'"],
+    ['where to read on', ['plan', '--url', URL, '--sate', 'x'], 'cdk-postgres plan --help says what there is.'],
+    ['a missing option', ['check'], "required option '--stack <name>' not specified"],
     [
       'a password in the URL',
       ['plan', '--url', 'postgres://me:secret@h/db', '--state', 'x'],

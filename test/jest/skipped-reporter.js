@@ -8,6 +8,7 @@ module.exports = class SkippedReporter {
     skipped.push(
       `the deployment to an AWS emulator (npm run test:emulator), ${problem ? `since ${problem}` : 'since it needs more than Node.js and runs on its own'}`,
     );
+    skipped.push('the package as users install it (npm run test:package), since jsii has to build it first');
     skipped.push('long-running suites (npm run test:soak), since they take minutes');
     if (results.numPendingTests > 0) skipped.push(`${results.numPendingTests} tests that skip themselves`);
     // After jest's own summary, which comes last of all reporters.

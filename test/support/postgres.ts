@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Client } from 'pg';
-import { createAuthority } from './certificates';
+import { createAuthority, TestAuthority } from './certificates';
 import { ConnectionSettings } from '../../lib/runtime/reconcile/types';
 import {
   copyTree,
@@ -30,6 +30,11 @@ export interface StartOptions {
   readonly tls?: boolean;
   /** The names in the server's certificate; default: the address that it is reached by. */
   readonly certificateHosts?: readonly string[];
+}
+
+export interface FreshOptions extends StartOptions {
+  /** Signs the server's certificate; default: one of its own. */
+  readonly authority?: TestAuthority;
 }
 
 export interface ConnectOptions {
@@ -260,7 +265,7 @@ export async function startServer(options: StartOptions): Promise<TestServer> {
 }
 
 /** A server of the caller's own, which the caller stops. */
-export async function freshServer(options: StartOptions): Promise<TestServer> {
+export async function freshServer(options: FreshOptions): Promise<TestServer> {
   const { embedded, ca } = await start(options);
   return new TestServer(embedded, ca);
 }
@@ -270,10 +275,10 @@ interface Started {
   readonly ca?: string;
 }
 
-async function start(options: StartOptions): Promise<Started> {
+async function start(options: FreshOptions): Promise<Started> {
   const { version, flavour, settings } = options;
   if (!options.tls) return { embedded: await startEmbeddedServer({ version, flavour, settings }) };
-  const authority = createAuthority();
+  const authority = options.authority ?? createAuthority();
   const tls = authority.issue(...(options.certificateHosts ?? ['127.0.0.1']));
   return { embedded: await startEmbeddedServer({ version, flavour, settings, tls }), ca: authority.ca };
 }

@@ -261,7 +261,7 @@ function taken(server: GuardedServer): Objection {
     path: server.Path,
     property: server.Type === 'AWS::RDS::DBCluster' ? 'DBClusterIdentifier' : 'DBInstanceIdentifier',
     after: server.Identifier,
-    consequence: `a ${kind(server)} of this name exists, and CloudFormation did not make it for this resource of this stack`,
+    consequence: `${kind(server) === 'cluster' ? 'a cluster' : 'an instance'} of this name exists, and CloudFormation did not make it for this resource of this stack`,
     remedy: 'choose another identifier, or take the existing one over with cdk import',
   };
 }

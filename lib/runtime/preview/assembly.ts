@@ -65,6 +65,9 @@ export interface SynthesisOptions {
   readonly context?: Readonly<Record<string, unknown>>;
 }
 
+/** What a POSIX shell ends with when there is no such program. */
+const COMMAND_NOT_FOUND = 127;
+
 /**
  * Runs a CDK app as the CDK CLI does, into a folder of our own. Findings of validation plugins do not end it: they are part of what
  * is read. Throws with the app's own words when it fails.
@@ -83,6 +86,11 @@ export async function synthesise(options: SynthesisOptions): Promise<Assembly> {
     CDK_OUTDIR: output,
     CDK_CONTEXT_JSON: JSON.stringify(context),
   });
+  if (code === COMMAND_NOT_FOUND) {
+    throw new Error(
+      `${options.command} is neither a folder with a synthesised app nor a command: ${lastLines(text, 1)}`,
+    );
+  }
   if (code !== 0) throw new Error(`The app \`${options.command}\` ended with code ${code}:\n${lastLines(text, 30)}`);
   if (!fs.existsSync(path.join(output, 'manifest.json'))) {
     throw new Error(

@@ -1,5 +1,5 @@
 import pRetry from 'p-retry';
-import { decodeState, DesiredState, encodeState } from '../../contract';
+import { DesiredState, strictState } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
@@ -65,7 +65,7 @@ const MOST_ATTEMPTS = 3;
 
 export const reconcile: Reconcile = async (desired, connection, options) => {
   // Whoever made the declaration: read strictly, a name that PostgreSQL would change or a word of SQL goes no further.
-  const state = decodeState(encodeState(desired));
+  const state = strictState(desired);
   return pRetry(
     async () => {
       const run = new Run(state, connection, options);
@@ -147,9 +147,11 @@ class Run {
   async go(): Promise<Report> {
     const { options, desired } = this;
     // While the admin connection is made and the ledger read, so is the one database, where there is only one: most runs end there.
-    // Taken before the run lock, it may match what was proven, and is never noted as proven itself.
-    const inside = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
-    inside?.catch(() => undefined);
+    // Taken before the run lock, it may match what was proven, and is never noted as proven itself. The database may be yet to come.
+    const inside =
+      desired.databases.length === 1
+        ? fingerprintInside(this.connections, desired).catch(() => undefined)
+        : Promise.resolve(undefined);
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -187,7 +189,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead, inside: Promise<string[]> | undefined): Promise<boolean> {
+  private async isAsProven(head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -196,7 +198,12 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
+      head.proven?.fingerprint !==
+        (await fingerprint(
+          this.connections,
+          desired,
+          inside.then((sums) => sums ?? fingerprintInside(this.connections, desired)),
+        ))
     ) {
       return false;
     }

@@ -1,5 +1,5 @@
 import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
-import { hash } from './sql';
+import { hash, ident } from './sql';
 import { Session } from './session';
 import { Plan, RefusedError, Step } from './types';
 
@@ -55,6 +55,8 @@ export interface LedgerHead {
   readonly holder?: string;
   /** Why it could not be read; a plan then treats the server as unknown. */
   readonly unreadable?: string;
+  /** Why the connected role can neither make it nor write to it. */
+  readonly unwritable?: string;
 }
 
 export interface Ledger extends LedgerHead {
@@ -74,17 +76,30 @@ export function declarationHash(state: DesiredState): string {
 const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false, hasOpenRuns: false };
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
-  const [{ found, usable }] = await session.read<{ found: boolean; usable: boolean }>(
-    `SELECT to_regnamespace($1) IS NOT NULL AS found,
-            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE')
-                     AND (SELECT bool_and(has_table_privilege(oid, 'SELECT')) FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'), false) AS usable`,
+  const [{ found, usable, writable, user }] = await session.read<{
+    found: boolean;
+    usable: boolean;
+    writable: boolean;
+    user: string;
+  }>(
+    `SELECT to_regnamespace($1) IS NOT NULL AS found, current_user AS user,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE') AND bool_and(has_table_privilege(oid, 'SELECT')), false) AS usable,
+            coalesce(bool_and(has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')),
+                     has_database_privilege(current_database(), 'CREATE')) AS writable
+     FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'`,
     [LEDGER_SCHEMA],
   );
-  if (!found) return EMPTY;
+  const unwritable = writable
+    ? undefined
+    : found
+      ? `${user} may not write to the ledger: GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA} TO ${ident(user)}, in the database ${session.database}`
+      : `${user} may not make the ledger, the schema ${LEDGER_SCHEMA} in the database ${session.database}: GRANT CREATE ON DATABASE ${ident(session.database)} TO ${ident(user)}, as the owner of that database`;
+  if (!found) return { ...EMPTY, unwritable };
   if (!usable) {
     return {
       ...EMPTY,
       exists: true,
+      unwritable,
       unreadable: `the schema ${LEDGER_SCHEMA} cannot be read by this role, so everything is treated as not made by this state: GRANT USAGE ON SCHEMA ${LEDGER_SCHEMA}, SELECT ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`,
     };
   }
@@ -110,6 +125,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
   );
   return {
     exists: true,
+    unwritable,
     version: head.version ?? LEDGER_VERSION,
     identity: head.identity ?? undefined,
     previousHash: head.hash ?? undefined,

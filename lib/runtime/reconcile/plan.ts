@@ -50,6 +50,7 @@ export function makePlan(
   );
   const previous = new Previous(ledger.previous);
   if (ledger.unreadable) builder.notes.push(ledger.unreadable);
+  if (ledger.unwritable && !options.toBeRead) builder.refuse(ledger.unwritable);
   planRoles(builder, previous);
   planOwners(builder);
   guardCycles(builder);

@@ -36,7 +36,11 @@ export class SecretStore {
     }
   }
 
-  async get(secret: string, version: { stage?: string; id?: string } = {}): Promise<SecretVersion> {
+  /** The current version, unless another is asked for. */
+  async get(
+    secret: string,
+    version: { stage?: string; id?: string } = { stage: 'AWSCURRENT' },
+  ): Promise<SecretVersion> {
     const output = await this.call(secret, 'read', () =>
       this.client.send(
         new GetSecretValueCommand({ SecretId: secret, VersionStage: version.stage, VersionId: version.id }),

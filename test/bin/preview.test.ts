@@ -1,0 +1,170 @@
+import { App } from 'aws-cdk-lib';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { PostgresVersion, RdsPostgres } from '../../lib';
+import { cleanStack, OBJECTIVES, quiet } from '../server/support';
+import { cli, CliResult } from './cli';
+
+quiet();
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-preview-test-'));
+afterAll(() => fs.rmSync(root, { recursive: true }));
+
+interface Variant {
+  /** The change: `api` only reads, and `report` is new. */
+  readonly changed?: boolean;
+  readonly servers?: readonly string[];
+  /** A finding is left as it is. */
+  readonly finding?: boolean;
+}
+
+/** The cdk.out of an app with the functions' real bundles, which `npm test` makes. */
+function synthesised(name: string, { changed, servers = ['Postgres'], finding }: Variant = {}): string {
+  const outdir = path.join(root, name);
+  const { app, stack, vpc } = cleanStack(
+    new App({ outdir, context: { '@aws-cdk/core:failSynthOnValidationErrors': false } }),
+  );
+  for (const id of servers) {
+    const server = new RdsPostgres(stack, id, {
+      vpc,
+      version: PostgresVersion.V18,
+      objectives: OBJECTIVES,
+      multiAz: !finding,
+    });
+    server.acknowledge({ id: 'OPS-4', reason: 'nobody looks at this server' });
+    const shop = server.addDatabase('shop');
+    const orders = shop.addSchema('orders');
+    const api = shop.addLoginRole('api');
+    if (changed) {
+      orders.grantRead(api);
+      orders.grantRead(shop.addLoginRole('report'));
+    } else orders.grantReadWrite(api);
+  }
+  app.synth();
+  return outdir;
+}
+
+function preview(args: readonly string[], cwd?: string): Promise<CliResult> {
+  return cli(['preview', ...args], { cwd });
+}
+
+let first: string;
+beforeAll(() => {
+  first = synthesised('first');
+});
+
+test('prints one JSON document: findings, references, the deployment, its proof and who can do what', async () => {
+  const { code, stdout, stderr } = await preview([first, '--json']);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const document = JSON.parse(stdout);
+  expect(Object.keys(document).sort()).toEqual(
+    ['access', 'app', 'deployment', 'findings', 'ok', 'phases', 'postgres', 'proof', 'references', 'server'].sort(),
+  );
+  expect(document).toMatchObject({
+    ok: true,
+    app: first,
+    server: 'Test/Postgres',
+    postgres: expect.stringMatching(/^18\./),
+    proof: { secondPlan: 0, workingLogins: 1, secondRunWrites: 0 },
+    deployment: { answer: { Status: 'SUCCESS' }, withheld: [] },
+  });
+  expect(document.proof.effectivePrivileges).toBeGreaterThan(0);
+  expect(document.findings.flatMap((pack: any) => pack.errors)).toEqual([]);
+  expect(document.deployment.steps.map((step: any) => step.object)).toContain('role api');
+  expect(document.access).toContainEqual({ database: 'shop', schema: 'orders', role: 'api', level: 'read-write' });
+  expect(document.references).toContainEqual({ reference: 'Postgres101C52D7.DbiResourceId', value: 'db-PREVIEW' });
+  expect(stdout).not.toMatch(/SCRAM-SHA-256\$\d/);
+});
+
+test('shows a later version as a change of the same server, and what somebody did meanwhile as withheld', async () => {
+  const meanwhile = path.join(root, 'meanwhile.sql');
+  fs.writeFileSync(
+    meanwhile,
+    ['\\connect shop', 'CREATE ROLE auditor;', 'SET ROLE shop_owner;', 'GRANT CREATE ON SCHEMA orders TO api;'].join(
+      '\n',
+    ),
+  );
+  const then = synthesised('changed', { changed: true });
+  const { code, stdout } = await preview([first, '--then', then, '--meanwhile', meanwhile, '--json']);
+  expect(code).toBe(0);
+  const { change } = JSON.parse(stdout);
+  expect(change.plan.steps.map((step: any) => step.object)).toContain('role report');
+  expect(change.plan.withheld).toHaveLength(1);
+  expect(change.plan.withheld[0].statements[0].sql).toContain('REVOKE CREATE ON SCHEMA "orders" FROM "api"');
+  expect(change.deployment.hash).toBe(change.plan.hash);
+  expect(change.acknowledged.steps).toHaveLength(1);
+  expect(change.access).toContainEqual({ database: 'shop', schema: 'orders', role: 'api', level: 'read' });
+});
+
+test('is readable, without colour where it is not on a terminal, and runs another PostgreSQL', async () => {
+  const { code, stdout } = await preview([first, '--pg', '16']);
+  expect(stdout).toContain('(PostgreSQL 16 on this machine)');
+  expect(stdout).toContain('First deployment of Test/Postgres: ');
+  expect(stdout).toContain('  + add         CREATE ROLE "api" LOGIN INHERIT;\n');
+  expect(stdout).toContain('  ✓ a second deployment writes nothing\n');
+  expect(stdout).toMatch(/^ {2}api +read-write$/m);
+  expect(stdout).toMatch(/ together\n$/);
+  expect(stdout).not.toContain('\x1b[');
+  expect(code).toBe(0);
+});
+
+describe('ends with exit code 1 and says why', () => {
+  test('a finding, before any server is started', async () => {
+    const outdir = synthesised('finding', { finding: true });
+    const { code, stdout } = await preview([outdir, '--json']);
+    const document = JSON.parse(stdout);
+    expect(document).toMatchObject({
+      ok: false,
+      problem: 'the app has 2 findings that keep it from being deployed',
+    });
+    expect(document.server).toBeUndefined();
+    expect(code).toBe(1);
+
+    const shown = await preview([outdir]);
+    expect(shown.stdout).toContain('ERROR HA-1');
+    expect(shown.stderr).toContain('2 findings that keep');
+    expect(shown.code).toBe(1);
+  });
+
+  test('several servers, until one is named', async () => {
+    const outdir = synthesised('two', { servers: ['One', 'Two'] });
+    const { code, stderr } = await preview([outdir]);
+    expect(stderr).toContain('name one with --server: Test/One, Test/Two');
+    expect(code).toBe(1);
+
+    const unknown = await preview([outdir, '--server', 'Three']);
+    expect(unknown.stderr).toContain('There is no server Three; there are Test/One, Test/Two');
+
+    const one = await preview([outdir, '--server', 'Test/Two', '--json']);
+    expect(JSON.parse(one.stdout)).toMatchObject({ ok: true, server: 'Test/Two' });
+  });
+
+  test('an app that fails, in its own words', async () => {
+    const { code, stderr } = await preview([`node -e "console.error('the app is tired'); process.exit(3)"`]);
+    expect(stderr).toContain('ended with code 3:\nthe app is tired');
+    expect(code).toBe(1);
+  });
+
+  test('an app that is none', async () => {
+    const { code, stderr } = await preview(['cdk.uot']);
+    expect(stderr).toContain('cdk.uot is neither a folder with a synthesised app nor a command');
+    expect(code).toBe(1);
+  });
+
+  test('a project without an app, as JSON where that is asked for', async () => {
+    const { code, stdout, stderr } = await preview(['--json'], root);
+    expect(JSON.parse(stdout).error.message).toContain('there is no cdk.json with an app here');
+    expect(stderr).toContain('name the app, as in cdk-postgres preview "npx tsx app.ts"');
+    expect(code).toBe(1);
+  });
+
+  test('SQL that fails', async () => {
+    const meanwhile = path.join(root, 'wrong.sql');
+    fs.writeFileSync(meanwhile, '\\connect shop api\nSELECT * FROM nothing;\n');
+    const { code, stderr } = await preview([first, '--meanwhile', meanwhile]);
+    expect(stderr).toContain('in the database shop as api: relation "nothing" does not exist');
+    expect(code).toBe(1);
+  });
+});
