@@ -134,27 +134,30 @@ const defaultPrivilegeArbitrary = (schemas: readonly string[]): fc.Arbitrary<Des
   );
 
 const databaseArbitrary = (name: string): fc.Arbitrary<DesiredDatabase> =>
-  fc.subarray([...SCHEMAS, 'public']).chain((schemas) =>
-    fc
-      .record({
-        name: fc.constant(name),
-        owner: oneOf(OWNERS),
-        connectionLimit: fc.option(oneOf([-1, 10, 50]), { nil: undefined, freq: 2 }),
-        public: weighted([3, fc.constant('closed' as const)], [1, fc.constant('kept' as const)]),
-        schemas: fc.tuple(
-          ...schemas.map((schema) => oneOf(OWNERS).map((owner) => ({ name: schema, owner: owner as string }))),
-        ),
-        grants: fc.array(grantArbitrary(schemas), { maxLength: 6 }),
-        defaultPrivileges:
-          schemas.length === 0
-            ? fc.constant([])
-            : fc.uniqueArray(defaultPrivilegeArbitrary(schemas), {
-                maxLength: 4,
-                selector: (d) => JSON.stringify([d.creator, d.schema, d.objects, d.to]),
-              }),
-      })
-      .map((database) => ({ ...NOTHING_INSIDE, ...database })),
-  );
+  fc
+    .subarray([...SCHEMAS, ...SCHEMAS, 'public'], { minLength: 1 })
+    .map((all) => [...new Set(all)])
+    .chain((schemas) =>
+      fc
+        .record({
+          name: fc.constant(name),
+          owner: oneOf(OWNERS),
+          connectionLimit: fc.option(oneOf([-1, 10, 50]), { nil: undefined, freq: 2 }),
+          public: weighted([3, fc.constant('closed' as const)], [1, fc.constant('kept' as const)]),
+          schemas: fc.tuple(
+            ...schemas.map((schema) => oneOf(OWNERS).map((owner) => ({ name: schema, owner: owner as string }))),
+          ),
+          grants: fc.array(grantArbitrary(schemas), { maxLength: 6 }),
+          defaultPrivileges:
+            schemas.length === 0
+              ? fc.constant([])
+              : fc.uniqueArray(defaultPrivilegeArbitrary(schemas), {
+                  maxLength: 4,
+                  selector: (d) => JSON.stringify([d.creator, d.schema, d.objects, d.to]),
+                }),
+        })
+        .map((database) => ({ ...NOTHING_INSIDE, ...database })),
+    );
 
 /**
  * What a declaration needs so that its grants are of use, as the constructs add it: a table privilege is worth nothing without
@@ -386,8 +389,8 @@ const peopleArbitrary: fc.Arbitrary<HandStep[]> = fc
     ...DECLARABLE.map((name) =>
       fc.record({
         name: fc.constant(name),
-        exists: fc.boolean(),
-        by: weighted([20, fc.constant('master')], [4, fc.constant('admin_a')], [1, fc.constant('superuser')]),
+        exists: OWNERS.includes(name as never) ? mostly(5) : fc.boolean(),
+        by: weighted([30, fc.constant('master')], [4, fc.constant('admin_a')], [1, fc.constant('superuser')]),
         login: fc.boolean(),
       }),
     ),
@@ -406,10 +409,10 @@ const peopleArbitrary: fc.Arbitrary<HandStep[]> = fc
 /** A database that was there before, with something in it; and one that is nobody's business. */
 const oldDatabaseArbitrary: fc.Arbitrary<HandStep[]> = fc
   .record({
-    exists: fc.boolean(),
+    exists: mostly(3),
     elsewhere: rarely(4),
     owner: oneOf([...OWNERS, ...OWNERS, 'master', 'other_a']),
-    schemas: fc.subarray([...SCHEMAS, OTHER_SCHEMA]),
+    schemas: fc.subarray([...SCHEMAS, OTHER_SCHEMA], { minLength: 1 }),
     owners: fc.array(oneOf([...OWNERS, 'master', 'other_a', 'role_a']), { minLength: 3, maxLength: 3 }),
   })
   .map(({ exists, elsewhere, owner, schemas, owners }) => [
@@ -423,7 +426,7 @@ const oldDatabaseArbitrary: fc.Arbitrary<HandStep[]> = fc
       : []),
     ...(exists
       ? [
-          step('CREATE DATABASE "app"'),
+          step('CREATE DATABASE "app" OWNER master'),
           step(`ALTER DATABASE "app" OWNER TO "${owner}"`),
           ...schemas.flatMap((schema, at) => insideOf(schema, owners[at]!)),
         ]
@@ -432,19 +435,19 @@ const oldDatabaseArbitrary: fc.Arbitrary<HandStep[]> = fc
 
 function insideOf(schema: string, owner: string): HandStep[] {
   const inApp = (sql: string) => step(sql, undefined, 'app');
+  // The owner may not be there: then it stays the master's, since nobody can act as the superuser.
+  const give = (object: string) => ['master', owner].map((to) => inApp(`ALTER ${object} OWNER TO "${to}"`));
   return [
     inApp(`CREATE SCHEMA "${schema}"`),
     inApp(`CREATE TABLE "${schema}"."item" (id int, note text)`),
     inApp(`CREATE TABLE "${schema}"."lot" (id int)`),
     inApp(`CREATE SEQUENCE "${schema}"."tally"`),
     inApp(`CREATE FUNCTION "${schema}"."total"(int) RETURNS int LANGUAGE sql RETURN 1`),
-    ...[
-      `SCHEMA "${schema}"`,
-      `TABLE "${schema}"."item"`,
-      `TABLE "${schema}"."lot"`,
-      `SEQUENCE "${schema}"."tally"`,
-    ].map((object) => inApp(`ALTER ${object} OWNER TO "${owner}"`)),
-    inApp(`ALTER FUNCTION "${schema}"."total"(int) OWNER TO "${owner}"`),
+    ...give(`SCHEMA "${schema}"`),
+    ...give(`TABLE "${schema}"."item"`),
+    ...give(`TABLE "${schema}"."lot"`),
+    ...give(`SEQUENCE "${schema}"."tally"`),
+    ...give(`FUNCTION "${schema}"."total"(int)`),
   ];
 }
 
