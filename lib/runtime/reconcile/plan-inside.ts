@@ -1,7 +1,7 @@
 import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } from '../../contract';
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
-import { DATABASE_OWNER_ROLE } from './power';
+import { DATABASE_OWNER_ROLE, reachable } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
 import { Statement } from './types';
@@ -192,6 +192,36 @@ class InsidePlanner {
     return statements && before && after && [...before, ...statements, ...after];
   }
 
+  /** The statements with USAGE on the schema for `role` while they run: an owner who may not enter it cannot name what it owns there. */
+  private lendingUsage(
+    role: string,
+    schema: string | undefined,
+    statements: Statement[] | undefined,
+  ): Statement[] | undefined {
+    if (!statements || schema === undefined || this.mayEnter(role, schema)) return statements;
+    const target = `USAGE ON SCHEMA ${ident(schema)}`;
+    const asOwner = (sql: string) =>
+      this.builder.power.actAs(this.inside!.schemas.get(schema)!.owner, [{ sql }], this.databaseOwner);
+    const before = asOwner(`GRANT ${target} TO ${ident(role)}`);
+    const after = asOwner(`REVOKE ${target} FROM ${ident(role)}`);
+    return before && after && [...before, ...statements, ...after];
+  }
+
+  private mayEnter(role: string, schema: string): boolean {
+    const { roles, memberships } = this.builder.observed;
+    const acl = this.inside?.schemas.get(schema)?.acl;
+    if (!acl || roles.get(role)?.superuser || this.builder.power.looksOnly) return true;
+    const names = new Set<Grantee>([PUBLIC, role, ...reachable(memberships, role, (m) => m.inherit)]);
+    if (role === this.databaseOwner) names.add(DATABASE_OWNER_ROLE);
+    return (
+      acl.some((entry) => entry.privilege === 'USAGE' && names.has(entry.grantee)) ||
+      this.database.grants.some(
+        ({ on, to, privileges }) =>
+          on.kind === 'schema' && on.schema === schema && names.has(to) && privileges.includes('USAGE'),
+      )
+    );
+  }
+
   private mayCreate(role: string): boolean {
     if (role === this.databaseOwner || this.builder.observed.roles.get(role)?.superuser) return true;
     return (
@@ -233,7 +263,8 @@ class InsidePlanner {
       );
       for (const entry of extra) {
         this.take({
-          phase: 'revokes',
+          // Whoever takes back what is on an object has to enter its schema for that.
+          phase: 'schemaRevokes',
           entry,
           object: `grant on schema ${name} to ${nameOf(entry.grantee)}`,
           subjects: this.subjectsOf(
@@ -364,6 +395,7 @@ class InsidePlanner {
         phase: 'grants',
         object: `grant on ${items.length} ${words(head.class, items.length)} in schema ${head.schema} to ${nameOf(head.to)}`,
         owner: head.owner,
+        schema: head.schema,
         statements: chunks(items).map(
           (some) => `GRANT ${head.privileges.join(', ')} ON ${head.class} ${some.join(', ')} TO ${grantee(head.to)}`,
         ),
@@ -374,6 +406,7 @@ class InsidePlanner {
       this.take({
         phase: 'revokes',
         entry: head.entry,
+        schema: head.schema,
         object: `grant on ${items.length} ${words(head.class, items.length)} in schema ${head.schema} to ${nameOf(head.entry.grantee)}`,
         subjects: this.subjectsOf(head.entry.grantee, {
           kind: 'schema',
@@ -419,6 +452,7 @@ class InsidePlanner {
         this.take({
           phase: 'revokes',
           entry,
+          schema: column.schema,
           object: `grant on column ${column.schema}.${column.table}.${column.column} to ${nameOf(entry.grantee)}`,
           subjects: this.subjectsOf(entry.grantee, {
             kind: 'schema',
@@ -587,6 +621,8 @@ class InsidePlanner {
     object: string;
     reason?: string;
     owner: string;
+    /** The schema that the statements name something in. */
+    schema?: string;
     statements: string[];
     mustWork?: string;
   }): void {
@@ -596,6 +632,12 @@ class InsidePlanner {
       grant.statements.map((sql) => ({ sql })),
       this.databaseOwner,
     );
+    const entering = this.lendingUsage(grant.owner, grant.schema, statements);
+    if (statements && !entering) {
+      return this.builder.refuse(
+        `${grant.object} in the database ${JSON.stringify(this.database.name)} cannot be given: ${grant.mustWork ?? 'it'} belongs to ${grant.owner}, who may not enter the schema: GRANT USAGE ON SCHEMA ${ident(grant.schema!)} TO ${ident(grant.owner)}`,
+      );
+    }
     if (!statements) {
       return this.builder.refuse(
         `${grant.object} in the database ${JSON.stringify(this.database.name)} cannot be given: ${grant.mustWork ?? 'it'} belongs to ${grant.owner}, and ${this.builder.power.user} cannot act as it: GRANT ${ident(grant.owner)} TO ${ident(this.builder.power.user)} WITH INHERIT FALSE, SET TRUE, or change the owner`,
@@ -607,7 +649,7 @@ class InsidePlanner {
       risk: 'add',
       object: grant.object,
       reason: grant.reason ?? 'declared, and not there',
-      statements,
+      statements: entering,
     });
   }
 
@@ -615,6 +657,8 @@ class InsidePlanner {
     phase: Phase;
     adminDatabase?: boolean;
     entry: Extra;
+    /** The schema that the statements name something in. */
+    schema?: string;
     object: string;
     subjects: Subject[];
     reason?: string;
@@ -631,10 +675,14 @@ class InsidePlanner {
         step.reason ??
         `${what}, granted by ${entry.grantor}, is ${entry.declaredBefore ? 'not declared any more' : 'not declared'}`,
       // Only its grantor can take a privilege back; a REVOKE by anybody else does nothing and may not even say so.
-      statements: this.builder.power.actAs(
+      statements: this.lendingUsage(
         entry.grantor,
-        [step.revoke(what)].flat().map((sql) => ({ sql })),
-        this.databaseOwner,
+        step.schema,
+        this.builder.power.actAs(
+          entry.grantor,
+          [step.revoke(what)].flat().map((sql) => ({ sql })),
+          this.databaseOwner,
+        ),
       ),
       subjects: step.subjects,
       declaredBefore: entry.declaredBefore,

@@ -1,6 +1,6 @@
 import { startServer, TestServer } from '../../support/postgres';
 import { declaration, owner } from './declaration';
-import { apply, applyAcknowledged, appWith } from './runs';
+import { apply, applyAcknowledged, appWith, asOwner, asSuperuser, holds } from './runs';
 
 /** What random stories (property.test.ts) have found, each as the few lines that it comes down to. */
 
@@ -16,4 +16,43 @@ test('a setting of a database goes in the same run in which the database gets an
   await apply(server, appWith({}, { roles, settings: [work] }));
   await applyAcknowledged(server, appWith({ owner: 'next_owner' }, { roles, settings: [] }));
   expect(await server.query("SELECT FROM pg_db_role_setting WHERE setconfig::text LIKE '%work_mem%'")).toEqual([]);
+});
+
+test('what belongs to somebody who may not enter the schema is granted and revoked all the same', async () => {
+  const state = declaration({ roles: [...declaration().roles, owner('maker')] });
+  await apply(server, state);
+  await asOwner(server, 'CREATE TABLE billing.page (id int)');
+  await asSuperuser(
+    server,
+    ['ALTER TABLE billing.page OWNER TO maker', 'GRANT UPDATE (id), DELETE ON billing.page TO api'],
+    'app',
+  );
+  await applyAcknowledged(server, state);
+  expect(await holds(server, "has_table_privilege('app_readonly', 'billing.page', 'SELECT')")).toBe(true);
+  expect(await holds(server, "has_table_privilege('api', 'billing.page', 'DELETE')")).toBe(false);
+  expect(await holds(server, "has_column_privilege('api', 'billing.page', 'id', 'UPDATE')")).toBe(false);
+  expect(await holds(server, "has_schema_privilege('maker', 'billing', 'USAGE')")).toBe(false);
+});
+
+test('a privilege on an object goes before the USAGE by which its owner enters the schema', async () => {
+  const state = declaration({ roles: [...declaration().roles, owner('maker')] });
+  await apply(server, state);
+  await asOwner(server, 'GRANT USAGE ON SCHEMA billing TO maker', 'CREATE TABLE billing.page (id int)');
+  await asSuperuser(server, ['ALTER TABLE billing.page OWNER TO maker', 'GRANT DELETE ON billing.page TO api'], 'app');
+  await applyAcknowledged(server, state);
+  expect(await holds(server, "has_table_privilege('api', 'billing.page', 'DELETE')")).toBe(false);
+  expect(await holds(server, "has_schema_privilege('maker', 'billing', 'USAGE')")).toBe(false);
+});
+
+test('what belongs to somebody who may not enter a schema that is not ours is refused with what helps', async () => {
+  await server.query(['CREATE ROLE app_owner', 'GRANT app_owner TO master WITH SET TRUE', 'CREATE DATABASE app']);
+  await server.query('ALTER DATABASE app OWNER TO app_owner');
+  await asSuperuser(
+    server,
+    ['CREATE SCHEMA billing', 'CREATE TABLE billing.page (id int)', 'ALTER TABLE billing.page OWNER TO app_owner'],
+    'app',
+  );
+  await expect(apply(server, declaration())).rejects.toThrow(
+    /belongs to app_owner, who may not enter the schema: GRANT USAGE ON SCHEMA "billing" TO "app_owner"/,
+  );
 });

@@ -414,14 +414,15 @@ export const STEP_KINDS: readonly (readonly [name: string, object: RegExp, sql: 
   ['owner of database', /^database /, /OWNER TO/],
   ['create schema', /^schema /, /CREATE SCHEMA/],
   ['owner of schema', /^schema /, /OWNER TO/],
+  ['revoke grant option', /^grant on /, /REVOKE GRANT OPTION FOR/],
   ...['database', 'schema', 'table', 'sequence', 'routine'].flatMap((kind) => {
     const object = new RegExp(`^grant on (\\d+ )?${kind}s? `);
+    const on = ` ON ${kind.toUpperCase()} `;
     return [
-      [`grant on ${kind}`, object, /^GRANT (?!OPTION)(?!.*CURRENT_USER)/m] as const,
-      [`revoke on ${kind}`, object, /^REVOKE (?!GRANT OPTION|.*CURRENT_USER)/m] as const,
+      [`grant on ${kind}`, object, new RegExp(`^GRANT .*${on}`, 'm')] as const,
+      [`revoke on ${kind}`, object, new RegExp(`^REVOKE .*${on}`, 'm')] as const,
     ];
   }),
-  ['revoke grant option', /^grant on /, /REVOKE GRANT OPTION FOR/],
   ['revoke on column', /^grant on column /, /REVOKE/],
   ['give default privilege', /^default privileges /, / GRANT /],
   ['take default privilege', /^default privileges .* to (?!PUBLIC)/, / REVOKE /],
