@@ -236,7 +236,8 @@ class InsidePlanner {
     const declared = new Map(this.database.schemas.map((schema) => [schema.name, schema.owner]));
     for (const name of new Set([...declared.keys(), 'public'])) {
       const observed = this.inside?.schemas.get(name);
-      const owner = observed?.owner ?? declared.get(name) ?? DATABASE_OWNER_ROLE;
+      // Schema public comes with the database, so it is never made for its declared owner.
+      const owner = observed?.owner ?? (name === 'public' ? DATABASE_OWNER_ROLE : declared.get(name)!);
       const acl: readonly AclEntry[] =
         observed?.acl ??
         (name === 'public' ? [{ grantee: PUBLIC, grantor: owner, privilege: 'USAGE', grantable: false }] : []);

@@ -56,3 +56,13 @@ test('what belongs to somebody who may not enter a schema that is not ours is re
     /belongs to app_owner, who may not enter the schema: GRANT USAGE ON SCHEMA "billing" TO "app_owner"/,
   );
 });
+
+test('schema public of a new database is closed and given to its declared owner', async () => {
+  const roles = [...declaration().roles, owner('keeper')];
+  const schemas = [...declaration().databases[0].schemas, { name: 'public', owner: 'keeper' }];
+  await apply(server, appWith({ schemas }, { roles }));
+  expect(await holds(server, "has_schema_privilege('api', 'public', 'USAGE')")).toBe(false);
+  expect(await holds(server, "(SELECT nspowner = 'keeper'::regrole FROM pg_namespace WHERE nspname = 'public')")).toBe(
+    true,
+  );
+});
