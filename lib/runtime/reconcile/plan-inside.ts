@@ -95,7 +95,7 @@ class InsidePlanner {
     if (closes || this.isClosedToUs()) want(wanted, self, ['CONNECT']);
     const target = `DATABASE ${ident(this.database.name)}`;
     for (const [to, privileges] of wanted) {
-      const missing = to === this.databaseOwner ? [] : absent(acl, to, privileges);
+      const missing = to === this.databaseOwner && !this.observed ? [] : absent(acl, to, privileges);
       this.give({
         phase: 'databases',
         adminDatabase: true,
@@ -246,9 +246,9 @@ class InsidePlanner {
       for (const grant of this.database.grants) {
         if (grant.on.kind === 'schema' && grant.on.schema === name) want(wanted, grant.to, grant.privileges);
       }
-      const finalOwner = declared.get(name) ?? owner;
       for (const [to, privileges] of wanted) {
-        const missing = to === owner || to === finalOwner ? [] : absent(acl, to, privileges);
+        // The declared owner is not there yet as long as the change of owner is withheld. One that is has everything, unless taken away.
+        const missing = to === owner && !observed ? [] : absent(acl, to, privileges);
         this.give({
           phase: 'grants',
           object: `grant on schema ${name} to ${nameOf(to)}`,
@@ -349,10 +349,7 @@ class InsidePlanner {
         for (const grant of [...(bySchema.get(JSON.stringify([object.all, item.schema])) ?? []), ...(own ?? [])])
           want(wanted, grant.to, grant.privileges);
         difference = {
-          missing: [...wanted].map(([to, privileges]): [Grantee, string[]] => [
-            to,
-            to === item.owner ? [] : absent(item.acl, to, privileges),
-          ]),
+          missing: [...wanted].map(([to, privileges]): [Grantee, string[]] => [to, absent(item.acl, to, privileges)]),
           extra: this.extra(item.acl, item.owner, wanted, this.database.public === 'closed', (e) =>
             this.previous.grant(
               this.database.name,

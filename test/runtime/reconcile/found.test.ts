@@ -1,6 +1,6 @@
 import { startServer, TestServer } from '../../support/postgres';
 import { declaration, owner } from './declaration';
-import { apply, applyAcknowledged, appWith, asOwner, asSuperuser, holds } from './runs';
+import { apply, applyAcknowledged, appWith, asOwner, asSuperuser, grantsOf, holds, legacyApplication } from './runs';
 
 /** What random stories (property.test.ts) have found, each as the few lines that it comes down to. */
 
@@ -65,4 +65,40 @@ test('schema public of a new database is closed and given to its declared owner'
   expect(await holds(server, "(SELECT nspowner = 'keeper'::regrole FROM pg_namespace WHERE nspname = 'public')")).toBe(
     true,
   );
+});
+
+test('the declared owner of a schema has what is declared also while the change of owner is withheld', async () => {
+  await legacyApplication(server);
+  const roles = [...declaration().roles, owner('keeper')];
+  const on = { kind: 'schema', schema: 'billing' } as const;
+  const state = appWith(
+    {
+      schemas: [{ name: 'billing', owner: 'keeper' }],
+      grants: [...grantsOf(declaration()), { privileges: ['USAGE', 'CREATE'], on, to: 'keeper' }],
+    },
+    { roles },
+  );
+  expect((await apply(server, state)).plan.withheld.map(({ object }) => object)).toContain('schema billing');
+  expect(await holds(server, "has_schema_privilege('keeper', 'billing', 'CREATE')")).toBe(true);
+  await applyAcknowledged(server, state);
+  expect(await holds(server, "has_schema_privilege('keeper', 'billing', 'CREATE')")).toBe(true);
+});
+
+test('an owner from whom somebody has taken what is declared for it gets it back', async () => {
+  const grants = [
+    ...grantsOf(declaration()),
+    { privileges: ['CREATE' as const], on: { kind: 'database' as const }, to: 'app_owner' },
+    { privileges: ['USAGE' as const], on: { kind: 'schema' as const, schema: 'billing' }, to: 'app_owner' },
+    { privileges: ['DELETE' as const], on: { kind: 'allTables' as const, schema: 'billing' }, to: 'app_owner' },
+  ];
+  await apply(server, appWith({ grants }));
+  await asOwner(
+    server,
+    'CREATE TABLE billing.page (id int)',
+    'REVOKE DELETE ON billing.page FROM app_owner',
+    'REVOKE USAGE ON SCHEMA billing FROM app_owner',
+    'REVOKE CREATE ON DATABASE app FROM app_owner',
+  );
+  expect((await apply(server, appWith({ grants }))).outcome).toBe('applied');
+  expect(await holds(server, "has_table_privilege('app_owner', 'billing.page', 'DELETE')")).toBe(true);
 });
