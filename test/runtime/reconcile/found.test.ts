@@ -1,4 +1,5 @@
 import { startServer, TestServer } from '../../support/postgres';
+import { memberships } from './catalog';
 import { declaration, owner } from './declaration';
 import { apply, applyAcknowledged, appWith, asOwner, asSuperuser, grantsOf, holds, legacyApplication } from './runs';
 
@@ -101,4 +102,21 @@ test('an owner from whom somebody has taken what is declared for it gets it back
   );
   expect((await apply(server, appWith({ grants }))).outcome).toBe('applied');
   expect(await holds(server, "has_table_privilege('app_owner', 'billing.page', 'DELETE')")).toBe(true);
+});
+
+test('what is taken from its owner leaves no membership of the master that was not there', async () => {
+  await server.query([
+    'CREATE ROLE previous_owner',
+    'CREATE ROLE team',
+    'GRANT previous_owner TO team WITH INHERIT FALSE, SET TRUE',
+    'GRANT team TO master WITH INHERIT FALSE, SET TRUE',
+    'CREATE DATABASE app',
+  ]);
+  await asSuperuser(server, 'ALTER DATABASE app OWNER TO previous_owner');
+  await apply(server, declaration());
+  await applyAcknowledged(server, declaration());
+  expect(await memberships(server, 'previous_owner')).toEqual([
+    'master in previous_owner by rdsadmin: ADMIN',
+    'team in previous_owner by master: SET',
+  ]);
 });
