@@ -18,6 +18,7 @@ export const PHASES = [
   'grants',
   'defaultPrivileges',
   'revokes',
+  'schemaRevokes',
   'schemaOwners',
   'databaseOwners',
   'narrowRoles',

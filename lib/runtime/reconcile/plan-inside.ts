@@ -1,7 +1,7 @@
 import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } from '../../contract';
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
-import { DATABASE_OWNER_ROLE } from './power';
+import { DATABASE_OWNER_ROLE, reachable } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
 import { Statement } from './types';
@@ -95,7 +95,7 @@ class InsidePlanner {
     if (closes || this.isClosedToUs()) want(wanted, self, ['CONNECT']);
     const target = `DATABASE ${ident(this.database.name)}`;
     for (const [to, privileges] of wanted) {
-      const missing = to === this.databaseOwner ? [] : absent(acl, to, privileges);
+      const missing = to === this.databaseOwner && !this.observed ? [] : absent(acl, to, privileges);
       this.give({
         phase: 'databases',
         adminDatabase: true,
@@ -192,6 +192,36 @@ class InsidePlanner {
     return statements && before && after && [...before, ...statements, ...after];
   }
 
+  /** The statements with USAGE on the schema for `role` while they run: an owner who may not enter it cannot name what it owns there. */
+  private lendingUsage(
+    role: string,
+    schema: string | undefined,
+    statements: Statement[] | undefined,
+  ): Statement[] | undefined {
+    if (!statements || schema === undefined || this.mayEnter(role, schema)) return statements;
+    const target = `USAGE ON SCHEMA ${ident(schema)}`;
+    const asOwner = (sql: string) =>
+      this.builder.power.actAs(this.inside!.schemas.get(schema)!.owner, [{ sql }], this.databaseOwner);
+    const before = asOwner(`GRANT ${target} TO ${ident(role)}`);
+    const after = asOwner(`REVOKE ${target} FROM ${ident(role)}`);
+    return before && after && [...before, ...statements, ...after];
+  }
+
+  private mayEnter(role: string, schema: string): boolean {
+    const { roles, memberships } = this.builder.observed;
+    const acl = this.inside?.schemas.get(schema)?.acl;
+    if (!acl || roles.get(role)?.superuser || this.builder.power.looksOnly) return true;
+    const names = new Set<Grantee>([PUBLIC, role, ...reachable(memberships, role, (m) => m.inherit)]);
+    if (role === this.databaseOwner) names.add(DATABASE_OWNER_ROLE);
+    return (
+      acl.some((entry) => entry.privilege === 'USAGE' && names.has(entry.grantee)) ||
+      this.database.grants.some(
+        ({ on, to, privileges }) =>
+          on.kind === 'schema' && on.schema === schema && names.has(to) && privileges.includes('USAGE'),
+      )
+    );
+  }
+
   private mayCreate(role: string): boolean {
     if (role === this.databaseOwner || this.builder.observed.roles.get(role)?.superuser) return true;
     return (
@@ -206,7 +236,8 @@ class InsidePlanner {
     const declared = new Map(this.database.schemas.map((schema) => [schema.name, schema.owner]));
     for (const name of new Set([...declared.keys(), 'public'])) {
       const observed = this.inside?.schemas.get(name);
-      const owner = observed?.owner ?? declared.get(name) ?? DATABASE_OWNER_ROLE;
+      // Schema public comes with the database, so it is never made for its declared owner.
+      const owner = observed?.owner ?? (name === 'public' ? DATABASE_OWNER_ROLE : declared.get(name)!);
       const acl: readonly AclEntry[] =
         observed?.acl ??
         (name === 'public' ? [{ grantee: PUBLIC, grantor: owner, privilege: 'USAGE', grantable: false }] : []);
@@ -215,9 +246,9 @@ class InsidePlanner {
       for (const grant of this.database.grants) {
         if (grant.on.kind === 'schema' && grant.on.schema === name) want(wanted, grant.to, grant.privileges);
       }
-      const finalOwner = declared.get(name) ?? owner;
       for (const [to, privileges] of wanted) {
-        const missing = to === owner || to === finalOwner ? [] : absent(acl, to, privileges);
+        // The declared owner is not there yet as long as the change of owner is withheld. One that is has everything, unless taken away.
+        const missing = to === owner && !observed ? [] : absent(acl, to, privileges);
         this.give({
           phase: 'grants',
           object: `grant on schema ${name} to ${nameOf(to)}`,
@@ -233,7 +264,8 @@ class InsidePlanner {
       );
       for (const entry of extra) {
         this.take({
-          phase: 'revokes',
+          // Whoever takes back what is on an object has to enter its schema for that.
+          phase: 'schemaRevokes',
           entry,
           object: `grant on schema ${name} to ${nameOf(entry.grantee)}`,
           subjects: this.subjectsOf(
@@ -317,10 +349,7 @@ class InsidePlanner {
         for (const grant of [...(bySchema.get(JSON.stringify([object.all, item.schema])) ?? []), ...(own ?? [])])
           want(wanted, grant.to, grant.privileges);
         difference = {
-          missing: [...wanted].map(([to, privileges]): [Grantee, string[]] => [
-            to,
-            to === item.owner ? [] : absent(item.acl, to, privileges),
-          ]),
+          missing: [...wanted].map(([to, privileges]): [Grantee, string[]] => [to, absent(item.acl, to, privileges)]),
           extra: this.extra(item.acl, item.owner, wanted, this.database.public === 'closed', (e) =>
             this.previous.grant(
               this.database.name,
@@ -364,6 +393,7 @@ class InsidePlanner {
         phase: 'grants',
         object: `grant on ${items.length} ${words(head.class, items.length)} in schema ${head.schema} to ${nameOf(head.to)}`,
         owner: head.owner,
+        schema: head.schema,
         statements: chunks(items).map(
           (some) => `GRANT ${head.privileges.join(', ')} ON ${head.class} ${some.join(', ')} TO ${grantee(head.to)}`,
         ),
@@ -374,6 +404,7 @@ class InsidePlanner {
       this.take({
         phase: 'revokes',
         entry: head.entry,
+        schema: head.schema,
         object: `grant on ${items.length} ${words(head.class, items.length)} in schema ${head.schema} to ${nameOf(head.entry.grantee)}`,
         subjects: this.subjectsOf(head.entry.grantee, {
           kind: 'schema',
@@ -419,6 +450,7 @@ class InsidePlanner {
         this.take({
           phase: 'revokes',
           entry,
+          schema: column.schema,
           object: `grant on column ${column.schema}.${column.table}.${column.column} to ${nameOf(entry.grantee)}`,
           subjects: this.subjectsOf(entry.grantee, {
             kind: 'schema',
@@ -587,6 +619,8 @@ class InsidePlanner {
     object: string;
     reason?: string;
     owner: string;
+    /** The schema that the statements name something in. */
+    schema?: string;
     statements: string[];
     mustWork?: string;
   }): void {
@@ -596,6 +630,12 @@ class InsidePlanner {
       grant.statements.map((sql) => ({ sql })),
       this.databaseOwner,
     );
+    const entering = this.lendingUsage(grant.owner, grant.schema, statements);
+    if (statements && !entering) {
+      return this.builder.refuse(
+        `${grant.object} in the database ${JSON.stringify(this.database.name)} cannot be given: ${grant.mustWork ?? 'it'} belongs to ${grant.owner}, who may not enter the schema: GRANT USAGE ON SCHEMA ${ident(grant.schema!)} TO ${ident(grant.owner)}`,
+      );
+    }
     if (!statements) {
       return this.builder.refuse(
         `${grant.object} in the database ${JSON.stringify(this.database.name)} cannot be given: ${grant.mustWork ?? 'it'} belongs to ${grant.owner}, and ${this.builder.power.user} cannot act as it: GRANT ${ident(grant.owner)} TO ${ident(this.builder.power.user)} WITH INHERIT FALSE, SET TRUE, or change the owner`,
@@ -607,7 +647,7 @@ class InsidePlanner {
       risk: 'add',
       object: grant.object,
       reason: grant.reason ?? 'declared, and not there',
-      statements,
+      statements: entering,
     });
   }
 
@@ -615,6 +655,8 @@ class InsidePlanner {
     phase: Phase;
     adminDatabase?: boolean;
     entry: Extra;
+    /** The schema that the statements name something in. */
+    schema?: string;
     object: string;
     subjects: Subject[];
     reason?: string;
@@ -631,10 +673,14 @@ class InsidePlanner {
         step.reason ??
         `${what}, granted by ${entry.grantor}, is ${entry.declaredBefore ? 'not declared any more' : 'not declared'}`,
       // Only its grantor can take a privilege back; a REVOKE by anybody else does nothing and may not even say so.
-      statements: this.builder.power.actAs(
+      statements: this.lendingUsage(
         entry.grantor,
-        [step.revoke(what)].flat().map((sql) => ({ sql })),
-        this.databaseOwner,
+        step.schema,
+        this.builder.power.actAs(
+          entry.grantor,
+          [step.revoke(what)].flat().map((sql) => ({ sql })),
+          this.databaseOwner,
+        ),
       ),
       subjects: step.subjects,
       declaredBefore: entry.declaredBefore,

@@ -512,7 +512,8 @@ export function planSettings(builder: PlanBuilder, previous: Previous): void {
       continue;
     }
     builder.add({
-      phase: 'narrowRoles',
+      // The owner of the database resets it, so before the owner changes.
+      phase: setting.role === undefined ? 'revokes' : 'narrowRoles',
       risk: 'disruptive',
       object: settingObject(setting),
       reason: 'not declared any more',

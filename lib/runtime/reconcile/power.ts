@@ -79,7 +79,7 @@ export class Power {
     if (this.canSet(actor) || this.willSet.has(actor))
       return statements.map((statement) => ({ ...statement, as: actor }));
     if (isServerRole(actor) || !this.administers(actor)) return undefined;
-    const [before, after] = this.hasOwnRow(actor)
+    const [before, after] = this.ownRow(actor)
       ? [
           `GRANT ${ident(actor)} TO CURRENT_USER WITH SET TRUE`,
           `REVOKE SET OPTION FOR ${ident(actor)} FROM CURRENT_USER`,
@@ -95,12 +95,14 @@ export class Power {
   inheriting(owner: string, statements: readonly Statement[]): Statement[] | undefined {
     if (this.superuser || this.looksOnly || this.inherited.has(owner)) return [...statements];
     if (!this.administers(owner) || isServerRole(owner)) return undefined;
-    const standing = this.canSet(owner) || this.willSet.has(owner);
+    // A row of its own is left as it was; where the way to the owner is another one, none is left.
+    const own = this.ownRow(owner);
+    const sets = this.willSet.has(owner) || (own?.set ?? false);
     return [
       { sql: `GRANT ${ident(owner)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE` },
       ...statements,
-      standing
-        ? { sql: `GRANT ${ident(owner)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE` }
+      own || sets
+        ? { sql: `GRANT ${ident(owner)} TO CURRENT_USER WITH INHERIT FALSE, SET ${sets ? 'TRUE' : 'FALSE'}` }
         : { sql: `REVOKE ${ident(owner)} FROM CURRENT_USER` },
     ];
   }
@@ -108,8 +110,8 @@ export class Power {
   /** Roles for which the plan makes a standing SET membership before anything else needs it. */
   readonly willSet = new Set<string>();
 
-  private hasOwnRow(role: string): boolean {
-    return this.observed.memberships.some((m) => m.role === role && m.member === this.user && m.grantor === this.user);
+  private ownRow(role: string): ObservedMembership | undefined {
+    return this.observed.memberships.find((m) => m.role === role && m.member === this.user && m.grantor === this.user);
   }
 }
 
