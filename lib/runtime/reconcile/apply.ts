@@ -1,6 +1,6 @@
 import pRetry from 'p-retry';
 import { requireVerifier } from '../secrets/scram';
-import { literal, qualified, VERIFIER_PLACEHOLDER } from './sql';
+import { literal, VERIFIER_PLACEHOLDER } from './sql';
 import { PreparedStatement, Session, StatementError, WarningError } from './session';
 import { SecretSource, Step } from './types';
 
@@ -96,10 +96,10 @@ async function holders(session: Session, schema: string, name: string): Promise<
     `SELECT DISTINCT l.pid, a.usename AS role, coalesce(a.application_name, '') AS application,
             to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
      FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid() AND l.relation = to_regclass($1)
+     WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid() AND l.relation = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
      ORDER BY 4, 1 LIMIT 5`,
-    [qualified(schema, name)],
+    [schema, name],
   );
   if (rows.length === 0) return 'who held it has just ended';
   const who = rows.map(({ pid, role, application, since }) => {

@@ -1,7 +1,7 @@
 import { DesiredState } from '../../contract';
 import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
 import { Observed } from './observed';
-import { isEnforced } from './plan-isolations';
+import { isEnforced, isPartlyEnforced } from './plan-isolations';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
 export interface ClaimChanges {
@@ -105,9 +105,15 @@ function* declared(
     yield { kind: 'database', name: database.name, database: '' };
     for (const schema of database.schemas) yield { kind: 'schema', name: schema.name, database: database.name };
     for (const isolation of database.isolations) {
+      // Once it was enforced, it is remembered as long as any of it is, whatever is declared now.
+      const inside = observed.inside.get(database.name);
       const known = ledger.objects.get(ledgerKey('isolation', isolation.schema, database.name));
-      if (isolation.stage !== 'enforced') continue;
-      if (known?.established || isEnforced(isolation, observed.inside.get(database.name)))
+      const isKnown = known?.established && known.removedAt === undefined;
+      if (
+        isolation.stage === 'enforced'
+          ? isKnown || isEnforced(isolation, inside)
+          : isKnown && isPartlyEnforced(isolation, inside)
+      )
         yield { kind: 'isolation', name: isolation.schema, database: database.name };
     }
   }

@@ -85,7 +85,7 @@ const BYPASSES = `
     UNION ALL SELECT isolation, 'truncate', oid, 'TRUNCATE' FROM tables WHERE relkind <> 'f')
   SELECT f.isolation, f.kind, n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, u.roles
   FROM found f JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace,
-  LATERAL (SELECT array_agg(r.rolname::text ORDER BY 1) AS roles FROM pg_roles r WHERE r.rolname = ANY($2) AND
+  LATERAL (SELECT array_agg(r.rolname::text ORDER BY r.rolname) AS roles FROM pg_roles r WHERE r.rolname = ANY($2) AND
            CASE f.privilege WHEN 'SELECT' THEN has_any_column_privilege(r.oid, f.oid, 'SELECT') ELSE has_table_privilege(r.oid, f.oid, f.privilege) END) AS u
   WHERE u.roles IS NOT NULL ORDER BY 1, 2, 3, 4`;
 

@@ -46,6 +46,10 @@ export function isEnforced(isolation: DesiredIsolation, inside: Inside | undefin
   );
 }
 
+export function isPartlyEnforced(isolation: DesiredIsolation, inside: Inside | undefined): boolean {
+  return inside?.isolation !== undefined && isolatedTables(isolation, inside.isolation).some(isTableEnforced);
+}
+
 const isTableEnforced = (table: ObservedIsolatedTable) =>
   table.rowSecurity && table.forced && !table.policies.some(observes);
 
@@ -77,7 +81,8 @@ class IsolationPlanner {
     this.place = `schema ${JSON.stringify(isolation.schema)} of the database ${JSON.stringify(database.name)}`;
     this.databaseOwner = builder.observed.databases.get(database.name)?.owner ?? database.owner;
     const known = builder.ledgerObject({ kind: 'isolation', name: isolation.schema, database: database.name });
-    this.established = known !== undefined && known.state === builder.desired.name && known.established;
+    this.established =
+      known !== undefined && known.state === builder.desired.name && known.established && known.removedAt === undefined;
   }
 
   plan(): void {
