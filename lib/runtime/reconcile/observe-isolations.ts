@@ -20,6 +20,7 @@ export async function observeIsolation(
   >(
     `SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, c.relrowsecurity AS "rowSecurity",
             c.relforcerowsecurity AS forced, format_type(a.atttypid, NULL) AS "columnType", quote_ident(w."column") AS "quotedColumn",
+            EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indisvalid AND x.indkey[0] = a.attnum) AS indexed,
             (SELECT json_agg(json_build_object('name', p.polname, 'permissive', p.polpermissive, 'command', p.polcmd,
                       'roles', ARRAY(SELECT CASE WHEN r <> 0 THEN pg_get_userbyid(r) END FROM unnest(p.polroles) AS r),
                       'using', pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname)
@@ -58,7 +59,8 @@ export async function observeIsolation(
 
 /**
  * Ways to the rows that no policy is in: a view is read with the rights of its owner unless it is a security invoker (reconciler
- * case 83), a materialized view holds rows of its own, a partition elsewhere has no policy of its own, TRUNCATE asks none (case 87).
+ * case 83), as a SECURITY DEFINER function is called; a materialized view holds rows of its own, a partition elsewhere has no policy of
+ * its own, TRUNCATE asks none (case 87).
  */
 const BYPASSES = `
   WITH RECURSIVE wanted AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS w(schema text, "column" text)),
@@ -83,11 +85,19 @@ const BYPASSES = `
     UNION ALL SELECT isolation, 'foreign table', oid, 'SELECT' FROM tables WHERE relkind = 'f'
     UNION ALL SELECT isolation, 'partition', oid, 'SELECT' FROM parts WHERE oid NOT IN (SELECT oid FROM tables)
     UNION ALL SELECT isolation, 'truncate', oid, 'TRUNCATE' FROM tables WHERE relkind <> 'f')
-  SELECT f.isolation, f.kind, n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, u.roles
+  SELECT f.isolation, f.kind, n.nspname AS schema, c.relname AS name, NULL AS arguments, pg_get_userbyid(c.relowner) AS owner, u.roles
   FROM found f JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace,
   LATERAL (SELECT array_agg(r.rolname::text ORDER BY r.rolname) AS roles FROM pg_roles r WHERE r.rolname = ANY($2) AND
            CASE f.privilege WHEN 'SELECT' THEN has_any_column_privilege(r.oid, f.oid, 'SELECT') ELSE has_table_privilege(r.oid, f.oid, f.privilege) END) AS u
-  WHERE u.roles IS NOT NULL ORDER BY 1, 2, 3, 4`;
+  WHERE u.roles IS NOT NULL
+  UNION ALL
+  SELECT w.schema, 'function', n.nspname, p.proname, oidvectortypes(p.proargtypes), pg_get_userbyid(p.proowner), u.roles
+  FROM wanted w CROSS JOIN pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
+  LATERAL (SELECT array_agg(r.rolname::text ORDER BY r.rolname) AS roles FROM pg_roles r
+           WHERE r.rolname = ANY($2) AND has_function_privilege(r.oid, p.oid, 'EXECUTE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')) AS u
+  WHERE p.prosecdef AND p.oid >= 16384 AND u.roles IS NOT NULL
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+  ORDER BY 1, 2, 3, 4, 5`;
 
 /** What `observeIsolation` looks at, without how often something was counted: that it was counted at all is what a plan speaks of. */
 export async function isolationFingerprint(session: Session, isolations: readonly DesiredIsolation[]): Promise<string> {
@@ -107,4 +117,7 @@ SELECT concat_ws(',', current_setting('track_functions') <> 'none',
   ${sum("SELECT oid, relname, relnamespace, relowner, relacl, reloptions FROM pg_class WHERE relkind IN ('v', 'm', 'f') OR relispartition")},
   ${sum("SELECT r.ev_class, d.refobjid FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.objid >= 16384")},
   ${sum('SELECT inhrelid, inhparent FROM pg_inherits')},
+  ${sum('SELECT indrelid, indkey[0], count(*) FROM pg_index WHERE indisvalid AND indexrelid >= 16384 GROUP BY 1, 2')},
+  ${sum('SELECT oid, proname, pronamespace, proargtypes, proowner, proacl FROM pg_proc WHERE prosecdef AND oid >= 16384')},
+  ${sum('SELECT oid, nspacl FROM pg_namespace')},
   ${sum('SELECT p.oid, p.proname, coalesce(pg_stat_get_function_calls(p.oid), 0) > 0 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3')}) AS sums`;

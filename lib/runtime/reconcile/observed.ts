@@ -109,6 +109,8 @@ export interface ObservedIsolatedTable {
   readonly forced: boolean;
   /** Of the tenant's column, without its length; absent: the table has no such column. */
   readonly columnType?: string;
+  /** An index begins with the column. */
+  readonly indexed: boolean;
   /** The column's name as the server prints it in an expression. */
   readonly quotedColumn: string;
   readonly policies: readonly ObservedPolicy[];
@@ -129,10 +131,12 @@ export interface ObservedPolicy {
 export interface ObservedBypass {
   /** The schema with the isolated tables. */
   readonly isolation: string;
-  readonly kind: 'view' | 'materialized view' | 'foreign table' | 'partition' | 'truncate';
+  readonly kind: 'view' | 'materialized view' | 'foreign table' | 'partition' | 'truncate' | 'function';
   readonly schema: string;
   readonly name: string;
   readonly owner: string;
+  /** Of a function. */
+  readonly arguments: string | null;
   /** The declared roles that have the privilege to use it. */
   readonly roles: readonly string[];
 }

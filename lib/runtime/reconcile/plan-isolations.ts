@@ -92,6 +92,7 @@ class IsolationPlanner {
     this.refuseTruncate(isolated);
     this.refuseOtherTypes();
     this.noteTablesWithout();
+    this.noteTablesWithoutIndex();
     if (this.isolation.stage === 'observed') this.planCounters();
     for (const table of this.tables) this.planTable(table, isolated);
     this.noteCounts();
@@ -185,6 +186,15 @@ class IsolationPlanner {
     if (without.length > 0)
       this.builder.notes.push(
         `in the ${this.place}, ${without.length === 1 ? 'a table has' : `${without.length} tables have`} no column ${this.isolation.column}, so each tenant sees all of ${without.length === 1 ? 'it' : 'them'}: ${few(without, 50)}`,
+      );
+  }
+
+  /** Each statement of a tenant looks for its rows by the column. A partitioned table's index is that of its partitions. */
+  private noteTablesWithoutIndex(): void {
+    const slow = this.tables.filter(({ indexed }) => !indexed).map(({ name }) => name);
+    if (slow.length > 0)
+      this.builder.notes.push(
+        `in the ${this.place}, no index begins with ${this.isolation.column} on ${few(slow, 50)}: with row security on, each statement of a tenant reads the whole table where no other index helps`,
       );
   }
 
@@ -364,7 +374,8 @@ class IsolationPlanner {
     if (bypass.isolation !== this.isolation.schema) return;
     const roles = bypass.roles.filter((role) => isolated.includes(role));
     if (roles.length === 0) return;
-    const what = `${bypass.schema}.${bypass.name}`;
+    if (bypass.kind === 'function' && !this.seesAll(bypass.owner)) return;
+    const what = `${bypass.schema}.${bypass.name}${bypass.arguments === null ? '' : `(${bypass.arguments})`}`;
     const on = qualified(bypass.schema, bypass.name);
     const to = roles.map(ident).join(', ');
     const who = roles.join(', ');
@@ -393,6 +404,12 @@ class IsolationPlanner {
         sql: revoke,
         impossible: 'take SELECT from the isolated roles, or isolate the tenants of its schema too',
       },
+      function: {
+        reason: `${who} may call it, and it runs with the rights of ${bypass.owner}, to whom the rows of all tenants are open`,
+        sql: `REVOKE EXECUTE ON ROUTINE ${on}(${bypass.arguments}) FROM PUBLIC, ${to}`,
+        impossible:
+          'it may be meant: see that it returns rows of the tenant alone, or take EXECUTE from the isolated roles',
+      },
       truncate: {
         reason: `${who} may TRUNCATE it, which takes the rows of all tenants`,
         sql: `REVOKE TRUNCATE ON ${on} FROM ${to}`,
@@ -404,6 +421,16 @@ class IsolationPlanner {
       owner: bypass.owner,
       ...warnings[bypass.kind],
     });
+  }
+
+  private seesAll(role: string): boolean {
+    const facts = this.builder.observed.roles.get(role);
+    const groups = reachable(this.builder.observed.memberships, role, (m) => m.inherit).add(role);
+    return (
+      (facts?.superuser ?? false) ||
+      (facts?.bypassRls ?? false) ||
+      this.isolation.allTenants.some((open) => groups.has(open))
+    );
   }
 
   private warn(way: { object: string; reason: string; sql: string; owner: string; impossible: string }): void {

@@ -453,6 +453,39 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
       expect(objects).toContain('view billing.leak_of_leak');
     });
 
+    test('a function with the rights of who sees all tenants is shown, and no other', async () => {
+      const wanted = await enforced(server, { allTenants: ['report', 'app_owner'] });
+      const definer = (name: string) =>
+        `CREATE FUNCTION billing.${name}(int) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = billing RETURN (SELECT count(*) FROM billing.invoice)`;
+      await asOwner(
+        server,
+        definer('total'),
+        definer('closed'),
+        'GRANT EXECUTE ON FUNCTION billing.total(int) TO api',
+        'GRANT CREATE ON SCHEMA billing TO worker',
+      );
+      await as(server, 'worker', [
+        'CREATE FUNCTION billing.of_worker() RETURNS bigint LANGUAGE sql SECURITY DEFINER RETURN (SELECT count(*) FROM billing.invoice)',
+        'GRANT EXECUTE ON FUNCTION billing.of_worker() TO api',
+      ]);
+      expect(await as(server, 'api', 'SELECT billing.total(1)')).toEqual([{ total: '3' }]);
+      const { withheld } = (await plan(server, wanted)).plan;
+      expect(withheld.filter(({ object }) => object.startsWith('function'))).toMatchObject([
+        {
+          object: 'function billing.total(integer)',
+          reason: 'api may call it, and it runs with the rights of app_owner, to whom the rows of all tenants are open',
+        },
+      ]);
+    });
+
+    test('a table without an index on the column is named', async () => {
+      const wanted = await enforced(server);
+      const notes = async () => (await plan(server, wanted)).plan.notes.filter((note) => note.includes('no index'));
+      expect(await notes()).toEqual([expect.stringContaining('no index begins with tenant_id on invoice:')]);
+      await asOwner(server, 'CREATE INDEX ON billing.invoice (tenant_id, id)');
+      expect(await notes()).toEqual([]);
+    });
+
     test('a view that appears after a proven run is found', async () => {
       const wanted = await enforced(server);
       expect((await apply(server, wanted)).plan.withheld).toEqual([]);
