@@ -167,7 +167,7 @@ export interface DesiredIsolation {
    * the roles set the tenant. `enforced`: row security is on, for the owner too.
    */
   readonly stage: IsolationStage;
-  /** The roles that see the rows of their tenant alone. */
+  /** The roles that see the rows of their tenant alone; at least one. */
   readonly roles: readonly string[];
   /** The roles that see the rows of all tenants: reports over all, migrations. */
   readonly allTenants: readonly string[];

@@ -272,7 +272,8 @@ export function readIsolation(line: string): DesiredIsolation {
   const setting = read.literal();
   const stageWord = read.choice(...ISOLATION_STAGES.map((stage) => stage.toUpperCase()));
   const stage = ISOLATION_STAGES.find((known) => known.toUpperCase() === stageWord)!;
-  const roles = read.skip('FOR') ? read.names() : [];
+  read.expect('FOR');
+  const roles = read.names();
   const allTenants = read.skip('ALL') ? (read.expect('TENANTS', 'FOR'), read.names()) : [];
   read.end();
   if (!/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/i.test(setting))

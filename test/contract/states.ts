@@ -137,7 +137,7 @@ const subscription: fc.Arbitrary<DesiredSubscription> = fc.record({
 function isolations(schemas: readonly string[]): fc.Arbitrary<DesiredIsolation[]> {
   return fc.tuple(
     ...schemas.map((schema) =>
-      fc.uniqueArray(role, { maxLength: 4 }).chain((roles) =>
+      fc.uniqueArray(role, { minLength: 1, maxLength: 4 }).chain((roles) =>
         fc.record({
           schema: fc.constant(schema),
           column: object,

@@ -1,4 +1,7 @@
+import { transformSync } from '@swc/core';
 import { Lazy } from 'aws-cdk-lib';
+import { readFileSync } from 'node:fs';
+import * as path from 'node:path';
 import { Authentication, Database, TenantStage, TenantType } from '../../lib/database';
 import { declaredLines, DeclaredServer, newStack } from './declared-server';
 
@@ -88,4 +91,16 @@ test.each([
     all.billing.isolateTenants({ column: 'tenant_id', type: TenantType.UUID, roles: [all.api], ...changes });
   expect(declare).toThrow(message);
   expect(declare).toThrow('Test/Server/Database-app/Schema-billing');
+});
+
+test('the declaration in docs/tenants.md is one', () => {
+  const text = readFileSync(path.resolve(__dirname, '../../docs/tenants.md'), 'utf8');
+  const [, source] = /```ts\n(const billing[\s\S]*?)```/.exec(text)!;
+  const { code } = transformSync(source, { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' } });
+  const stack = newStack();
+  const app = new DeclaredServer(stack, 'Server').addDatabase('app');
+  new Function('app', 'TenantType', 'TenantStage', code)(app, TenantType, TenantStage);
+  expect(lines(stack)).toEqual([
+    "billing BY tenant_id UUID FROM 'app.tenant_id' PREPARED FOR api ALL TENANTS FOR app_owner, report",
+  ]);
 });

@@ -42,26 +42,22 @@ export function counters(schema: string, role: string): { set: string; missing: 
  * A setting that was local to an earlier transaction is '' and not NULL, which no cast but that to text takes (reconciler case 82).
  */
 export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsolatedTable): WantedPolicy[] {
-  const policies: WantedPolicy[] = [];
-  if (isolation.roles.length > 0) {
-    const [type] = COLUMN_TYPES[isolation.type];
-    const tenant = tenantOf(isolation);
-    const cast = type === 'text' ? tenant : `${tenant}::${type}`;
-    const using = `${ident(isolation.column)} = (SELECT ${cast})`;
-    const column = table.columnType === 'character varying' ? `(${table.quotedColumn})::text` : table.quotedColumn;
-    const value = type === 'text' ? printedTenant(isolation) : `(${printedTenant(isolation)})::${type}`;
-    const printed = `(${column} = ( SELECT ${value} AS "nullif"))`;
-    policies.push({
-      name: `${PREFIX}tenant`,
-      permissive: true,
-      roles: [...isolation.roles].sort(),
-      using,
-      check: using,
-      printed: { using: printed, check: printed },
-    });
-  }
-  if (isolation.allTenants.length > 0) policies.push(open(`${PREFIX}all_tenants`, [...isolation.allTenants].sort()));
-  return policies;
+  const [type] = COLUMN_TYPES[isolation.type];
+  const tenant = tenantOf(isolation);
+  const using = `${ident(isolation.column)} = (SELECT ${type === 'text' ? tenant : `${tenant}::${type}`})`;
+  const column = table.columnType === 'character varying' ? `(${table.quotedColumn})::text` : table.quotedColumn;
+  const value = type === 'text' ? printedTenant(isolation) : `(${printedTenant(isolation)})::${type}`;
+  const printed = `(${column} = ( SELECT ${value} AS "nullif"))`;
+  const ofTenant: WantedPolicy = {
+    name: `${PREFIX}tenant`,
+    permissive: true,
+    roles: [...isolation.roles].sort(),
+    using,
+    check: using,
+    printed: { using: printed, check: printed },
+  };
+  if (isolation.allTenants.length === 0) return [ofTenant];
+  return [ofTenant, open(`${PREFIX}all_tenants`, [...isolation.allTenants].sort())];
 }
 
 /**

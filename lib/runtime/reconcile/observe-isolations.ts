@@ -37,9 +37,9 @@ export async function observeIsolation(
     wanted,
     [...new Set([...roles.map(({ name }) => name), ...isolations.flatMap((isolation) => isolation.roles)])],
   ]);
-  const counts = await session.read<{ name: string | null; calls: string; counted: boolean; counting: boolean }>(
+  const counts = await session.read<{ name: string | null; calls: string; counted: boolean; owner: string | null }>(
     `SELECT p.proname AS name, coalesce(pg_stat_get_function_calls(p.oid), 0) AS calls, current_setting('track_functions') <> 'none' AS counted,
-            n.oid IS NOT NULL AS counting
+            pg_get_userbyid(n.nspowner) AS owner
      FROM (VALUES (1)) AS one LEFT JOIN pg_namespace n ON n.nspname = $1 LEFT JOIN pg_proc p ON p.pronamespace = n.oid
      ORDER BY 1`,
     [COUNTING_SCHEMA],
@@ -52,7 +52,7 @@ export async function observeIsolation(
     })),
     bypasses,
     counts: new Map(counts.flatMap(({ name, calls }) => (name === null ? [] : [[name, Number(calls)] as const]))),
-    counting: counts[0].counting,
+    countingOwner: counts[0].owner ?? undefined,
     counted: counts[0].counted,
   };
 }
@@ -99,7 +99,7 @@ const BYPASSES = `
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
   ORDER BY 1, 2, 3, 4, 5`;
 
-/** What `observeIsolation` looks at, without how often something was counted: that it was counted at all is what a plan speaks of. */
+/** What `observeIsolation` looks at; of a count its number of digits, since a plan speaks of whether, and notes say "at least". */
 export async function isolationFingerprint(session: Session, isolations: readonly DesiredIsolation[]): Promise<string> {
   const [{ sums }] = await session.read<{ sums: string }>(FINGERPRINT, [
     isolations.map(({ schema }) => schema),
@@ -120,4 +120,4 @@ SELECT concat_ws(',', current_setting('track_functions') <> 'none',
   ${sum('SELECT indrelid, indkey[0], count(*) FROM pg_index WHERE indisvalid AND indexrelid >= 16384 GROUP BY 1, 2')},
   ${sum('SELECT oid, proname, pronamespace, proargtypes, proowner, proacl FROM pg_proc WHERE prosecdef AND oid >= 16384')},
   ${sum('SELECT oid, nspacl FROM pg_namespace')},
-  ${sum('SELECT p.oid, p.proname, coalesce(pg_stat_get_function_calls(p.oid), 0) > 0 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3')}) AS sums`;
+  ${sum('SELECT p.oid, p.proname, floor(log(greatest(coalesce(pg_stat_get_function_calls(p.oid), 0), 0.1))) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3')}) AS sums`;

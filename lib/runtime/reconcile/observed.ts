@@ -146,8 +146,8 @@ export interface ObservedIsolation {
   readonly bypasses: readonly ObservedBypass[];
   /** By the name of the function that counts: how often it was called. Absent functions are not there. */
   readonly counts: ReadonlyMap<string, number>;
-  /** The schema of these functions is there. */
-  readonly counting: boolean;
+  /** Who owns the schema of these functions, and them. Absent: it is not there. */
+  readonly countingOwner?: string;
   /** Whether this server counts calls at all (track_functions). */
   readonly counted: boolean;
 }

@@ -464,9 +464,9 @@ class IsolationPlanner {
       object: `what counts the tenants of schema ${this.isolation.schema}`,
       reason: `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
       statements: this.builder.power.actAs(
-        this.databaseOwner,
+        this.observed?.countingOwner ?? this.databaseOwner,
         [
-          ...(this.observed?.counting ? [] : [`CREATE SCHEMA IF NOT EXISTS ${schema}`]),
+          ...(this.observed?.countingOwner !== undefined ? [] : [`CREATE SCHEMA IF NOT EXISTS ${schema}`]),
           ...missing.flatMap(({ role, set, missing: none }) => [
             `GRANT USAGE ON SCHEMA ${schema} TO ${ident(role)}`,
             ...create(set, role, 'with'),
@@ -510,7 +510,7 @@ class IsolationPlanner {
       this.builder.notes.push(
         verdict === 'uncounted'
           ? `whether ${role} sets ${this.isolation.setting} in the ${this.place} cannot be told, since track_functions is none: set it to pl in the parameter group`
-          : `in the ${this.place}, ${role} came to rows ${count(set)} times with ${this.isolation.setting} and ${count(missing)} times without`,
+          : `in the ${this.place}, ${role} came to rows ${times(count(set))} with ${this.isolation.setting}, and ${times(count(missing))} without`,
       );
     }
   }
@@ -548,7 +548,6 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
     (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !called.has(name),
   );
   if (unneeded.length === 0) return;
-  const owner = builder.observed.databases.get(database.name)?.owner ?? database.owner;
   builder.add({
     phase: 'isolation',
     database: database.name,
@@ -556,11 +555,15 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
     object: `what counted tenants in the database ${database.name}`,
     reason: 'nothing is observed by it any more',
     statements: builder.power.actAs(
-      owner,
+      observed.countingOwner!,
       unneeded.sort().map((name) => ({ sql: `DROP FUNCTION ${qualified(COUNTING_SCHEMA, name)}()` })),
     ),
     declaredBefore: true,
   });
+}
+
+function times(count: number): string {
+  return count === 0 ? 'never' : `at least ${count} times`;
 }
 
 function few(names: readonly string[], most = 5): string {
