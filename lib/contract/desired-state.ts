@@ -152,6 +152,9 @@ export interface DesiredExtension {
 export const TENANT_TYPES = ['uuid', 'text', 'integer', 'bigint'] as const;
 export type TenantType = (typeof TENANT_TYPES)[number];
 
+export const ISOLATION_STAGES = ['prepared', 'observed', 'enforced'] as const;
+export type IsolationStage = (typeof ISOLATION_STAGES)[number];
+
 /** Row security by tenant for every table of a schema that has the column (SEC-25). */
 export interface DesiredIsolation {
   readonly schema: string;
@@ -159,9 +162,12 @@ export interface DesiredIsolation {
   readonly type: TenantType;
   /** The setting with the tenant, such as `app.tenant_id`; the application sets it in each transaction. */
   readonly setting: string;
-  /** `prepared`: policies are there and have no effect. `enforced`: row security is on, for the owner too. */
-  readonly stage: 'prepared' | 'enforced';
-  /** The roles that see the rows of their tenant alone. */
+  /**
+   * `prepared`: policies are there and have no effect. `observed`: row security is on, lets everything through, and counts whether
+   * the roles set the tenant. `enforced`: row security is on, for the owner too.
+   */
+  readonly stage: IsolationStage;
+  /** The roles that see the rows of their tenant alone; at least one. */
   readonly roles: readonly string[];
   /** The roles that see the rows of all tenants: reports over all, migrations. */
   readonly allTenants: readonly string[];

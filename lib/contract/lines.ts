@@ -13,6 +13,7 @@ import {
   DesiredSlot,
   DesiredSubscription,
   GrantTarget,
+  ISOLATION_STAGES,
   OBJECT_KIND_OF,
   Privilege,
   PRIVILEGES,
@@ -269,8 +270,10 @@ export function readIsolation(line: string): DesiredIsolation {
   const type = TENANT_TYPES.find((known) => known.toUpperCase() === typeWord)!;
   read.expect('FROM');
   const setting = read.literal();
-  const stage = read.choice('PREPARED', 'ENFORCED') === 'PREPARED' ? 'prepared' : 'enforced';
-  const roles = read.skip('FOR') ? read.names() : [];
+  const stageWord = read.choice(...ISOLATION_STAGES.map((stage) => stage.toUpperCase()));
+  const stage = ISOLATION_STAGES.find((known) => known.toUpperCase() === stageWord)!;
+  read.expect('FOR');
+  const roles = read.names();
   const allTenants = read.skip('ALL') ? (read.expect('TENANTS', 'FOR'), read.names()) : [];
   read.end();
   if (!/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/i.test(setting))

@@ -5,7 +5,7 @@ export type NameKind = 'role' | 'database' | 'schema' | 'object';
 
 const RESERVED_ROLES = new Set(['public', 'none', 'current_user', 'session_user', 'current_role', 'user']);
 const RESERVED_DATABASES = new Set(['template0', 'template1', 'rdsadmin']);
-const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres']);
+const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres', 'cdk_postgres_tenants']);
 
 /**
  * What is wrong with a name that a declaration wants to create or manage, in words that continue "… cannot be managed: it".

@@ -7,3 +7,4 @@ export * from './privilege';
 export { IRole, MembershipOptions } from './role';
 export * from './schema';
 export * from './schema-object';
+export * from './tenant-isolation';

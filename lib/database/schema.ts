@@ -6,6 +6,7 @@ import type { Database } from './database';
 import { Privilege } from './privilege';
 import { IRole, requireDeclaredRole } from './role';
 import { SchemaObject } from './schema-object';
+import { TenantIsolationOptions, TenantStage } from './tenant-isolation';
 
 /** How a schema is made. */
 export interface SchemaOptions {
@@ -129,6 +130,51 @@ export class Schema extends Construct {
       const future = { schema, objects: FUTURE[on._kind], privileges: wanted, to };
       this.state.declare((declaration) => declaration.addFutureGrant(database, future));
     }
+  }
+
+  /**
+   * Keeps the tenants of the application apart by row security (SEC-25): a role sees, adds and changes the rows of the tenant alone that
+   * it has set in its transaction. Tables, existing and future, are isolated if they have the column.
+   *
+   * Row security stays when this declaration goes.
+   */
+  public isolateTenants(options: TenantIsolationOptions): void {
+    const prop = (name: string) => `isolateTenants() ${name}`;
+    const column = requireName(this, prop('column'), 'object', options.column);
+    const setting = requireLiteral(this, prop('setting'), options.setting ?? 'app.tenant_id');
+    if (!/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/i.test(setting)) {
+      throw new Error(
+        `${this.node.path}: isolateTenants() setting ${JSON.stringify(setting)} must have a prefix and a name, as in app.tenant_id`,
+      );
+    }
+    const roles = options.roles.map((role) => requireDeclaredRole(this, this.state, role));
+    const allTenants = (options.allTenants ?? []).map((role) => requireDeclaredRole(this, this.state, role));
+    if (roles.length === 0) {
+      throw new Error(`${this.node.path}: isolateTenants() roles is empty; name the roles that see one tenant alone`);
+    }
+    if (roles.includes(this.owner.roleName)) {
+      throw new Error(
+        `${this.node.path}: isolateTenants() roles has "${this.owner.roleName}", the owner of the schema, who can turn row security off; ` +
+          'let the application log in as another role',
+      );
+    }
+    const both = roles.filter((role) => allTenants.includes(role));
+    if (both.length > 0) {
+      throw new Error(
+        `${this.node.path}: isolateTenants() has ${both.map((role) => `"${role}"`).join(', ')} in roles and in allTenants; each role is in one of them`,
+      );
+    }
+    this.state.declare((declaration) =>
+      declaration.addInside(this, this.database.databaseName, 'isolations', this.schemaName, {
+        schema: this.schemaName,
+        column,
+        type: options.type,
+        setting,
+        stage: options.stage ?? TenantStage.PREPARED,
+        roles: [...new Set(roles)].sort(),
+        allTenants: [...new Set(allTenants)].sort(),
+      }),
+    );
   }
 
   private requirePrivileges(on: SchemaObject, privileges: Privilege[]): ContractPrivilege[] {

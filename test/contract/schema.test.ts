@@ -121,6 +121,8 @@ test.each<[string, unknown]>([
     'a tenant in a setting of the server',
     withApp({ isolations: ["billing BY t UUID FROM 'work_mem' PREPARED FOR api"] }),
   ],
+  ['an isolation of nobody', withApp({ isolations: ["billing BY t UUID FROM 'app.t' PREPARED ALL TENANTS FOR own"] })],
+  ['an isolation of an unknown stage', withApp({ isolations: ["billing BY t UUID FROM 'app.t' PERHAPS FOR api"] })],
   ['an isolation without a stage', withApp({ isolations: ["billing BY t UUID FROM 'app.t' FOR api"] })],
   ['a publication of nothing', withApp({ publications: ['cdc OWNER own PUBLISH'] })],
   [

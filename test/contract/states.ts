@@ -9,6 +9,7 @@ import {
   DesiredState,
   DesiredSubscription,
   GrantTarget,
+  ISOLATION_STAGES,
   MAX_NAME_BYTES,
   nameProblem,
   OBJECT_KIND_OF,
@@ -136,13 +137,13 @@ const subscription: fc.Arbitrary<DesiredSubscription> = fc.record({
 function isolations(schemas: readonly string[]): fc.Arbitrary<DesiredIsolation[]> {
   return fc.tuple(
     ...schemas.map((schema) =>
-      fc.uniqueArray(role, { maxLength: 4 }).chain((roles) =>
+      fc.uniqueArray(role, { minLength: 1, maxLength: 4 }).chain((roles) =>
         fc.record({
           schema: fc.constant(schema),
           column: object,
           type: fc.constantFrom(...TENANT_TYPES),
           setting: fc.constantFrom('app.tenant_id', 'Saas.tenant'),
-          stage: fc.constantFrom('prepared' as const, 'enforced' as const),
+          stage: fc.constantFrom(...ISOLATION_STAGES),
           roles: fc.constant(roles.slice(0, 2).sort()),
           allTenants: fc.constant(roles.slice(2).sort()),
         }),

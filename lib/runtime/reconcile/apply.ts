@@ -20,12 +20,13 @@ export function isOvertaken(error: unknown): boolean {
   return error instanceof StatementError && error.code !== undefined && OVERTAKEN.has(error.code);
 }
 
-/** Consecutive steps that share a transaction: those of one database, as far as PostgreSQL allows them in one. */
+/** Consecutive steps that share a transaction: those of one database, as far as PostgreSQL and the locks that they take allow it. */
 export function groupSteps(steps: readonly Step[]): Step[][] {
   const groups: Step[][] = [];
   for (const step of steps) {
     const group = groups.at(-1);
-    if (group && step.transactional && group[0].transactional && group[0].database === step.database) group.push(step);
+    const shares = (one: Step) => one.transactional && one.locks === undefined && one.database === step.database;
+    if (group && shares(step) && shares(group[0])) group.push(step);
     else groups.push([step]);
   }
   return groups;
@@ -41,6 +42,10 @@ export async function applyGroup(
   const statements = await prepare(group, secrets);
   if (!group[0].transactional) {
     await retried(() => session.run(statements, 'single'));
+    return;
+  }
+  if (group[0].locks !== undefined) {
+    await applyLocking(session, group[0].locks, statements, within);
     return;
   }
   await retried(async () => {
@@ -59,6 +64,49 @@ export async function applyGroup(
       });
     }
   });
+}
+
+/** Everybody who comes after a waiting lock waits too, so it may wait for a moment only, and comes again. Source: reconciler case 94. */
+const LOCK_TIMEOUT = '1s';
+
+async function applyLocking(
+  session: Session,
+  { schema, name }: NonNullable<Step['locks']>,
+  statements: readonly PreparedStatement[],
+  within: () => Promise<void>,
+): Promise<void> {
+  try {
+    await retried(() =>
+      session.transaction(async () => {
+        await within();
+        await session.client.query(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
+        await session.run(statements, 'single');
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof StatementError) || error.code !== '55P03') throw error;
+    throw new Error(
+      `${error.object ?? error.statement}: the table ${schema}.${name} of the database ${session.database} could not be locked: ${await holders(session, schema, name)}. Nothing of this table was changed; what came before it stays, and the next run does the rest`,
+    );
+  }
+}
+
+async function holders(session: Session, schema: string, name: string): Promise<string> {
+  const rows = await session.read<{ pid: number; role: string | null; application: string; since: string | null }>(
+    `SELECT DISTINCT l.pid, a.usename AS role, coalesce(a.application_name, '') AS application,
+            to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid() AND l.relation = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+     ORDER BY 4, 1 LIMIT 5`,
+    [schema, name],
+  );
+  if (rows.length === 0) return 'who held it has just ended';
+  const who = rows.map(({ pid, role, application, since }) => {
+    const name = application === '' ? '' : ` (${application})`;
+    return `process ${pid} of the role ${role ?? 'of a prepared transaction'}${name}${since === null ? '' : ` in a transaction since ${since}`}`;
+  });
+  return `${who.join(', ')} ${rows.length === 1 ? 'holds' : 'hold'} it`;
 }
 
 async function prepare(group: readonly Step[], secrets: SecretSource | undefined): Promise<PreparedStatement[]> {

@@ -1,6 +1,7 @@
 import { DesiredState } from '../../contract';
 import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
 import { Observed } from './observed';
+import { isEnforced, isPartlyEnforced } from './plan-isolations';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
 export interface ClaimChanges {
@@ -20,7 +21,7 @@ export function claimsAtStart(
   rehomed: boolean,
 ): ClaimChanges {
   const record: LedgerObject[] = [];
-  for (const { kind, name, database } of declared(desired)) {
+  for (const { kind, name, database } of declared(desired, ledger, observed)) {
     // A database that could not be entered may well have the schema: it is noted when it was seen.
     if (kind === 'schema' && observed.databases.has(database) && !observed.inside.has(database)) continue;
     const known = ledger.objects.get(ledgerKey(kind, name, database));
@@ -29,7 +30,7 @@ export function claimsAtStart(
         ? observed.roles.has(name)
         : kind === 'database'
           ? observed.databases.has(name)
-          : (observed.inside.get(database)?.schemas.has(name) ?? false);
+          : kind === 'isolation' || (observed.inside.get(database)?.schemas.has(name) ?? false);
     if (!known)
       record.push({
         kind,
@@ -65,7 +66,7 @@ export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Obs
   const record: LedgerObject[] = [];
   const forget: LedgerObject[] = [];
   const keys = new Set<string>();
-  for (const { kind, name, database } of declared(desired)) {
+  for (const { kind, name, database } of declared(desired, ledger, observed)) {
     const key = ledgerKey(kind, name, database);
     keys.add(key);
     const known = ledger.objects.get(key);
@@ -94,10 +95,26 @@ export function withChanges(ledger: Ledger, changes: ClaimChanges): Ledger {
   return { ...ledger, objects };
 }
 
-function* declared(desired: DesiredState): Generator<{ kind: ManagedKind; name: string; database: string }> {
+function* declared(
+  desired: DesiredState,
+  ledger: Ledger,
+  observed: Observed,
+): Generator<{ kind: ManagedKind; name: string; database: string }> {
   for (const role of desired.roles) yield { kind: 'role', name: role.name, database: '' };
   for (const database of desired.databases) {
     yield { kind: 'database', name: database.name, database: '' };
     for (const schema of database.schemas) yield { kind: 'schema', name: schema.name, database: database.name };
+    for (const isolation of database.isolations) {
+      // Once it was enforced, it is remembered as long as any of it is, whatever is declared now.
+      const inside = observed.inside.get(database.name);
+      const known = ledger.objects.get(ledgerKey('isolation', isolation.schema, database.name));
+      const isKnown = known?.established && known.removedAt === undefined;
+      if (
+        isolation.stage === 'enforced'
+          ? isKnown || isEnforced(isolation, inside)
+          : isKnown && isPartlyEnforced(isolation, inside)
+      )
+        yield { kind: 'isolation', name: isolation.schema, database: database.name };
+    }
   }
 }

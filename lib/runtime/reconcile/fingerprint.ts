@@ -1,6 +1,7 @@
 import { DesiredState } from '../../contract';
 import { Connections } from './connections';
-import { hash } from './sql';
+import { isolationFingerprint } from './observe-isolations';
+import { hash, sum } from './sql';
 
 /**
  * A fingerprint of every catalog row that a plan of this declaration looks at, computed by the server. When it is the one that the
@@ -24,16 +25,14 @@ async function ofServer(connections: Connections): Promise<string[]> {
 /** The part of the databases, which takes the most time: a run that expects to find nothing changed asks for it first. */
 export async function fingerprintInside(connections: Connections, desired: DesiredState): Promise<string[]> {
   const sums: string[] = [];
-  for (const { name, schemas } of desired.databases) {
+  for (const { name, schemas, isolations } of desired.databases) {
     const session = await connections.in(name);
     const rows = await session.read<{ sums: string }>(INSIDE, [schemas.map((schema) => schema.name)]);
     sums.push(...rows.map((row) => row.sums));
+    if (isolations.length > 0) sums.push(await isolationFingerprint(session, isolations));
   }
   return sums;
 }
-
-/** The rows of a query as one number, whatever their order; a sum, since equal rows would cancel each other out in an XOR. */
-const sum = (query: string) => `(SELECT coalesce(sum(hashtextextended(r::text, 0)), 0) FROM (${query}) AS r)`;
 
 const SERVER = `SELECT concat_ws(',', current_setting('server_version_num'), current_user,
   ${sum('SELECT oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles')},

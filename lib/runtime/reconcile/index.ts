@@ -34,6 +34,7 @@ import {
   observeSettingFacts,
   ServerFacts,
 } from './observe';
+import { observeIsolation } from './observe-isolations';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
 import { ineffective } from './prove';
@@ -239,7 +240,8 @@ class Run {
         if (!this.facts.databases.has(database.name)) continue;
         const session = await this.connections.in(database.name);
         const schemas = database.schemas.map((schema) => schema.name);
-        inside.set(database.name, await observeInside(session, schemas));
+        const isolation = await observeIsolation(session, database.isolations, this.desired.roles);
+        inside.set(database.name, { ...(await observeInside(session, schemas)), isolation });
       }
       this.observed = {
         ...this.facts,

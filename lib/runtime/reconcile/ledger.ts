@@ -15,7 +15,8 @@ export const LEDGER_SCHEMA = 'cdk_postgres';
 /** In the place of a declaration's hash: nobody took the object out of a declaration, but its state gave it up. */
 export const FREED = 'freed';
 
-export type ManagedKind = 'role' | 'database' | 'schema';
+/** `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
+export type ManagedKind = 'role' | 'database' | 'schema' | 'isolation';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
 

@@ -99,6 +99,59 @@ export interface ObservedDefaultAcl {
   readonly acl: readonly AclEntry[];
 }
 
+/** A table of a schema whose tenants are isolated. */
+export interface ObservedIsolatedTable {
+  readonly schema: string;
+  readonly name: string;
+  readonly owner: string;
+  readonly rowSecurity: boolean;
+  /** Row security binds the owner too. */
+  readonly forced: boolean;
+  /** Of the tenant's column, without its length; absent: the table has no such column. */
+  readonly columnType?: string;
+  /** An index begins with the column. */
+  readonly indexed: boolean;
+  /** The column's name as the server prints it in an expression. */
+  readonly quotedColumn: string;
+  readonly policies: readonly ObservedPolicy[];
+}
+
+export interface ObservedPolicy {
+  readonly name: string;
+  readonly permissive: boolean;
+  /** `*`: all; else r, a, w or d. */
+  readonly command: string;
+  readonly roles: readonly Grantee[];
+  /** As the server prints them. */
+  readonly using: string | null;
+  readonly check: string | null;
+}
+
+/** A way round the row security of a schema. */
+export interface ObservedBypass {
+  /** The schema with the isolated tables. */
+  readonly isolation: string;
+  readonly kind: 'view' | 'materialized view' | 'foreign table' | 'partition' | 'truncate' | 'function';
+  readonly schema: string;
+  readonly name: string;
+  readonly owner: string;
+  /** Of a function. */
+  readonly arguments: string | null;
+  /** The declared roles that have the privilege to use it. */
+  readonly roles: readonly string[];
+}
+
+export interface ObservedIsolation {
+  readonly tables: readonly ObservedIsolatedTable[];
+  readonly bypasses: readonly ObservedBypass[];
+  /** By the name of the function that counts: how often it was called. Absent functions are not there. */
+  readonly counts: ReadonlyMap<string, number>;
+  /** Who owns the schema of these functions, and them. Absent: it is not there. */
+  readonly countingOwner?: string;
+  /** Whether this server counts calls at all (track_functions). */
+  readonly counted: boolean;
+}
+
 /** The inside of one database, as far as the declaration speaks of it. */
 export interface Inside {
   readonly schemas: ReadonlyMap<string, ObservedSchema>;
@@ -106,6 +159,8 @@ export interface Inside {
   readonly routines: readonly ObservedRoutine[];
   readonly columns: readonly ObservedColumnGrant[];
   readonly defaultAcls: readonly ObservedDefaultAcl[];
+  /** Present when tenants are declared to be isolated. */
+  readonly isolation?: ObservedIsolation;
 }
 
 /** How a login with the secret's current password ends. `unknown`: the server did not let it come to a verdict. */

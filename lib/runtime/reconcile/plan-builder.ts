@@ -15,6 +15,7 @@ export const PHASES = [
   'createDatabases',
   'databases',
   'schemas',
+  'isolation',
   'grants',
   'defaultPrivileges',
   'revokes',
@@ -42,10 +43,13 @@ export interface Draft {
   /** Undefined: the connected role has no power to do it. */
   readonly statements: readonly Statement[] | undefined;
   readonly transactional?: boolean;
+  readonly locks?: Step['locks'];
   /** Whose access the step concerns. A step that takes away runs unasked only if one of them is new, or declared before. */
   readonly subjects?: readonly Subject[];
   /** The previous declaration said what this step takes away, so its reader has seen it go. */
   readonly declaredBefore?: boolean;
+  /** Why it waits for an acknowledgement, whoever declared what before. */
+  readonly asks?: string;
   /** Why it cannot be run, whoever acknowledges it. */
   readonly impossible?: string;
 }
@@ -117,6 +121,7 @@ export class PlanBuilder {
     // What a rollback finds may be the work of the update that failed, and may be in use: it only brings back what is missing.
     if (this.rollback && (draft.risk === 'narrow' || draft.risk === 'destructive' || draft.phase === 'disableRoles'))
       return { reason: 'a rollback takes nothing away', acknowledgeable: false };
+    if (draft.asks !== undefined) return { reason: draft.asks, acknowledgeable: true };
     if (draft.risk === 'add' || draft.risk === 'widen' || draft.declaredBefore) return undefined;
     const standings = (draft.subjects ?? []).map((subject) => this.standing(subject));
     if (standings.includes('new')) return undefined;
@@ -165,6 +170,7 @@ export class PlanBuilder {
       reason: draft.reason,
       statements,
       transactional: draft.transactional ?? true,
+      ...(draft.locks && { locks: draft.locks }),
     };
   }
 }

@@ -1,6 +1,7 @@
 import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } from '../../contract';
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
+import { planIsolations } from './plan-isolations';
 import { DATABASE_OWNER_ROLE, reachable } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
@@ -55,6 +56,7 @@ class InsidePlanner {
     this.planObjectPrivileges();
     this.planColumnPrivileges();
     this.planDefaultPrivileges();
+    planIsolations(this.builder, this.previous, this.database);
   }
 
   private refuseUnknownGrantees(): void {

@@ -9,8 +9,10 @@ export class Previous {
   private readonly memberships = new Map<string, DesiredMembership>();
   private readonly roles: ReadonlyMap<string, DesiredState['roles'][number]>;
   readonly settings: DesiredState['settings'];
+  readonly databases: DesiredState['databases'];
 
   constructor(state: DesiredState | undefined) {
+    this.databases = state?.databases ?? [];
     this.roles = new Map(state?.roles.map((role) => [role.name, role]));
     this.settings = state?.settings ?? [];
     for (const m of state ? declaredMemberships(state) : []) this.memberships.set(key(m.role, m.member), m);

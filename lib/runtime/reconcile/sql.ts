@@ -35,3 +35,6 @@ export function chunks<T>(items: readonly T[], size = 500): T[][] {
   for (let at = 0; at < items.length; at += size) result.push(items.slice(at, at + size));
   return result;
 }
+
+/** The rows of a query as one number, whatever their order; a sum, since equal rows would cancel each other out in an XOR. */
+export const sum = (query: string) => `(SELECT coalesce(sum(hashtextextended(r::text, 0)), 0) FROM (${query}) AS r)`;

@@ -27,6 +27,8 @@ export interface Step {
   readonly statements: readonly Statement[];
   /** False for what PostgreSQL refuses inside a transaction block (CREATE DATABASE). */
   readonly transactional: boolean;
+  /** The table of a user that it locks against everybody: it then has a transaction of its own, waits for the lock shortly, and tries again. */
+  readonly locks?: { readonly schema: string; readonly name: string };
   /** Why the step is not run; absent for a step that runs. */
   readonly withheld?: string;
 }

@@ -1,0 +1,684 @@
+import { DesiredIsolation, DesiredState } from '../../../lib/contract';
+import { Report } from '../../../lib/runtime/reconcile';
+import { startServer, TestServer, VERSIONS } from '../../support/postgres';
+import { declaration, group, login, owner } from './declaration';
+import { apply, applyAcknowledged, appWith, as, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
+
+const A = '00000000-0000-0000-0000-00000000000a';
+const B = '00000000-0000-0000-0000-00000000000b';
+
+type Stage = DesiredIsolation['stage'];
+
+function tenants(
+  stage: Stage,
+  changes: Partial<DesiredIsolation> = {},
+  rest: Partial<DesiredState> = {},
+): DesiredState {
+  const [database] = declaration().databases;
+  const writers = ['api', 'worker', 'report'];
+  return appWith(
+    {
+      isolations: [
+        {
+          schema: 'billing',
+          column: 'tenant_id',
+          type: 'uuid',
+          setting: 'app.tenant_id',
+          stage,
+          roles: ['api', 'worker'],
+          allTenants: ['report'],
+          ...changes,
+        },
+      ],
+      grants: [
+        ...database.grants,
+        ...writers.flatMap((to) => [
+          { privileges: ['CONNECT' as const], on: { kind: 'database' as const }, to },
+          { privileges: ['USAGE' as const], on: { kind: 'schema' as const, schema: 'billing' }, to },
+          {
+            privileges: ['SELECT' as const, 'INSERT' as const, 'UPDATE' as const, 'DELETE' as const],
+            on: { kind: 'allTables' as const, schema: 'billing' },
+            to,
+          },
+        ]),
+      ].filter((grant, at, all) => all.findIndex((one) => JSON.stringify(one) === JSON.stringify(grant)) === at),
+      defaultPrivileges: [
+        ...database.defaultPrivileges,
+        ...writers.map((to) => ({
+          creator: 'app_owner',
+          schema: 'billing',
+          objects: 'tables' as const,
+          privileges: ['SELECT' as const, 'INSERT' as const, 'UPDATE' as const, 'DELETE' as const],
+          to,
+        })),
+      ],
+    },
+    {
+      roles: [owner('app_owner'), group('app_readonly'), login('api'), login('worker'), login('report')],
+      ...rest,
+    },
+  );
+}
+
+const TABLE = [
+  'CREATE TABLE billing.invoice (id int PRIMARY KEY, tenant_id uuid, amount int)',
+  `INSERT INTO billing.invoice VALUES (1, '${A}', 10), (2, '${A}', 20), (3, '${B}', 30)`,
+];
+
+const state = (server: TestServer, table = 'billing.invoice') =>
+  server
+    .query<{ state: string }>(
+      `SELECT concat_ws(' ', CASE WHEN relrowsecurity THEN 'on' ELSE 'off' END, CASE WHEN relforcerowsecurity THEN 'forced' END) AS state
+       FROM pg_class WHERE oid = '${table}'::regclass`,
+      { superuser: true, database: 'app' },
+    )
+    .then(([row]) => row.state);
+
+const policies = (server: TestServer, table = 'billing.invoice') =>
+  server
+    .query<{ name: string }>(`SELECT polname AS name FROM pg_policy WHERE polrelid = '${table}'::regclass ORDER BY 1`, {
+      superuser: true,
+      database: 'app',
+    })
+    .then((rows) => rows.map(({ name }) => name));
+
+const ofRowSecurity = (report: Report) =>
+  report.plan.withheld.filter(({ object }) => object.startsWith('row security of'));
+
+/** The ids that a role sees in a transaction that sets the tenant. */
+async function seenBy(server: TestServer, role: string, tenant?: string): Promise<number[]> {
+  const rows = await as(server, role, [
+    'BEGIN',
+    ...(tenant === undefined ? [] : [`SET LOCAL app.tenant_id = '${tenant}'`]),
+    'SELECT id FROM billing.invoice ORDER BY id',
+  ]);
+  return rows.map(({ id }) => id as number);
+}
+
+/** A server whose tables were there before, prepared and enforced as a user does. */
+async function enforced(server: TestServer, changes: Partial<DesiredIsolation> = {}): Promise<DesiredState> {
+  await apply(server, tenants('prepared', changes));
+  await asOwner(server, ...TABLE);
+  await apply(server, tenants('prepared', changes));
+  await apply(server, tenants('enforced', changes));
+  await applyAcknowledged(server, tenants('enforced', changes));
+  return tenants('enforced', changes);
+}
+
+describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startServer({ version, settings: { track_functions: 'pl' } });
+  });
+  afterEach(() => server.reset());
+
+  test('prepared: the policies are there and nobody sees less', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    const report = await apply(server, tenants('prepared'));
+    expect(report.plan.steps.map(({ object, risk }) => [object, risk])).toContainEqual([
+      'policies of the table billing.invoice',
+      'add',
+    ]);
+    expect(await policies(server)).toEqual(['cdk_postgres_all_tenants', 'cdk_postgres_tenant']);
+    expect(await state(server)).toBe('off');
+    expect(await seenBy(server, 'api')).toEqual([1, 2, 3]);
+    expect((await apply(server, tenants('prepared'))).statements.writes).toBe(0);
+  });
+
+  test('case 85: enforcing waits for its hash, and then is on for everybody at once', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    const report = await apply(server, tenants('enforced'));
+    expect(ofRowSecurity(report)).toMatchObject([
+      {
+        risk: 'disruptive',
+        reason: 'it is off, and is to be enforced; nobody has observed whether api, worker set app.tenant_id',
+        withheld: expect.stringContaining('hides every row'),
+      },
+    ]);
+    expect(await state(server)).toBe('off');
+    expect(await policies(server)).toEqual(['cdk_postgres_all_tenants', 'cdk_postgres_tenant']);
+    const { plan: done } = await applyAcknowledged(server, tenants('enforced'));
+    expect(sqlOf(done.steps).filter((sql) => sql.startsWith('ALTER TABLE'))).toEqual([
+      'ALTER TABLE "billing"."invoice" ENABLE ROW LEVEL SECURITY',
+      'ALTER TABLE "billing"."invoice" FORCE ROW LEVEL SECURITY',
+    ]);
+    expect(await state(server)).toBe('on forced');
+    expect(await apply(server, tenants('enforced'))).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+    expect((await plan(server, tenants('enforced'))).plan).toMatchObject({ steps: [], withheld: [] });
+  });
+
+  test('cases 81, 82: each role sees what it is to see, and writes nothing else', async () => {
+    await enforced(server);
+    expect(await seenBy(server, 'api', A)).toEqual([1, 2]);
+    expect(await seenBy(server, 'worker', B)).toEqual([3]);
+    expect(await seenBy(server, 'api', '00000000-0000-0000-0000-00000000000c')).toEqual([]);
+    expect(await seenBy(server, 'api')).toEqual([]);
+    expect(await seenBy(server, 'report')).toEqual([1, 2, 3]);
+    expect(await asOwner(server, 'SELECT * FROM billing.invoice')).toEqual([]);
+    const refused = /violates row-level security policy/;
+    const inA = (statement: string) => as(server, 'api', ['BEGIN', `SET LOCAL app.tenant_id = '${A}'`, statement]);
+    await expect(inA(`INSERT INTO billing.invoice VALUES (4, '${B}', 1)`)).rejects.toThrow(refused);
+    await expect(inA(`UPDATE billing.invoice SET tenant_id = '${B}' WHERE id = 1`)).rejects.toThrow(refused);
+    await expect(inA(`INSERT INTO billing.invoice VALUES (4, NULL, 1)`)).rejects.toThrow(refused);
+    expect(await inA('UPDATE billing.invoice SET amount = 0 WHERE id = 3 RETURNING id')).toEqual([]);
+    expect(await inA(`INSERT INTO billing.invoice VALUES (4, '${A}', 1) RETURNING id`)).toEqual([{ id: 4 }]);
+  });
+
+  test('case 82: two tenants take turns on one connection, as behind a transaction pooler', async () => {
+    await enforced(server);
+    const client = await loginAs(server, 'api');
+    const seen = async (tenant?: string) => {
+      await client.query('BEGIN');
+      if (tenant) await client.query("SELECT set_config('app.tenant_id', $1, true)", [tenant]);
+      const { rows } = await client.query('SELECT id FROM billing.invoice ORDER BY id');
+      await client.query('COMMIT');
+      return rows.map(({ id }) => id);
+    };
+    expect(await seen(A)).toEqual([1, 2]);
+    // What a local setting leaves behind, which a bare cast would stumble over.
+    expect((await client.query("SELECT current_setting('app.tenant_id', true) AS t")).rows).toEqual([{ t: '' }]);
+    expect(await seen()).toEqual([]);
+    expect(await seen(B)).toEqual([3]);
+    expect(await seen(A)).toEqual([1, 2]);
+    await client.query('PREPARE mine AS SELECT count(*)::int AS n FROM billing.invoice');
+    for (const [tenant, n] of [
+      [A, 2],
+      [B, 1],
+      [A, 2],
+      [B, 1],
+      [A, 2],
+      [B, 1],
+      [A, 2],
+      [B, 1],
+    ] as const) {
+      await client.query('BEGIN');
+      await client.query("SELECT set_config('app.tenant_id', $1, true)", [tenant]);
+      expect((await client.query('EXECUTE mine')).rows).toEqual([{ n }]);
+      await client.query('COMMIT');
+    }
+    await client.end();
+  });
+
+  test('case 86: the policies of every type are printed as they are compared', async () => {
+    const types = [
+      ['uuid', 'uuid', A],
+      ['text', 'text', 'acme'],
+      ['text', 'varchar(40)', 'acme'],
+      ['integer', 'int', '7'],
+      ['bigint', 'bigint', '7'],
+    ] as const;
+    for (const [type, column, tenant] of types) {
+      const changes = { type, column: 'Ten ant', setting: 'Saas.tenant', stage: 'enforced' as const };
+      await apply(server, tenants('enforced', changes));
+      await asOwner(
+        server,
+        `CREATE TABLE billing.invoice (id int, "Ten ant" ${column})`,
+        `INSERT INTO billing.invoice VALUES (1, '${tenant}'), (2, NULL)`,
+      );
+      await apply(server, tenants('enforced', changes));
+      expect((await plan(server, tenants('enforced', changes))).plan).toMatchObject({ steps: [], withheld: [] });
+      const seen = await as(server, 'api', [
+        'BEGIN',
+        `SET LOCAL saas.tenant = '${tenant}'`,
+        'SELECT id FROM billing.invoice',
+      ]);
+      expect(seen).toEqual([{ id: 1 }]);
+      await asOwner(server, 'DROP TABLE billing.invoice');
+    }
+  });
+
+  test('the tenant is read once for a statement, and finds its index', async () => {
+    await enforced(server);
+    await asOwner(server, 'CREATE INDEX ON billing.invoice (tenant_id)');
+    const rows = await as(server, 'api', [
+      'BEGIN',
+      `SET LOCAL app.tenant_id = '${A}'`,
+      'SET LOCAL enable_seqscan = off',
+      'EXPLAIN SELECT * FROM billing.invoice',
+    ]);
+    const text = rows.map((row) => row['QUERY PLAN']).join('\n');
+    expect(text).toMatch(/Index Cond: \(tenant_id = (\$0|\(InitPlan 1\)\.col1)\)/);
+  });
+
+  test('observed: nobody sees less, and what a role does is counted in read-only transactions too', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    const first = await apply(server, tenants('observed'));
+    expect(ofRowSecurity(first)).toHaveLength(1);
+    await applyAcknowledged(server, tenants('observed'));
+    expect(await state(server)).toBe('on');
+    for (const role of ['api', 'worker', 'report']) expect(await seenBy(server, role)).toEqual([1, 2, 3]);
+    expect(await asOwner(server, 'SELECT id FROM billing.invoice')).toHaveLength(3);
+    await asSuperuser(server, 'SELECT pg_stat_reset()', 'app');
+
+    const set = [`BEGIN READ ONLY`, `SET LOCAL app.tenant_id = '${A}'`, 'SELECT * FROM billing.invoice', 'COMMIT'];
+    await as(server, 'api', set);
+    const wanted = tenants('enforced');
+    const notes = (report: Report) => report.plan.notes.filter((note) => note.includes('came to rows')).sort();
+    expect(notes(await plan(server, wanted))).toEqual([
+      'in the schema "billing" of the database "app", api came to rows at least 1 times with app.tenant_id, and never without',
+      'in the schema "billing" of the database "app", worker came to rows never with app.tenant_id, and never without',
+    ]);
+    const [one] = ofRowSecurity(await plan(server, wanted));
+    expect(one.reason).toBe(
+      'it is observed, and is to be enforced; api has set app.tenant_id whenever it came to a row; worker has not come to a row, so nothing is known of it',
+    );
+    const { hash } = (await plan(server, wanted)).plan;
+
+    await as(server, 'api', set);
+    expect((await plan(server, wanted)).plan.hash).toBe(hash);
+    await as(server, 'worker', 'SELECT * FROM billing.invoice');
+    const [two] = ofRowSecurity(await plan(server, wanted));
+    expect(two.reason).toContain('worker has come to rows without app.tenant_id, and would not have seen them');
+    // What was acknowledged while nothing was known of the worker does not cover what is known now.
+    const late = await apply(server, wanted, { acknowledge: [hash!] });
+    expect(ofRowSecurity(late)).toHaveLength(1);
+    expect(await seenBy(server, 'worker')).toEqual([1, 2, 3]);
+
+    const done = await applyAcknowledged(server, wanted);
+    expect(done.plan.withheld).toEqual([]);
+    expect(await policies(server)).toEqual(['cdk_postgres_all_tenants', 'cdk_postgres_tenant']);
+    expect(await state(server)).toBe('on forced');
+    expect(await seenBy(server, 'worker')).toEqual([]);
+    expect(
+      await holds(
+        server,
+        "EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'cdk_postgres_tenants'::regnamespace)",
+        'app',
+      ),
+    ).toBe(false);
+    expect((await apply(server, wanted)).statements.writes).toBe(0);
+  });
+
+  test('observed and only prepared again: row security is off, and nothing counts any more', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    await apply(server, tenants('observed'));
+    await applyAcknowledged(server, tenants('observed'));
+    expect((await apply(server, tenants('observed'))).statements.writes).toBe(0);
+    expect((await apply(server, tenants('prepared'))).plan.withheld).toEqual([]);
+    expect(await state(server)).toBe('off');
+    expect(await policies(server)).toEqual(['cdk_postgres_all_tenants', 'cdk_postgres_tenant']);
+  });
+
+  test('a table that comes to an enforced schema is under row security with the next run, unasked', async () => {
+    const wanted = await enforced(server);
+    await asOwner(
+      server,
+      'CREATE TABLE billing.payment (id int, tenant_id uuid)',
+      `INSERT INTO billing.payment VALUES (1, '${A}')`,
+      'CREATE TABLE billing.careful (id int, tenant_id uuid)',
+      'ALTER TABLE billing.careful ENABLE ROW LEVEL SECURITY',
+    );
+    expect((await plan(server, wanted)).plan.steps.map(({ object }) => object)).toEqual([
+      'row security of the table billing.careful',
+      'row security of the table billing.payment',
+    ]);
+    expect((await apply(server, wanted)).plan.withheld).toEqual([]);
+    expect(await state(server, 'billing.payment')).toBe('on forced');
+    expect(await state(server, 'billing.careful')).toBe('on forced');
+    expect(await as(server, 'api', 'SELECT * FROM billing.payment')).toEqual([]);
+  });
+
+  test('a schema that is enforced before it has a table never asks', async () => {
+    await apply(server, tenants('enforced'));
+    await asOwner(server, ...TABLE);
+    const report = await apply(server, tenants('enforced'));
+    expect(report.plan.withheld).toEqual([]);
+    expect(await state(server)).toBe('on forced');
+  });
+
+  test('partitions are tables of their own, and under row security as their parent is', async () => {
+    await apply(server, tenants('enforced'));
+    await asOwner(
+      server,
+      'CREATE TABLE billing.event (id int, tenant_id uuid) PARTITION BY RANGE (id)',
+      'CREATE TABLE billing.event_1 PARTITION OF billing.event FOR VALUES FROM (0) TO (10)',
+      `INSERT INTO billing.event VALUES (1, '${A}'), (2, '${B}')`,
+    );
+    await apply(server, tenants('enforced'));
+    for (const table of ['billing.event', 'billing.event_1']) {
+      expect(await state(server, table)).toBe('on forced');
+      expect(await as(server, 'api', [`SET app.tenant_id = '${A}'`, `SELECT id FROM ${table}`])).toEqual([{ id: 1 }]);
+    }
+  });
+
+  describe('drift', () => {
+    test('a policy that was dropped comes back', async () => {
+      const wanted = await enforced(server);
+      await asOwner(server, 'DROP POLICY cdk_postgres_tenant ON billing.invoice');
+      expect(await seenBy(server, 'api', A)).toEqual([]);
+      await apply(server, wanted);
+      expect(await seenBy(server, 'api', A)).toEqual([1, 2]);
+    });
+
+    test.each([
+      ['NO FORCE ROW LEVEL SECURITY', 'it is on, and the owner is not bound by it'],
+      ['DISABLE ROW LEVEL SECURITY', 'it is off'],
+    ])('%s by hand is found, and put right once acknowledged', async (change, reason) => {
+      const wanted = await enforced(server);
+      await asOwner(server, `ALTER TABLE billing.invoice ${change}`);
+      const [step] = ofRowSecurity(await apply(server, wanted));
+      expect(step.reason).toContain(reason);
+      await applyAcknowledged(server, wanted);
+      expect(await state(server)).toBe('on forced');
+    });
+
+    test('a policy that was opened by hand is found, and closed once acknowledged', async () => {
+      const wanted = await enforced(server);
+      await asOwner(server, 'ALTER POLICY cdk_postgres_tenant ON billing.invoice USING (true)');
+      const { plan: found } = await apply(server, wanted);
+      expect(found.withheld).toMatchObject([
+        {
+          object: 'policies of the table billing.invoice',
+          risk: 'narrow',
+          reason: 'cdk_postgres_tenant is not as declared',
+        },
+      ]);
+      expect(await seenBy(server, 'api')).toEqual([1, 2, 3]);
+      await applyAcknowledged(server, wanted);
+      expect(await seenBy(server, 'api')).toEqual([]);
+    });
+
+    test('another role in the declaration changes the policy unasked', async () => {
+      await enforced(server);
+      const wanted = tenants('enforced', { roles: ['api'] });
+      expect((await apply(server, wanted)).plan.withheld).toEqual([]);
+      expect(await seenBy(server, 'worker', A)).toEqual([]);
+      expect(await seenBy(server, 'api', A)).toEqual([1, 2]);
+    });
+
+    test('a policy of somebody else that opens more is shown and stays', async () => {
+      const wanted = await enforced(server);
+      await asOwner(
+        server,
+        'CREATE POLICY mine ON billing.invoice TO api USING (amount > 0)',
+        'CREATE POLICY closes ON billing.invoice AS RESTRICTIVE TO api USING (amount < 1000)',
+        'CREATE POLICY audits ON billing.invoice TO app_owner USING (true)',
+      );
+      const report = await apply(server, wanted);
+      expect(report.plan.withheld).toMatchObject([
+        {
+          object: 'policy mine of the table billing.invoice',
+          reason: 'it lets rows through to api besides those of the tenant: (amount > 0)',
+          statements: [{ sql: 'DROP POLICY "mine" ON "billing"."invoice"' }],
+        },
+      ]);
+      expect(report.plan.hash).toBeUndefined();
+      expect(await policies(server)).toContain('mine');
+    });
+  });
+
+  describe('ways round row security', () => {
+    test('cases 83, 87: views, materialized views, partitions elsewhere and TRUNCATE are shown by name', async () => {
+      const wanted = await enforced(server, { allTenants: ['report', 'app_owner'] });
+      await asOwner(
+        server,
+        'CREATE VIEW billing.leak AS SELECT * FROM billing.invoice',
+        'CREATE VIEW billing.leak_of_leak AS SELECT * FROM billing.leak',
+        'CREATE VIEW billing.sound WITH (security_invoker = true) AS SELECT * FROM billing.invoice',
+        'CREATE VIEW billing.unread AS SELECT * FROM billing.invoice',
+        'REVOKE ALL ON billing.unread FROM api, worker, app_readonly',
+        'CREATE MATERIALIZED VIEW billing.copied AS SELECT * FROM billing.invoice',
+        'GRANT TRUNCATE ON billing.invoice TO worker',
+        'CREATE TABLE billing.event (id int, tenant_id uuid) PARTITION BY RANGE (id)',
+        'CREATE SCHEMA parts',
+        'CREATE TABLE parts.event_1 PARTITION OF billing.event FOR VALUES FROM (0) TO (10)',
+        'GRANT USAGE ON SCHEMA parts TO api',
+        'GRANT SELECT ON parts.event_1 TO api',
+      );
+      expect((await as(server, 'api', 'SELECT id FROM billing.leak')).length).toBe(3);
+      expect(await as(server, 'api', 'SELECT id FROM billing.sound')).toEqual([]);
+      const { withheld } = (await plan(server, wanted)).plan;
+      const shown = withheld.filter((step) =>
+        step.statements.every(({ sql }) => !sql.startsWith('REVOKE TRUNCATE ON TABLE')),
+      );
+      expect(shown.map(({ object }) => object).sort()).toEqual([
+        'TRUNCATE on the table billing.invoice',
+        'materialized view billing.copied',
+        'partition parts.event_1',
+        'view billing.leak',
+        'view billing.leak_of_leak',
+      ]);
+      expect(shown.find(({ object }) => object === 'view billing.leak')).toMatchObject({
+        reason:
+          'api, worker may read it, and it reads isolated tables of the schema billing with the rights of app_owner',
+        statements: [{ sql: 'ALTER VIEW "billing"."leak" SET (security_invoker = true)' }],
+      });
+      await asOwner(server, 'ALTER VIEW billing.leak SET (security_invoker = true)');
+      const objects = (await plan(server, wanted)).plan.withheld.map(({ object }) => object);
+      expect(objects).not.toContain('view billing.leak');
+      expect(objects).toContain('view billing.leak_of_leak');
+    });
+
+    test('a function with the rights of who sees all tenants is shown, and no other', async () => {
+      const wanted = await enforced(server, { allTenants: ['report', 'app_owner'] });
+      const definer = (name: string) =>
+        `CREATE FUNCTION billing.${name}(int) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = billing RETURN (SELECT count(*) FROM billing.invoice)`;
+      await asOwner(
+        server,
+        definer('total'),
+        definer('closed'),
+        'GRANT EXECUTE ON FUNCTION billing.total(int) TO api',
+        'GRANT CREATE ON SCHEMA billing TO worker',
+      );
+      await as(server, 'worker', [
+        'CREATE FUNCTION billing.of_worker() RETURNS bigint LANGUAGE sql SECURITY DEFINER RETURN (SELECT count(*) FROM billing.invoice)',
+        'GRANT EXECUTE ON FUNCTION billing.of_worker() TO api',
+      ]);
+      expect(await as(server, 'api', 'SELECT billing.total(1)')).toEqual([{ total: '3' }]);
+      const { withheld } = (await plan(server, wanted)).plan;
+      expect(withheld.filter(({ object }) => object.startsWith('function'))).toMatchObject([
+        {
+          object: 'function billing.total(integer)',
+          reason: 'api may call it, and it runs with the rights of app_owner, to whom the rows of all tenants are open',
+        },
+      ]);
+    });
+
+    test('a table without an index on the column is named', async () => {
+      const wanted = await enforced(server);
+      const notes = async () => (await plan(server, wanted)).plan.notes.filter((note) => note.includes('no index'));
+      expect(await notes()).toEqual([expect.stringContaining('no index begins with tenant_id on invoice:')]);
+      await asOwner(server, 'CREATE INDEX ON billing.invoice (tenant_id, id)');
+      expect(await notes()).toEqual([]);
+    });
+
+    test('a view that appears after a proven run is found', async () => {
+      const wanted = await enforced(server);
+      expect((await apply(server, wanted)).plan.withheld).toEqual([]);
+      await asOwner(server, 'CREATE VIEW billing.leak AS SELECT * FROM billing.invoice');
+      await apply(server, wanted);
+      expect((await apply(server, wanted)).plan.withheld).toMatchObject([{ object: 'view billing.leak' }]);
+    });
+
+    test('a table without the column is named', async () => {
+      await apply(server, tenants('enforced'));
+      await asOwner(server, 'CREATE TABLE billing.currency (code text)');
+      expect((await apply(server, tenants('enforced'))).plan.notes).toContain(
+        'in the schema "billing" of the database "app", a table has no column tenant_id, so each tenant sees all of it: currency',
+      );
+    });
+  });
+
+  describe('case 81: a role that would see all is refused by name', () => {
+    const refused = async (wanted: DesiredState, message: RegExp | string) => {
+      await apply(server, declaration({ roles: wanted.roles }));
+      await asOwner(server, ...TABLE);
+      await expect(apply(server, wanted)).rejects.toThrow(message);
+      expect(await state(server)).toBe('off');
+    };
+
+    test('the owner of a table', () =>
+      refused(
+        tenants('prepared', { roles: ['app_owner'] }),
+        'the role "app_owner" is to see one tenant alone in the schema "billing" of the database "app", and owns invoice',
+      ));
+
+    test.each([
+      ['inherits', { inherit: true, set: false, admin: false }],
+      ['may SET ROLE', { inherit: false, set: true, admin: false }],
+    ])('a member of the owner that %s', (_how, options) =>
+      refused(
+        tenants('prepared', {}, { memberships: [{ role: 'app_owner', member: 'api', ...options }] }),
+        'the role "api" is to see one tenant alone in the schema "billing" of the database "app", and can act as app_owner, who owns invoice',
+      ),
+    );
+
+    test('a member of those who see all tenants', () =>
+      refused(
+        tenants(
+          'prepared',
+          {},
+          { memberships: [{ role: 'report', member: 'api', inherit: true, set: false, admin: false }] },
+        ),
+        /"api".*can act as report, who sees all tenants/,
+      ));
+
+    test('a member of an isolated group that may act as the owner', () =>
+      refused(
+        tenants(
+          'prepared',
+          { roles: ['app_readonly'] },
+          {
+            memberships: [
+              { role: 'app_readonly', member: 'api', inherit: true, set: false, admin: false },
+              { role: 'app_owner', member: 'api', inherit: false, set: true, admin: false },
+            ],
+          },
+        ),
+        /the role "api" is to see one tenant alone.*can act as app_owner/,
+      ));
+
+    test.each([
+      ['ALTER ROLE api BYPASSRLS', /"api".*has BYPASSRLS: ALTER ROLE "api" NOBYPASSRLS/],
+      ['ALTER ROLE api SUPERUSER', /"api".*is a superuser/],
+      ['GRANT rds_superuser TO api', /"api".*is a member of rds_superuser/],
+    ])('%s', async (statement, message) => {
+      await apply(server, tenants('prepared'));
+      await asSuperuser(server, statement);
+      await expect(apply(server, tenants('prepared'))).rejects.toThrow(message);
+    });
+
+    test('not one that is a member of pg_read_all_data, which row security holds too', async () => {
+      const wanted = await enforced(server);
+      await asSuperuser(server, 'GRANT pg_read_all_data TO api');
+      await apply(server, wanted);
+      expect(await seenBy(server, 'api')).toEqual([]);
+    });
+
+    test('a declared TRUNCATE, and a column of another type', async () => {
+      const wanted = tenants('prepared');
+      const [database] = wanted.databases;
+      const truncate = {
+        privileges: ['TRUNCATE' as const],
+        on: { kind: 'allTables' as const, schema: 'billing' },
+        to: 'api',
+      };
+      await expect(
+        apply(server, { ...wanted, databases: [{ ...database, grants: [...database.grants, truncate] }] }),
+      ).rejects.toThrow(/"api".*TRUNCATE, which takes the rows of all tenants/);
+      await apply(server, wanted);
+      await asOwner(server, 'CREATE TABLE billing.odd (tenant_id int)');
+      await expect(apply(server, wanted)).rejects.toThrow(
+        'the column "tenant_id" of the table "billing.odd" of the database "app" is of the type integer, and the isolation declares uuid',
+      );
+    });
+  });
+
+  test('a declaration that goes away leaves policies and row security', async () => {
+    const { databases, ...rest } = await enforced(server);
+    const report = await apply(server, { ...rest, databases: [{ ...databases[0], isolations: [] }] });
+    expect(report.plan.notes).toContain(
+      'the tenants of the schema billing of the database app are not declared to be isolated any more: its policies and its row security stay as they are',
+    );
+    expect(await state(server)).toBe('on forced');
+    expect(await seenBy(server, 'api', A)).toEqual([1, 2]);
+  });
+
+  test('back to prepared is an act that waits for its hash', async () => {
+    await enforced(server);
+    expect(ofRowSecurity(await apply(server, tenants('prepared')))).toMatchObject([
+      { withheld: 'without row security every role sees the rows of all tenants' },
+    ]);
+    expect(await state(server)).toBe('on forced');
+    await applyAcknowledged(server, tenants('prepared'));
+    expect(await state(server)).toBe('off');
+  });
+
+  test('row security that somebody else has turned on is not opened to observe it', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE, 'ALTER TABLE billing.invoice ENABLE ROW LEVEL SECURITY');
+    const report = await apply(server, tenants('observed'));
+    expect(report.plan.notes).toContain(
+      'row security of the table billing.invoice of the database app is already on, so it is not observed: nothing may be let through to look at it',
+    );
+    expect(await seenBy(server, 'api')).toEqual([]);
+  });
+});
+
+describe('a table that somebody holds (case 94)', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startServer({ version: 18 });
+  });
+  afterEach(() => server.reset());
+
+  async function held(): Promise<{ hash: string; release: () => Promise<void>; pid: number }> {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE, 'CREATE TABLE billing.a_first (tenant_id uuid)');
+    await apply(server, tenants('prepared'));
+    const { hash } = (await plan(server, tenants('enforced'))).plan;
+    const holder = await server.connect({ superuser: true, database: 'app' });
+    await holder.query("SET application_name = 'long report'");
+    await holder.query('BEGIN');
+    const { rows } = await holder.query('SELECT pg_backend_pid() AS pid, count(*) FROM billing.invoice');
+    return { hash: hash!, pid: rows[0].pid, release: () => holder.end() };
+  }
+
+  test('is waited for a moment, and the error names who holds it; nothing of it is half done', async () => {
+    const { hash, pid, release } = await held();
+    await expect(apply(server, tenants('enforced'), { acknowledge: [hash] })).rejects.toThrow(
+      new RegExp(
+        `row security of the table billing.invoice: the table billing.invoice of the database app could not be locked: process ${pid} of the role \\w+ \\(long report\\) in a transaction since .* holds it`,
+      ),
+    );
+    expect(await state(server, 'billing.a_first')).toBe('on forced');
+    expect(await state(server)).toBe('off');
+    await release();
+    await applyAcknowledged(server, tenants('enforced'));
+    expect(await state(server)).toBe('on forced');
+  });
+
+  test('is taken when it is let go in time', async () => {
+    const { hash, release } = await held();
+    const run = apply(server, tenants('enforced'), { acknowledge: [hash] });
+    for (let waits = false; !waits;)
+      waits = await holds(
+        server,
+        "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'billing.invoice'::regclass)",
+        'app',
+      );
+    await release();
+    await run;
+    expect(await state(server)).toBe('on forced');
+  });
+});
+
+describe('a server that counts no calls', () => {
+  test('is said to tell nothing', async () => {
+    const server = await startServer({ version: 18, settings: { track_functions: 'none' } });
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    await apply(server, tenants('observed'));
+    await applyAcknowledged(server, tenants('observed'));
+    await as(server, 'api', 'SELECT * FROM billing.invoice');
+    const report = await plan(server, tenants('enforced'));
+    expect(ofRowSecurity(report)[0].reason).toContain('api cannot be told of, since track_functions is none');
+    expect(report.plan.notes).toContain(
+      'whether api sets app.tenant_id in the schema "billing" of the database "app" cannot be told, since track_functions is none: set it to pl in the parameter group',
+    );
+  });
+});
