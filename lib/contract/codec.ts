@@ -186,7 +186,17 @@ function semanticProblems(state: DesiredState): string[] {
     referred(on.kind, on.name);
     text(`the comment on the ${on.kind} ${JSON.stringify(on.name)}`, comment);
   }
-  state.drops.forEach((drop) => referred(drop.kind, drop.name));
+  for (const drop of state.drops) {
+    // Names that are the server's own are refused as in a declaration.
+    const kind = drop.kind === 'role' || drop.kind === 'database' || drop.kind === 'schema' ? drop.kind : 'object';
+    named(kind, drop.name, drop.kind);
+    if ('database' in drop) named('database', drop.database);
+    referred('role', drop.reassignTo);
+    if (drop.reassignTo === drop.name)
+      problems.push(`the role ${JSON.stringify(drop.name)} cannot inherit from itself what it owns`);
+    text(`the reason to drop the ${drop.kind} ${JSON.stringify(drop.name)}`, drop.reason);
+  }
+  unique('the drop of', state.drops.map(dropKey));
   for (const { role, database, name, values } of state.settings) {
     referred('role', role);
     referred('database', database);
