@@ -224,6 +224,15 @@ function semanticProblems(state: DesiredState): string[] {
     if (state.drops.some((drop) => name === dropKey(drop)))
       problems.push(`${name} is declared and to be dropped: take it out of the one or the other`);
   }
+  const inUse = state.drops.length > 0 ? rolesInUse(state) : new Set();
+  for (const drop of state.drops) {
+    if (drop.kind === 'role' && inUse.has(drop.name))
+      problems.push(`the role ${JSON.stringify(drop.name)} is to be dropped and a declaration still names it`);
+    if ('database' in drop && state.drops.some(({ kind, name }) => kind === 'database' && name === drop.database))
+      problems.push(
+        `the ${drop.kind} ${JSON.stringify(drop.name)} goes with the database ${JSON.stringify(drop.database)}, which is to be dropped too: drop the database alone`,
+      );
+  }
   for (const database of state.databases) {
     named('database', database.name);
     problems.push(...insideProblems(database, { referred, text, unique }));
@@ -254,6 +263,24 @@ function semanticProblems(state: DesiredState): string[] {
     }
   }
   return [...new Set(problems)];
+}
+
+/** The roles that something else than their own declaration needs. */
+function rolesInUse(state: DesiredState): Set<string> {
+  return new Set([
+    ...state.memberships.flatMap((m) => [m.role, m.member]),
+    ...state.settings.flatMap(({ role }) => role ?? []),
+    ...state.drops.flatMap((drop) => drop.reassignTo ?? []),
+    ...state.databases.flatMap((database) => [
+      database.owner,
+      ...database.schemas.map(({ owner }) => owner),
+      ...database.grants.map(({ to }) => to),
+      ...database.defaultPrivileges.flatMap((d) => [d.creator, d.to]),
+      ...database.isolations.flatMap(({ roles, allTenants }) => [...roles, ...allTenants]),
+      ...[...database.publications, ...database.subscriptions].map(({ owner }) => owner),
+      ...database.slots.map(({ consumer }) => consumer),
+    ]),
+  ]);
 }
 
 const key = (...parts: string[]) =>

@@ -4,6 +4,7 @@ import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
+import { observeComments } from './comments';
 import { Connections } from './connections';
 import { fingerprint, fingerprintInside } from './fingerprint';
 import {
@@ -34,6 +35,8 @@ import {
   observeSettingFacts,
   ServerFacts,
 } from './observe';
+import { anyLeft, observeDrops } from './observe-drops';
+import { observeExtensions } from './observe-extensions';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
 import { ineffective } from './prove';
@@ -196,6 +199,7 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
+      (await anyLeft(this.connections, desired.drops)) ||
       head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
     ) {
       return false;
@@ -232,7 +236,10 @@ class Run {
         if (!this.facts.databases.has(database.name)) continue;
         const session = await this.connections.in(database.name);
         const schemas = database.schemas.map((schema) => schema.name);
-        inside.set(database.name, await observeInside(session, schemas));
+        inside.set(database.name, {
+          ...(await observeInside(session, schemas)),
+          extensions: await observeExtensions(session, database.extensions),
+        });
       }
       this.observed = {
         ...this.facts,
@@ -244,6 +251,12 @@ class Run {
           ...this.rolesAboutToGo(),
           ...this.desired.settings.flatMap(({ role }) => role ?? []),
         ]),
+        comments: await observeComments(
+          this.connections,
+          [...this.desired.comments, ...(this.ledger.previous?.comments ?? [])].map(({ on }) => on),
+          (database) => inside.has(database),
+        ),
+        drops: await observeDrops(this.connections, this.desired.drops),
       };
     });
   }
@@ -335,6 +348,8 @@ class Run {
         await admin.transaction(() => this.begin(admin, steps, start));
         this.hasOpenRun = true;
       }
+      // No connection of this run may stay in a database that is dropped or copied from.
+      if (!group[0].transactional && group[0].database === this.adminDatabase) await this.connections.closeOther();
       await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
         if (open) await this.begin(admin, steps, start);
       });
