@@ -224,8 +224,12 @@ async function observeContainer(
          WHERE d.deptype IN ('a', 'i', 'e', 'P', 'S')),
      gone AS (
        SELECT classid, objid, 0 AS objsubid FROM part
-       UNION SELECT d.classid, d.objid, d.objsubid FROM pg_depend d
-         JOIN gone g ON d.refclassid = g.classid AND d.refobjid = g.objid AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid)),
+       UNION SELECT next.* FROM gone g, LATERAL (
+         SELECT d.classid, d.objid, d.objsubid FROM pg_depend d
+         WHERE d.refclassid = g.classid AND d.refobjid = g.objid AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid)
+         -- A piece takes with it what it is a piece of: the rule of a view, for one.
+         UNION ALL SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_depend d
+         WHERE d.classid = g.classid AND d.objid = g.objid AND (g.objsubid = 0 OR d.objsubid = g.objsubid) AND d.deptype IN ('i', 'e')) next),
      named AS (
        SELECT i.type, i.schema, pg_describe_object(g.classid, g.objid, g.objsubid) AS text, g.classid, g.objid, g.objsubid
        FROM gone g, LATERAL pg_identify_object(g.classid, g.objid, g.objsubid) i

@@ -133,13 +133,16 @@ function planDatabase(builder: PlanBuilder, drop: DesiredDrop, there: ObservedDa
     if (names.length > 0)
       builder.refuse(`${title(drop)} cannot be dropped: it has the ${what} ${names.join(', ')}; ${advice}`);
   const sessions = [...new Set(there.sessions)];
+  // Not WITH (FORCE): who ends sessions is the connected role, and who drops the database is its owner.
+  const end = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ${literal(drop.name)}`;
+  const statements = power.actAs(observed.databases.get(drop.name)!.owner, [
+    { sql: `DROP DATABASE ${ident(drop.name)}` },
+  ]);
   add(builder, drop, {
     reason: `the database goes with everything in it${drop.force ? ', and ends the sessions in it' : ''}`,
     detail: there.size === undefined ? undefined : `it has ${there.size}`,
     transactional: false,
-    statements: power.actAs(observed.databases.get(drop.name)!.owner, [
-      { sql: `DROP DATABASE ${ident(drop.name)}${drop.force ? ' WITH (FORCE)' : ''}` },
-    ]),
+    statements: statements && [...(drop.force ? [{ sql: end }] : []), ...statements],
     impossible:
       sessions.length > 0 && !drop.force
         ? `it has ${there.sessions.length} sessions of others now (${some(sessions)}): end them, or say force: true`
