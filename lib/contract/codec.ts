@@ -195,7 +195,17 @@ function semanticProblems(state: DesiredState): string[] {
     referred(on.kind, on.name);
     text(`the comment on the ${on.kind} ${JSON.stringify(on.name)}`, comment);
   }
-  state.drops.forEach((drop) => referred(drop.kind, drop.name));
+  for (const drop of state.drops) {
+    // Names that are the server's own are refused as in a declaration.
+    const kind = drop.kind === 'role' || drop.kind === 'database' || drop.kind === 'schema' ? drop.kind : 'object';
+    named(kind, drop.name, drop.kind);
+    if ('database' in drop) named('database', drop.database);
+    referred('role', drop.reassignTo);
+    if (drop.reassignTo === drop.name)
+      problems.push(`the role ${JSON.stringify(drop.name)} cannot inherit from itself what it owns`);
+    text(`the reason to drop the ${drop.kind} ${JSON.stringify(drop.name)}`, drop.reason);
+  }
+  unique('the drop of', state.drops.map(dropKey));
   for (const { role, database, name, values } of state.settings) {
     referred('role', role);
     referred('database', database);
@@ -222,6 +232,15 @@ function semanticProblems(state: DesiredState): string[] {
   for (const name of [...state.roles.map((role) => key('role', role.name)), ...kept]) {
     if (state.drops.some((drop) => name === dropKey(drop)))
       problems.push(`${name} is declared and to be dropped: take it out of the one or the other`);
+  }
+  const inUse = state.drops.length > 0 ? rolesInUse(state) : new Set();
+  for (const drop of state.drops) {
+    if (drop.kind === 'role' && inUse.has(drop.name))
+      problems.push(`the role ${JSON.stringify(drop.name)} is to be dropped and a declaration still names it`);
+    if ('database' in drop && state.drops.some(({ kind, name }) => kind === 'database' && name === drop.database))
+      problems.push(
+        `the ${drop.kind} ${JSON.stringify(drop.name)} goes with the database ${JSON.stringify(drop.database)}, which is to be dropped too: drop the database alone`,
+      );
   }
   for (const database of state.databases) {
     named('database', database.name);
@@ -253,6 +272,24 @@ function semanticProblems(state: DesiredState): string[] {
     }
   }
   return [...new Set(problems)];
+}
+
+/** The roles that something else than their own declaration needs. */
+function rolesInUse(state: DesiredState): Set<string> {
+  return new Set([
+    ...state.memberships.flatMap((m) => [m.role, m.member]),
+    ...state.settings.flatMap(({ role }) => role ?? []),
+    ...state.drops.flatMap((drop) => drop.reassignTo ?? []),
+    ...state.databases.flatMap((database) => [
+      database.owner,
+      ...database.schemas.map(({ owner }) => owner),
+      ...database.grants.map(({ to }) => to),
+      ...database.defaultPrivileges.flatMap((d) => [d.creator, d.to]),
+      ...database.isolations.flatMap(({ roles, allTenants }) => [...roles, ...allTenants]),
+      ...[...database.publications, ...database.subscriptions].map(({ owner }) => owner),
+      ...database.slots.map(({ consumer }) => consumer),
+    ]),
+  ]);
 }
 
 const key = (...parts: string[]) =>

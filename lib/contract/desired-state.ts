@@ -73,13 +73,28 @@ export type CommentTarget =
   | { readonly kind: 'schema'; readonly database: string; readonly name: string };
 
 /** An explicit, destructive act on something that is declared no more. It always waits for an acknowledgement. */
-export type DesiredDrop =
+export type DesiredDrop = DropTarget & DropTerms;
+
+export type DropTarget =
   | { readonly kind: 'role' | 'database'; readonly name: string }
   | {
       readonly kind: 'schema' | 'extension' | 'publication' | 'subscription' | 'slot';
       readonly database: string;
       readonly name: string;
     };
+
+export interface DropTerms {
+  /** Why, for who reads the plan and the ledger. */
+  readonly reason: string;
+  /** It may go although this state did not make it. */
+  readonly adopted: boolean;
+  /** Of a role: who gets what it owns. Absent: it may own nothing. */
+  readonly reassignTo?: string;
+  /** Of a database: its sessions are ended. */
+  readonly force: boolean;
+  /** Of a schema: with all that is in it, and all that depends on that. */
+  readonly cascade: boolean;
+}
 
 export interface DesiredDatabase {
   readonly name: string;

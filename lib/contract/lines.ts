@@ -230,15 +230,27 @@ const KINDS = {
 } as const;
 
 export function writeDrop(drop: DesiredDrop): string {
-  return `${drop.kind.toUpperCase()} ${'database' in drop ? `${name(drop.database)}.` : ''}${name(drop.name)}`;
+  const words = [drop.kind.toUpperCase(), `${'database' in drop ? `${name(drop.database)}.` : ''}${name(drop.name)}`];
+  if (drop.adopted) words.push('ADOPTED');
+  if (drop.reassignTo !== undefined) words.push(`REASSIGN TO ${name(drop.reassignTo)}`);
+  if (drop.force) words.push('FORCE');
+  if (drop.cascade) words.push('CASCADE');
+  return `${words.join(' ')} BECAUSE ${literal(drop.reason)}`;
 }
 
 export function readDrop(line: string): DesiredDrop {
   const read = new LineReader(line);
   const kind = KINDS[read.choice('ROLE', 'DATABASE', 'SCHEMA', 'EXTENSION', 'PUBLICATION', 'SUBSCRIPTION', 'SLOT')];
-  const drop = kind === 'role' || kind === 'database' ? { kind, name: read.name() } : { kind, ...read.inDatabase() };
+  const target = kind === 'role' || kind === 'database' ? { kind, name: read.name() } : { kind, ...read.inDatabase() };
+  const adopted = read.skip('ADOPTED');
+  const reassignTo = kind === 'role' && read.skip('REASSIGN') ? (read.expect('TO'), read.name()) : undefined;
+  const force = kind === 'database' && read.skip('FORCE');
+  const cascade = kind === 'schema' && read.skip('CASCADE');
+  read.expect('BECAUSE');
+  const reason = read.literal();
   read.end();
-  return drop;
+  if (reason.trim() === '') throw read.error('a drop needs a reason after BECAUSE');
+  return { ...target, reason, adopted, reassignTo, force, cascade };
 }
 
 export function writeExtension(e: DesiredExtension): string {

@@ -3,6 +3,8 @@ import { PRIVILEGES, Privilege as ContractPrivilege } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
 import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
+import { addDescription } from './description';
+import { Extension, ExtensionOptions } from './extension';
 import { GroupRole, GroupRoleOptions } from './group-role';
 import { LoginRole, LoginRoleOptions } from './login-role';
 import { Privilege } from './privilege';
@@ -54,6 +56,14 @@ export interface DatabaseOptions {
    * @default true
    */
   readonly closePublic?: boolean;
+
+  /**
+   * What the database is for. It stands in the catalog, where `\l+` shows it, followed by who manages it: `… (cdk-postgres: StateName)`. A
+   * comment that somebody else wrote is not written over unasked.
+   *
+   * @default - no comment is made; one that is there stays
+   */
+  readonly description?: string;
 }
 
 /** Properties of `Database`. */
@@ -111,6 +121,7 @@ export class Database extends Construct {
       }),
     );
     addSettings(this, this.state, { database: this.databaseName }, props.settings);
+    addDescription(this, this.state, { kind: 'database', name: this.databaseName }, props.description);
     // Who depends on the database waits until it is there, with all that is declared inside.
     const { applied } = this.state;
     Dependable.implement(this, {
@@ -132,6 +143,16 @@ export class Database extends Construct {
     if (this.writers) schema.grantReadWrite(this.writers);
     if (this.readers) schema.grantRead(this.readers);
     return schema;
+  }
+
+  /**
+   * Declares an extension. What it requires is declared as well, by a call of its own.
+   *
+   * @param extensionName its name, such as `pg_trgm`
+   * @param options how it is made
+   */
+  public addExtension(extensionName: string, options: ExtensionOptions = {}): Extension {
+    return new Extension(this, `Extension-${extensionName}`, { ...options, database: this, extensionName });
   }
 
   /**

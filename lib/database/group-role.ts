@@ -10,6 +10,14 @@ export interface GroupRoleOptions {
    * @default - none
    */
   readonly memberOf?: IRole[];
+
+  /**
+   * What the role is for. It stands in the catalog, where `\du+` shows it, followed by who manages it: `… (cdk-postgres: StateName)`. A
+   * comment that somebody else wrote is not written over unasked.
+   *
+   * @default - no comment is made; one that is there stays
+   */
+  readonly description?: string;
 }
 
 /** Properties of `GroupRole`. */
@@ -33,6 +41,7 @@ export class GroupRole extends RoleBase {
   constructor(scope: Construct, id: string, props: GroupRoleProps) {
     super(scope, id, props.server, props.roleName);
     this._declare({ login: false, authentication: 'none' });
+    this._describe(props.description);
     props.memberOf?.forEach((group) => this.memberOf(group));
   }
 }

@@ -93,6 +93,14 @@ export interface LoginRoleOptions {
    * @default - none
    */
   readonly memberOf?: IRole[];
+
+  /**
+   * What the role is for. It stands in the catalog, where `\du+` shows it, followed by who manages it: `… (cdk-postgres: StateName)`. A
+   * comment that somebody else wrote is not written over unasked.
+   *
+   * @default - no comment is made; one that is there stays
+   */
+  readonly description?: string;
 }
 
 /** Properties of `LoginRole`. */
@@ -173,6 +181,7 @@ export class LoginRole extends RoleBase {
       validUntil: props.validUntil?.toISOString(),
     });
     this.declareSettings(props);
+    this._describe(props.description);
     props.database.grantConnect(this);
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);

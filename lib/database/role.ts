@@ -3,6 +3,7 @@ import { DesiredRole } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
 import { requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
+import { addDescription } from './description';
 import { PredefinedRole } from './predefined-role';
 
 /** A role of a PostgreSQL server: one that is declared (`LoginRole`, `GroupRole`) or that the server brings along (`PredefinedRole`). */
@@ -82,6 +83,11 @@ export abstract class RoleBase extends Construct implements IRole {
         admin: options.admin ?? false,
       }),
     );
+  }
+
+  /** @internal */
+  protected _describe(description?: string): void {
+    addDescription(this, this._state, { kind: 'role', name: this.roleName }, description);
   }
 
   /** @internal */

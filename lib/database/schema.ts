@@ -3,6 +3,7 @@ import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES } from '../c
 import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
+import { addDescription } from './description';
 import { Privilege } from './privilege';
 import { IRole, requireDeclaredRole } from './role';
 import { SchemaObject } from './schema-object';
@@ -16,6 +17,14 @@ export interface SchemaOptions {
    * @default - the owner of the database
    */
   readonly owner?: IRole;
+
+  /**
+   * What the schema is for. It stands in the catalog, where `\dn+` shows it, followed by who manages it: `… (cdk-postgres: StateName)`. A
+   * comment that somebody else wrote is not written over unasked.
+   *
+   * @default - no comment is made; one that is there stays
+   */
+  readonly description?: string;
 }
 
 /** Properties of `Schema`. */
@@ -61,6 +70,8 @@ export class Schema extends Construct {
     this.state.declare((declaration) =>
       declaration.addSchema(this, this.database.databaseName, { name: this.schemaName, owner }),
     );
+    const on = { kind: 'schema' as const, database: this.database.databaseName, name: this.schemaName };
+    addDescription(this, this.state, on, props.description);
   }
 
   /**

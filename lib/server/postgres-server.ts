@@ -2,7 +2,7 @@ import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanag
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
-import { Database, DatabaseOptions, GroupRole, GroupRoleOptions } from '../database';
+import { Database, DatabaseOptions, DroppedObject, DropOptions, GroupRole, GroupRoleOptions } from '../database';
 import { GuardAcknowledgement, isGuardId } from './guard';
 import { PostgresProfile } from './postgres-profile';
 import { addVpcEndpoints } from './state/vpc-endpoints';
@@ -52,6 +52,15 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   addGroupRole(roleName: string, options?: GroupRoleOptions): GroupRole;
 
   /**
+   * Drops something for good, which leaving the app never does. The plan says what goes with it, and nothing happens until the hash
+   * of exactly that plan is acknowledged. Take the call out of the app once it is done.
+   *
+   * @param object what goes
+   * @param options why, and on what terms
+   */
+  drop(object: DroppedObject, options: DropOptions): void;
+
+  /**
    * Lets the withheld steps of one plan run, and of no other.
    *
    * @param hash the hash of the plan, as the deployment that withheld the steps printed it
@@ -93,6 +102,10 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   public addGroupRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
     return new GroupRole(this, `Role-${roleName}`, { ...options, server: this, roleName });
+  }
+
+  public drop(object: DroppedObject, options: DropOptions): void {
+    object._declare(this, options);
   }
 
   public acknowledgePlan(hash: string, reason: string): void {

@@ -48,7 +48,12 @@ const valid: StateDocument = {
   memberships: ['"My ""Group""" TO api WITH INHERIT TRUE, SET FALSE, ADMIN FALSE'],
   settings: ["ROLE api SET search_path = 'a', 'b'"],
   comments: ["SCHEMA app.billing IS 'who pays'"],
-  drops: ['SLOT app.old'],
+  drops: [
+    "DATABASE old ADOPTED FORCE BECAUSE 'moved'",
+    "ROLE old REASSIGN TO own BECAUSE 'it''s over'",
+    "SCHEMA app.old CASCADE BECAUSE 'empty'",
+    "SLOT app.old BECAUSE 'nobody reads it'",
+  ],
   databases: {
     app: {
       owner: 'own',
@@ -113,8 +118,12 @@ test.each<[string, unknown]>([
   ],
   ['a comment on a table', { ...valid, comments: ["TABLE t IS 'x'"] }],
   ['a comment without quotes', { ...valid, comments: ['ROLE api IS me'] }],
-  ['a drop of a table', { ...valid, drops: ['TABLE app.t'] }],
-  ['a drop of a slot of no database', { ...valid, drops: ['SLOT old'] }],
+  ['a drop of a table', { ...valid, drops: ["TABLE app.t BECAUSE 'x'"] }],
+  ['a drop of a slot of no database', { ...valid, drops: ["SLOT old BECAUSE 'x'"] }],
+  ['a drop without a reason', { ...valid, drops: ['ROLE old'] }],
+  ['a drop with an empty reason', { ...valid, drops: ["ROLE old BECAUSE ' '"] }],
+  ['a drop of a role that cascades', { ...valid, drops: ["ROLE old CASCADE BECAUSE 'x'"] }],
+  ['an heir of a database', { ...valid, drops: ["DATABASE old REASSIGN TO own BECAUSE 'x'"] }],
   ['an extension that cascades', withApp({ extensions: ['pg_trgm CASCADE'] })],
   ['a tenant in a date', withApp({ isolations: ["billing BY t DATE FROM 'app.t' PREPARED FOR api"] })],
   [

@@ -153,20 +153,37 @@ function isolations(schemas: readonly string[]): fc.Arbitrary<DesiredIsolation[]
 }
 
 /** Names under a prefix that no declared object has, since what is declared is not dropped. */
-const drop: fc.Arbitrary<DesiredDrop> = fc.oneof(
-  fc.record({ kind: fc.constantFrom('role' as const, 'database' as const), name: object.map(gone) }),
-  fc.record({
-    kind: fc.constantFrom(
-      'schema' as const,
-      'extension' as const,
-      'publication' as const,
-      'subscription' as const,
-      'slot' as const,
+const drop: fc.Arbitrary<DesiredDrop> = fc
+  .tuple(
+    fc.oneof(
+      fc.record({ kind: fc.constantFrom('role' as const, 'database' as const), name: object.map(gone) }),
+      fc.record({
+        kind: fc.constantFrom(
+          'schema' as const,
+          'extension' as const,
+          'publication' as const,
+          'subscription' as const,
+          'slot' as const,
+        ),
+        database: named('database'),
+        name: object.map(gone),
+      }),
     ),
-    database: object,
-    name: object.map(gone),
-  }),
-);
+    fc.record({
+      reason: value.filter((reason) => reason.trim() !== ''),
+      adopted: fc.boolean(),
+      reassignTo: optional(role),
+      force: fc.boolean(),
+      cascade: fc.boolean(),
+    }),
+  )
+  .map(([target, terms]) => ({
+    ...target,
+    ...terms,
+    reassignTo: target.kind === 'role' ? terms.reassignTo : undefined,
+    force: target.kind === 'database' && terms.force,
+    cascade: target.kind === 'schema' && terms.cascade,
+  }));
 
 function gone(name: string): string {
   return `gone ${[...name].slice(0, 5).join('')}`;
@@ -261,7 +278,7 @@ export const states: fc.Arbitrary<DesiredState> = fc.record({
     (s) => [s.role, s.database, s.name],
   ),
   comments: unique(comment, (c) => c.on, 3),
-  drops: unique(drop, (d) => d, 2),
+  drops: unique(drop, (d) => [d.kind, 'database' in d && d.database, d.name], 2),
   databases: unique(database, (d) => d.name, 3),
 });
 

@@ -41,7 +41,7 @@ export async function applyGroup(
 ): Promise<void> {
   const statements = await prepare(group, secrets);
   if (!group[0].transactional) {
-    await retried(() => session.run(statements, 'single'));
+    await retried(() => session.runAlone(statements));
     return;
   }
   if (group[0].locks !== undefined) {

@@ -1,6 +1,7 @@
 import { DesiredState } from '../../contract';
 import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
-import { Observed } from './observed';
+import { dropKey } from './observe-drops';
+import { exists, Observed } from './observed';
 import { isEnforced, isPartlyEnforced } from './plan-isolations';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
@@ -22,26 +23,21 @@ export function claimsAtStart(
 ): ClaimChanges {
   const record: LedgerObject[] = [];
   for (const { kind, name, database } of declared(desired, ledger, observed)) {
-    // A database that could not be entered may well have the schema: it is noted when it was seen.
-    if (kind === 'schema' && observed.databases.has(database) && !observed.inside.has(database)) continue;
+    // A database that could not be entered may well have what is declared inside: it is noted when it was seen.
+    if (database !== '' && observed.databases.has(database) && !observed.inside.has(database)) continue;
     const known = ledger.objects.get(ledgerKey(kind, name, database));
-    const exists =
-      kind === 'role'
-        ? observed.roles.has(name)
-        : kind === 'database'
-          ? observed.databases.has(name)
-          : kind === 'isolation' || (observed.inside.get(database)?.schemas.has(name) ?? false);
+    const isThere = exists(observed, { kind, name, database });
     if (!known)
       record.push({
         kind,
         database,
         name,
         state: desired.name,
-        origin: exists ? 'adopted' : 'created',
+        origin: isThere ? 'adopted' : 'created',
         established: false,
       });
     // An object that was dropped behind our back and is made again now is a new one.
-    else if (!exists && (known.origin !== 'created' || known.established))
+    else if (!isThere && (known.origin !== 'created' || known.established))
       record.push({
         ...known,
         state: desired.name,
@@ -78,7 +74,7 @@ export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Obs
   const hash = declarationHash(desired);
   for (const [key, known] of ledger.objects) {
     if (known.state !== desired.name || known.removedBy === FREED || keys.has(key)) continue;
-    const gone = known.kind === 'role' && !observed.roles.has(known.name);
+    const gone = (known.kind === 'role' && !observed.roles.has(known.name)) || isDropped(desired, observed, known);
     if (known.origin === 'adopted' || gone) forget.push(known);
     else if (known.removedAt === undefined) record.push({ ...known, removedAt: observed.now, removedBy: hash });
     else if (known.kind === 'role' && observed.connected.has(known.name) && known.removedBy !== hash) {
@@ -86,6 +82,17 @@ export function claimsAtEnd(desired: DesiredState, ledger: Ledger, observed: Obs
     }
   }
   return { record, forget };
+}
+
+/** It, or the database that it was in, was to be dropped and is not there any more. */
+function isDropped(desired: DesiredState, observed: Observed, known: LedgerObject): boolean {
+  return desired.drops.some((drop) => {
+    const database = 'database' in drop ? drop.database : '';
+    const isMeant =
+      (drop.kind === known.kind && drop.name === known.name && database === known.database) ||
+      (drop.kind === 'database' && drop.name === known.database);
+    return isMeant && observed.drops !== undefined && !observed.drops.has(dropKey(drop));
+  });
 }
 
 export function withChanges(ledger: Ledger, changes: ClaimChanges): Ledger {
@@ -116,5 +123,6 @@ function* declared(
       )
         yield { kind: 'isolation', name: isolation.schema, database: database.name };
     }
+    for (const { name } of database.extensions) yield { kind: 'extension', name, database: database.name };
   }
 }

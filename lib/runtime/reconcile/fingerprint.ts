@@ -1,4 +1,5 @@
 import { DesiredState } from '../../contract';
+import { commentFingerprint } from './comments';
 import { Connections } from './connections';
 import { isolationFingerprint } from './observe-isolations';
 import { hash, sum } from './sql';
@@ -14,7 +15,7 @@ export async function fingerprint(
   inside = fingerprintInside(connections, desired),
 ): Promise<string> {
   const sums = await Promise.all([ofServer(connections), inside]);
-  return hash(sums.flat());
+  return hash([...sums.flat(), ...(await commentFingerprint(connections, desired))]);
 }
 
 async function ofServer(connections: Connections): Promise<string[]> {
@@ -49,4 +50,4 @@ SELECT concat_ws(',',
   ${sum('SELECT oid, proname, pronamespace, proowner, proargtypes, proacl FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces)')},
   ${sum('SELECT attrelid, attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL')},
   ${sum('SELECT * FROM pg_default_acl')},
-  ${sum('SELECT oid, extname, extversion FROM pg_extension')}) AS sums`;
+  ${sum('SELECT oid, extname, extversion, extowner, extnamespace::regnamespace FROM pg_extension')}) AS sums`;

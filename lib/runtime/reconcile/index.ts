@@ -4,6 +4,7 @@ import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
+import { observeComments } from './comments';
 import { Connections } from './connections';
 import { fingerprint, fingerprintInside } from './fingerprint';
 import {
@@ -34,6 +35,8 @@ import {
   observeSettingFacts,
   ServerFacts,
 } from './observe';
+import { anyLeft, observeDrops } from './observe-drops';
+import { observeExtensions } from './observe-extensions';
 import { observeIsolation } from './observe-isolations';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
@@ -199,6 +202,7 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
+      (await anyLeft(this.connections, desired.drops)) ||
       head.proven?.fingerprint !==
         (await fingerprint(
           this.connections,
@@ -240,8 +244,11 @@ class Run {
         if (!this.facts.databases.has(database.name)) continue;
         const session = await this.connections.in(database.name);
         const schemas = database.schemas.map((schema) => schema.name);
-        const isolation = await observeIsolation(session, database.isolations, this.desired.roles);
-        inside.set(database.name, { ...(await observeInside(session, schemas)), isolation });
+        inside.set(database.name, {
+          ...(await observeInside(session, schemas)),
+          extensions: await observeExtensions(session, database.extensions),
+          isolation: await observeIsolation(session, database.isolations, this.desired.roles),
+        });
       }
       this.observed = {
         ...this.facts,
@@ -253,6 +260,12 @@ class Run {
           ...this.rolesAboutToGo(),
           ...this.desired.settings.flatMap(({ role }) => role ?? []),
         ]),
+        comments: await observeComments(
+          this.connections,
+          [...this.desired.comments, ...(this.ledger.previous?.comments ?? [])].map(({ on }) => on),
+          (database) => inside.has(database),
+        ),
+        drops: await observeDrops(this.connections, this.desired.drops),
       };
     });
   }
@@ -344,6 +357,8 @@ class Run {
         await admin.transaction(() => this.begin(admin, steps, start));
         this.hasOpenRun = true;
       }
+      // No connection of this run may stay in a database that is dropped or copied from.
+      if (!group[0].transactional && group[0].database === this.adminDatabase) await this.connections.closeOther();
       await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
         if (open) await this.begin(admin, steps, start);
       });

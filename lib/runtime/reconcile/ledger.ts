@@ -16,13 +16,14 @@ export const LEDGER_SCHEMA = 'cdk_postgres';
 export const FREED = 'freed';
 
 /** `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
-export type ManagedKind = 'role' | 'database' | 'schema' | 'isolation';
+export type ManagedKind =
+  'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
 
 export interface LedgerObject {
   readonly kind: ManagedKind;
-  /** The database of a schema; empty for what belongs to the whole server. */
+  /** The database that it is in; empty for what belongs to the whole server. */
   readonly database: string;
   readonly name: string;
   readonly state: string;
@@ -326,6 +327,15 @@ export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
   for (const database of state.databases) {
     check('database', database.name);
     database.schemas.forEach((schema) => check('schema', schema.name, database.name));
+    database.extensions.forEach((extension) => check('extension', extension.name, database.name));
+  }
+  for (const drop of state.drops) {
+    const known = ledger.objects.get(ledgerKey(drop.kind, drop.name, 'database' in drop ? drop.database : ''));
+    if (known && known.state !== state.name && known.removedAt === undefined) {
+      problems.push(
+        `the ${drop.kind} ${JSON.stringify(drop.name)} is managed by the state ${JSON.stringify(known.state)}, and ${JSON.stringify(state.name)} is to drop it: take it out of that state first`,
+      );
+    }
   }
   if (problems.length > 0) throw new RefusedError(problems);
 }

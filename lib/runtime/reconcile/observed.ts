@@ -1,3 +1,6 @@
+import { ManagedKind } from './ledger';
+import { ObservedDrop } from './observe-drops';
+
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 
 /** The grantee PUBLIC: in the catalog it is OID 0, and no role. */
@@ -152,6 +155,39 @@ export interface ObservedIsolation {
   readonly counted: boolean;
 }
 
+/** An extension that is there. */
+export interface ObservedExtension {
+  readonly name: string;
+  readonly version: string;
+  readonly schema: string;
+  readonly owner: string;
+}
+
+/** A version of a declared extension that the server has the files of. */
+export interface AvailableVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly isDefault: boolean;
+  /** What its script does needs a superuser, or a trusted extension. */
+  readonly superuser: boolean;
+  readonly trusted: boolean;
+  /** Where its control file puts it, whatever is declared. */
+  readonly schema?: string;
+  readonly requires: readonly string[];
+}
+
+export interface ObservedExtensions {
+  readonly installed: ReadonlyMap<string, ObservedExtension>;
+  /** Of the declared extensions, all that the server could install. */
+  readonly available: readonly AvailableVersion[];
+  /** The declared extensions with a pinned version to which the installed one can be updated. */
+  readonly updatable: ReadonlySet<string>;
+  /** The schemas that declared extensions name and that are there. */
+  readonly schemas: ReadonlySet<string>;
+  /** Settings that decide about extensions, by name; absent: the server has it not, or does not show it to the connected role. */
+  readonly settings: ReadonlyMap<string, string>;
+}
+
 /** The inside of one database, as far as the declaration speaks of it. */
 export interface Inside {
   readonly schemas: ReadonlyMap<string, ObservedSchema>;
@@ -161,6 +197,8 @@ export interface Inside {
   readonly defaultAcls: readonly ObservedDefaultAcl[];
   /** Present when tenants are declared to be isolated. */
   readonly isolation?: ObservedIsolation;
+  /** Absent: no extension is declared here. */
+  readonly extensions?: ObservedExtensions;
 }
 
 /** How a login with the secret's current password ends. `unknown`: the server did not let it come to a verdict. */
@@ -184,5 +222,23 @@ export interface Observed {
   readonly logins: ReadonlyMap<string, LoginVerdict>;
   /** Roles that have a session now, of those that are about to be disabled or have declared settings. */
   readonly connected: ReadonlySet<string>;
+  /** By `commentKey()`; absent: no comment is declared. */
+  readonly comments?: ReadonlyMap<string, string>;
+  /** What is to be dropped and is there; absent: nothing is to be dropped. */
+  readonly drops?: ReadonlyMap<string, ObservedDrop>;
   readonly now: Date;
+}
+
+/** Whether what a state may manage is there, as far as it was looked at. */
+export function exists(
+  observed: Pick<Observed, 'roles' | 'databases' | 'inside'>,
+  { kind, name, database }: { readonly kind: ManagedKind; readonly name: string; readonly database?: string },
+): boolean {
+  if (kind === 'role') return observed.roles.has(name);
+  if (kind === 'database') return observed.databases.has(name);
+  if (kind === 'isolation') return true;
+  const inside = observed.inside.get(database!);
+  if (kind === 'schema') return inside?.schemas.has(name) ?? false;
+  if (kind === 'extension') return inside?.extensions?.installed.has(name) ?? false;
+  return false;
 }

@@ -1,6 +1,6 @@
 import { DesiredState } from '../../contract';
 import { Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
-import { Observed } from './observed';
+import { exists, Observed } from './observed';
 import { Power } from './power';
 import { hash } from './sql';
 import { Plan, RefusedError, Risk, Statement, Step } from './types';
@@ -16,6 +16,8 @@ export const PHASES = [
   'databases',
   'schemas',
   'isolation',
+  'extensions',
+  'comments',
   'grants',
   'defaultPrivileges',
   'revokes',
@@ -24,6 +26,7 @@ export const PHASES = [
   'databaseOwners',
   'narrowRoles',
   'disableRoles',
+  'drops',
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -52,6 +55,8 @@ export interface Draft {
   readonly asks?: string;
   /** Why it cannot be run, whoever acknowledges it. */
   readonly impossible?: string;
+  /** More of the reason, which changes from day to day, such as a size: it is shown, and an acknowledgement does not cover it. */
+  readonly detail?: string;
 }
 
 interface Withholding {
@@ -70,10 +75,10 @@ export class PlanBuilder {
     readonly desired: DesiredState,
     readonly observed: Observed,
     readonly ledger: Ledger,
-    private readonly adminDatabase: string,
+    readonly adminDatabase: string,
     private readonly acknowledged: ReadonlySet<string>,
     readonly rehomed: boolean,
-    private readonly rollback: boolean,
+    readonly rollback: boolean,
     toBeRead: boolean,
   ) {
     this.power = new Power(observed, toBeRead);
@@ -104,10 +109,8 @@ export class PlanBuilder {
     return this.ledger.objects.get(ledgerKey(kind, name, database));
   }
 
-  exists({ kind, name, database }: Subject): boolean {
-    if (kind === 'role') return this.observed.roles.has(name);
-    if (kind === 'database') return this.observed.databases.has(name);
-    return this.observed.inside.get(database!)?.schemas.has(name) ?? false;
+  exists(subject: Subject): boolean {
+    return exists(this.observed, subject);
   }
 
   private withheldBecause(draft: Draft): Withholding | undefined {
@@ -122,6 +125,8 @@ export class PlanBuilder {
     if (this.rollback && (draft.risk === 'narrow' || draft.risk === 'destructive' || draft.phase === 'disableRoles'))
       return { reason: 'a rollback takes nothing away', acknowledgeable: false };
     if (draft.asks !== undefined) return { reason: draft.asks, acknowledgeable: true };
+    if (draft.risk === 'destructive')
+      return { reason: 'it cannot be undone, and runs only when it is acknowledged', acknowledgeable: true };
     if (draft.risk === 'add' || draft.risk === 'widen' || draft.declaredBefore) return undefined;
     const standings = (draft.subjects ?? []).map((subject) => this.standing(subject));
     if (standings.includes('new')) return undefined;
@@ -167,7 +172,7 @@ export class PlanBuilder {
       database,
       risk: draft.risk,
       object: draft.object,
-      reason: draft.reason,
+      reason: draft.detail === undefined ? draft.reason : `${draft.reason}; ${draft.detail}`,
       statements,
       transactional: draft.transactional ?? true,
       ...(draft.locks && { locks: draft.locks }),

@@ -128,7 +128,7 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
   }
 }
 
-function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
+export function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
   const { user, createRole } = builder.power;
   if (!createRole && !builder.observed.roles.has(role)) return; // that it cannot be made is said already
   const first = createRole ? '' : `ALTER ROLE ${ident(user)} CREATEROLE, and `;

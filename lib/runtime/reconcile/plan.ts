@@ -2,6 +2,9 @@ import { DesiredState } from '../../contract';
 import { declarationHash, Ledger } from './ledger';
 import { Observed } from './observed';
 import { PlanBuilder } from './plan-builder';
+import { planComments } from './plan-comments';
+import { planDrops } from './plan-drops';
+import { planExtensions } from './plan-extensions';
 import { planInside } from './plan-inside';
 import {
   guardCycles,
@@ -58,7 +61,12 @@ export function makePlan(
   guardIam(builder, previous);
   planDatabases(builder);
   planSettings(builder, previous);
-  for (const database of desired.databases) planInside(builder, previous, database);
+  for (const database of desired.databases) {
+    planInside(builder, previous, database);
+    planExtensions(builder, previous, database);
+  }
+  planComments(builder, previous);
   planRemovedRoles(builder, declarationHash(desired));
+  planDrops(builder);
   return builder.build();
 }

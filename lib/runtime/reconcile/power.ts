@@ -66,6 +66,11 @@ export class Power {
     return this.observed.roles.has(role) ? this.createRole && among.has(role) : this.createRole;
   }
 
+  /** Whether it has the privileges of `role` as it is, without SET ROLE. */
+  inherits(role: string): boolean {
+    return this.superuser || this.inherited.has(role);
+  }
+
   /** Whether a GRANT of a role by the connected role can have this grantor: itself, or a role whose ADMIN it inherits. */
   grantsAs(grantor: string): boolean {
     if (this.superuser) return this.observed.roles.get(grantor)?.superuser ?? false;

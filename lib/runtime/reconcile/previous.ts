@@ -1,4 +1,4 @@
-import { DesiredMembership, DesiredState, GrantTarget } from '../../contract';
+import { DesiredExtension, DesiredMembership, DesiredState, GrantTarget } from '../../contract';
 import { declaredMemberships } from './iam';
 
 export const MEMBERSHIP_OPTIONS = ['inherit', 'set', 'admin'] as const;
@@ -8,15 +8,19 @@ export class Previous {
   private readonly given = new Set<string>();
   private readonly memberships = new Map<string, DesiredMembership>();
   private readonly roles: ReadonlyMap<string, DesiredState['roles'][number]>;
+  private readonly extensions = new Map<string, DesiredExtension>();
   readonly settings: DesiredState['settings'];
   readonly databases: DesiredState['databases'];
+  readonly comments: DesiredState['comments'];
 
   constructor(state: DesiredState | undefined) {
     this.databases = state?.databases ?? [];
     this.roles = new Map(state?.roles.map((role) => [role.name, role]));
     this.settings = state?.settings ?? [];
+    this.comments = state?.comments ?? [];
     for (const m of state ? declaredMemberships(state) : []) this.memberships.set(key(m.role, m.member), m);
     for (const database of state?.databases ?? []) {
+      for (const extension of database.extensions) this.extensions.set(key(database.name, extension.name), extension);
       for (const grant of database.grants) {
         for (const privilege of grant.privileges)
           this.given.add(key(database.name, grant.to, privilege, ...targetKey(grant.on)));
@@ -30,6 +34,10 @@ export class Previous {
 
   role(name: string): DesiredState['roles'][number] | undefined {
     return this.roles.get(name);
+  }
+
+  extension(database: string, name: string): DesiredExtension | undefined {
+    return this.extensions.get(key(database, name));
   }
 
   membership(role: string, member: string): DesiredMembership | undefined {

@@ -102,6 +102,20 @@ export class Session {
     await flush();
   }
 
+  /** Runs statements that PostgreSQL takes only outside of a transaction, each in a message of its own. */
+  async runAlone(statements: readonly PreparedStatement[]): Promise<void> {
+    for (const statement of statements) {
+      this.counters.writes++;
+      if (statement.as !== undefined) await this.client.query(`SET ROLE ${ident(statement.as)}`);
+      try {
+        await this.send(statement.text, statement.sql, statement.object);
+      } finally {
+        // The connection may be what failed.
+        if (statement.as !== undefined) await this.client.query('SET ROLE NONE').catch(() => undefined);
+      }
+    }
+  }
+
   private async send(text: string, shown: string, object?: string): Promise<void> {
     this.warnings = [];
     try {

@@ -92,9 +92,21 @@ export class Declaration {
   }
 
   public addDrop(by: IConstruct, drop: DesiredDrop): void {
-    const key = JSON.stringify(drop);
-    this.claim(by, 'drop of', key);
-    this.drops.set(key, drop);
+    const kind = 'database' in drop ? `${drop.kind} of the database "${drop.database}"` : drop.kind;
+    this.claim(by, `drop of the ${kind}`, drop.name);
+    this.drops.set(JSON.stringify([kind, drop.name]), drop);
+  }
+
+  /** Whichever of the two came first: what is declared is there, and what is dropped is not. */
+  private refuseDroppedDeclarations(): void {
+    for (const key of this.drops.keys()) {
+      const declaredBy = this.declaredBy.get(key);
+      const [kind, name] = JSON.parse(key) as [string, string];
+      if (declaredBy)
+        throw new Error(
+          `${declaredBy.node.path}: the ${kind} "${name}" is declared here, and is to be dropped; take it out of the one or the other`,
+        );
+    }
   }
 
   public addMembership(by: IConstruct, membership: DesiredMembership): void {
@@ -144,6 +156,7 @@ export class Declaration {
   }
 
   public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
+    this.refuseDroppedDeclarations();
     return {
       version: CONTRACT_VERSION,
       ...head,
