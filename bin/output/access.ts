@@ -30,13 +30,14 @@ export function showAccessReport(
     output.line(`${colors.bold(role === EVERYBODY ? EVERYBODY : name(role))}  ${colors.dim(describe(facts, role))}`);
     if (items.length === 0) output.line('  nothing');
     for (const database of [...new Set(items.map((item) => item.on.database))]) {
-      output.line(colors.dim(`  in the database ${name(database)}`));
-      for (const line of lines(
-        facts,
-        items.filter((item) => item.on.database === database),
-        asked.object !== undefined,
-      ))
-        output.wrapped(line.text, '    ', line.ineffective ? colors.yellow : undefined);
+      const here = items.filter((item) => item.on.database === database);
+      const closed = here.find((item) => item.ineffective === 'connect' || item.ineffective === 'closed');
+      output.line(
+        colors.dim(`  in the database ${name(database)}`) +
+          (closed === undefined ? '' : colors.yellow(`, without effect: ${reason(closed)}`)),
+      );
+      for (const line of lines(facts, here, asked.object !== undefined))
+        output.wrapped(line.text, '    ', closed || line.ineffective ? colors.yellow : undefined);
     }
     if (asked.role !== undefined) showMemberships(output, facts, role);
     output.line();
@@ -64,17 +65,32 @@ function lines(
   items: readonly Access[],
   detailed: boolean,
 ): { text: string; ineffective: boolean }[] {
-  const seen = new Set<string>();
-  const result: { text: string; ineffective: boolean }[] = [];
+  const byText = new Map<string, Access[]>();
   for (const item of items) {
-    const everywhere = item.by === 'predefined' && !detailed;
-    const where = everywhere ? `every ${item.on.kind}` : target(facts, item);
-    const text = `${words(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}${item.ineffective === undefined ? '' : ` — without effect: ${item.ineffective}`}`;
-    if (seen.has(text)) continue;
-    seen.add(text);
-    result.push({ text, ineffective: item.ineffective !== undefined });
+    const where = item.by === 'predefined' && !detailed ? `every ${item.on.kind}` : target(facts, item);
+    const text = `${words(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}`;
+    byText.set(text, [...(byText.get(text) ?? []), item]);
   }
-  return result;
+  return [...byText].map(([text, same]) => {
+    const useless = same.filter((item) => item.ineffective === 'usage');
+    if (useless.length === 0) return { text, ineffective: false };
+    const why =
+      same.length === 1
+        ? `: ${reason(useless[0])}`
+        : ` in ${useless.map(({ on }) => name(on.schema!)).join(', ')}, for want of USAGE`;
+    return { text: `${text} — without effect${why}`, ineffective: useless.length === same.length };
+  });
+}
+
+function reason({ role, setRole, on, ineffective }: Access): string {
+  switch (ineffective) {
+    case 'closed':
+      return 'the database takes no connections';
+    case 'connect':
+      return `${name(role)} has no CONNECT`;
+    default:
+      return `${name(setRole ?? role)} has no USAGE on the schema ${name(on.schema!)}`;
+  }
 }
 
 /** `ALL` where it has all that there is for this kind of object; MAINTAIN came with PostgreSQL 17. */
@@ -125,8 +141,11 @@ export function way(item: Pick<Access, 'by' | 'path' | 'setRole'>): string {
   const groups = item.path.slice(1).map(name).join(' → ');
   const owner = item.by === 'owner' ? 'the owner' : '';
   if (item.by === 'public') return 'through PUBLIC';
-  if (item.setRole !== undefined)
-    return `only after SET ROLE ${name(item.setRole)}, by way of ${groups}${owner && `, ${owner}`}`;
+  if (item.setRole !== undefined) {
+    const further = item.path.slice(item.path.indexOf(item.setRole) + 1).map(name);
+    const via = further.length === 0 ? '' : `, via ${further.join(' → ')}`;
+    return `only after SET ROLE ${name(item.setRole)}${via}${owner && `, ${owner}`}`;
+  }
   if (groups !== '') return `via ${groups}${owner && `, ${owner}`}`;
   return owner === '' ? 'directly' : 'as owner';
 }

@@ -38,8 +38,11 @@ export interface Access extends Reach {
   readonly grantable?: true;
   /** The roles whose objects to come carry these privileges too; with a count of 0 they are about such objects alone. */
   readonly future?: readonly string[];
-  /** Why they are worth nothing as things are. */
-  readonly ineffective?: string;
+  /**
+   * Why they are worth nothing as things are: no USAGE on the schema, no CONNECT on the database (`connect`), or one that takes no
+   * connections (`closed`).
+   */
+  readonly ineffective?: 'usage' | 'connect' | 'closed';
 }
 
 export interface AccessReport {
@@ -119,7 +122,9 @@ class DatabaseAccess {
 
   list(): Access[] {
     const { name, acl, owner, inside } = this.database;
-    const schemas = [...(inside?.schemas.values() ?? [])].filter(({ name }) => this.isAsked(name));
+    const schemas = [...(inside?.schemas.values() ?? [])]
+      .filter(({ name }) => this.isAsked(name))
+      .sort((a, b) => compare(a.name, b.name));
     if (this.query.object === undefined || schemas.length > 0)
       this.add(given(acl, owner, { kind: 'database', database: name, names: [name], count: 1, all: true }));
     for (const schema of schemas) this.addSchema(inside!, schema.name);
@@ -273,20 +278,18 @@ class DatabaseAccess {
   }
 
   /** A privilege in a schema is worth nothing without USAGE on it, and nothing in a database without CONNECT, which is the session's. */
-  private ineffective(role: string, on: AccessTarget, setRole: string | undefined): string | undefined {
-    const actor = setRole ?? role;
-    if (!this.database.allowConnections) return `the database ${on.database} takes no connections`;
-    if (on.kind !== 'database') {
-      const may =
-        role === EVERYBODY
-          ? this.connects.everybody
-          : !this.facts.roles.get(role)?.login || this.has(this.connects, role);
-      if (!may) return `${role} has no CONNECT on the database ${on.database}`;
-    }
+  private ineffective(role: string, on: AccessTarget, setRole: string | undefined): Access['ineffective'] {
+    if (!this.database.allowConnections) return 'closed';
+    // A role that may connect only once it has become another one never gets there.
+    if (on.kind === 'database' && setRole === undefined) return undefined;
+    const everybody = role === EVERYBODY;
+    const connects = everybody
+      ? this.connects.everybody
+      : !this.facts.roles.get(role)?.login || this.has(this.connects, role);
+    if (!connects) return 'connect';
     if (on.schema === undefined || on.kind === 'schema') return undefined;
     const uses = this.uses.get(on.schema)!;
-    if (role === EVERYBODY ? uses.everybody : this.has(uses, actor)) return undefined;
-    return `${actor} has no USAGE on the schema ${on.schema}`;
+    return (everybody ? uses.everybody : this.has(uses, setRole ?? role)) ? undefined : 'usage';
   }
 }
 
