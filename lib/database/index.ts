@@ -1,5 +1,6 @@
 export * from './authentication';
 export * from './database';
+export * from './existing-role';
 export * from './group-role';
 export * from './login-role';
 export * from './predefined-role';

@@ -10,7 +10,7 @@ import { Construct, Dependable } from 'constructs';
 import { requireInteger, requireLiteral } from '../server/state/literals';
 import { Authentication } from './authentication';
 import type { Database } from './database';
-import { IRole, requireDeclaredRole, RoleBase } from './role';
+import { IRole, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
 
 /** How a login role is made. */
@@ -93,6 +93,13 @@ export interface LoginRoleOptions {
    * @default - none
    */
   readonly memberOf?: IRole[];
+
+  /**
+   * Whether the role is given CONNECT on its database. Without it, it connects by way of PUBLIC or of a group, or not at all.
+   *
+   * @default true
+   */
+  readonly connectPrivilege?: boolean;
 }
 
 /** Properties of `LoginRole`. */
@@ -158,7 +165,7 @@ export class LoginRole extends RoleBase {
       validUntil: props.validUntil?.toISOString(),
     });
     this.declareSettings(props);
-    props.database.grantConnect(this);
+    if (props.connectPrivilege !== false) props.database.grantConnect(this);
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);
     if (this.authentication.method === 'password') this.secret = this.makeSecret();
@@ -283,7 +290,7 @@ export class LoginRole extends RoleBase {
   }
 
   private actAs(role: IRole): void {
-    const name = requireDeclaredRole(this, this._state, role);
+    const name = requireKnownRole(this, this._state, role);
     this.memberOf(role, { inherit: false, set: true });
     this._state.declare((declaration) =>
       declaration.addSetting(this, { role: this.roleName, name: 'role', values: [name] }),

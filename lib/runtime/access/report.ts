@@ -368,7 +368,12 @@ function group(
     else byOwner.set(item.owner, [item]);
   }
   const sets = [...lists].flatMap(([acl, byOwner]) => [...byOwner].map(([owner, same]) => ({ acl, owner, same })));
-  type Part = { grantee: Grantee; isOwner: boolean; grantable: boolean; on: Map<string, Set<number>> };
+  interface Part {
+    grantee: Grantee;
+    isOwner: boolean;
+    grantable: boolean;
+    on: Map<string, Set<number>>;
+  }
   const parts = new Map<string, Part>();
   sets.forEach(({ acl, owner }, at) => {
     for (const { grantee, privilege, grantable } of acl) {
