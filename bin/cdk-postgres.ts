@@ -5,6 +5,7 @@ import { ContractError } from '../lib/contract';
 import { ConnectionError } from '../lib/runtime/connection';
 import { ProofError, RefusedError } from '../lib/runtime/reconcile';
 import { CliError, EXIT } from './cli-error';
+import { accessCommand } from './commands/access';
 import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
@@ -43,7 +44,14 @@ Examples:
   $ cdk-postgres plan --stack Saas --url postgres://auditor@db.example.com/postgres
   $ cdk-postgres help plan`,
   );
-for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand(), checkCommand()]) {
+for (const command of [
+  previewCommand(),
+  planCommand(),
+  applyCommand(),
+  driftCommand(),
+  checkCommand(),
+  accessCommand(),
+]) {
   command.copyInheritedSettings(program);
   program.addCommand(command.showHelpAfterError(`cdk-postgres ${command.name()} --help says what there is.`));
 }

@@ -5,6 +5,7 @@ import { Writable } from 'node:stream';
 import * as tls from 'node:tls';
 import pgpass from 'pgpass';
 import { ConnectionSettings } from '../lib/runtime/reconcile';
+import { Connections } from '../lib/runtime/reconcile/connections';
 import { CliError } from './cli-error';
 
 export interface ServerAddress {
@@ -13,6 +14,12 @@ export interface ServerAddress {
   readonly user: string;
   readonly database: string;
   readonly plaintext: boolean;
+}
+
+/** How a command that needs no declaration is told its server. */
+export interface ServerOptions {
+  readonly url: string;
+  readonly ca?: string;
 }
 
 const EXAMPLE = 'postgres://master@db.example.com:5432/postgres';
@@ -79,6 +86,15 @@ export async function connect(
     ca: address.plaintext ? false : roots(address.host, options),
     password: await findPassword(address),
   };
+}
+
+/** The certificates of RDS that come with the command line. */
+export const RDS_BUNDLE = path.join(__dirname, 'functions', 'apply', 'rds-ca.pem');
+
+/** Connections to read with; whoever opens them closes them. */
+export async function connectTo(options: ServerOptions): Promise<Connections> {
+  const settings = await connect(parseAddress(options.url), { ca: options.ca, rdsBundle: RDS_BUNDLE });
+  return new Connections(settings, settings.database ?? 'postgres');
 }
 
 function roots(host: string, { ca, rdsBundle }: { readonly ca?: string; readonly rdsBundle: string }): string {

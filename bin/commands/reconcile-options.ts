@@ -1,9 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
-import * as path from 'node:path';
 import { Plan, reconcile, ReconcileOptions, Report, SecretSource } from '../../lib/runtime/reconcile';
 import { roleSecrets, SecretStore } from '../../lib/runtime/secrets';
 import { CliError } from '../cli-error';
-import { connect, parseAddress } from '../connection';
+import { connect, parseAddress, RDS_BUNDLE } from '../connection';
 import { loadDesiredState, readJson, StateOptions } from '../desired-state';
 import { knownIdentity } from '../known-identity';
 import { Progress } from '../output/terminal';
@@ -41,10 +40,7 @@ export async function runReconcile(
   const address = parseAddress(options.url);
   const desired = loadDesiredState(options);
   const secrets = options.secrets === undefined ? undefined : secretsOf(options.secrets);
-  const connection = await connect(address, {
-    ca: options.ca,
-    rdsBundle: path.join(__dirname, 'functions', 'apply', 'rds-ca.pem'),
-  });
+  const connection = await connect(address, { ca: options.ca, rdsBundle: RDS_BUNDLE });
   const progress = new Progress();
   progress.say(`connecting to ${connection.host}:${connection.port}`);
   try {

@@ -1,4 +1,5 @@
 export * from './codec';
+export * from './creators';
 export * from './desired-state';
 export * from './names';
 export * from './resource';

@@ -8,7 +8,7 @@ import { Extension, ExtensionOptions } from './extension';
 import { GroupRole, GroupRoleOptions } from './group-role';
 import { LoginRole, LoginRoleOptions } from './login-role';
 import { Privilege } from './privilege';
-import { IRole, requireDeclaredRole } from './role';
+import { IRole, requireDeclaredRole, requireKnownRole } from './role';
 import { Schema, SchemaOptions } from './schema';
 import { addSettings } from './settings';
 
@@ -110,7 +110,7 @@ export class Database extends Construct {
     this.state.declare((declaration) =>
       declaration.addDatabase(this, {
         name: this.databaseName,
-        owner: requireDeclaredRole(this, this.state, this.owner),
+        owner: requireKnownRole(this, this.state, this.owner),
         connectionLimit:
           props.connectionLimit === undefined
             ? undefined

@@ -2,6 +2,7 @@ export * from './authentication';
 export * from './database';
 export * from './dropped-object';
 export * from './extension';
+export * from './existing-role';
 export * from './group-role';
 export * from './login-role';
 export * from './predefined-role';

@@ -10,7 +10,7 @@ import { Construct, Dependable } from 'constructs';
 import { requireInteger, requireLiteral } from '../server/state/literals';
 import { Authentication } from './authentication';
 import type { Database } from './database';
-import { IRole, requireDeclaredRole, RoleBase } from './role';
+import { IRole, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
 
 /** How a login role is made. */
@@ -101,6 +101,13 @@ export interface LoginRoleOptions {
    * @default - no comment is made; one that is there stays
    */
   readonly description?: string;
+
+  /**
+   * Whether the role is given CONNECT on its database. Without it, it connects by way of PUBLIC or of a group, or not at all.
+   *
+   * @default true
+   */
+  readonly connectPrivilege?: boolean;
 }
 
 /** Properties of `LoginRole`. */
@@ -182,7 +189,7 @@ export class LoginRole extends RoleBase {
     });
     this.declareSettings(props);
     this._describe(props.description);
-    props.database.grantConnect(this);
+    if (props.connectPrivilege !== false) props.database.grantConnect(this);
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);
     if (this.authentication.method === 'password') this.secret = this.makeSecret();
@@ -307,7 +314,7 @@ export class LoginRole extends RoleBase {
   }
 
   private actAs(role: IRole): void {
-    const name = requireDeclaredRole(this, this._state, role);
+    const name = requireKnownRole(this, this._state, role);
     this.memberOf(role, { inherit: false, set: true });
     this._state.declare((declaration) =>
       declaration.addSetting(this, { role: this.roleName, name: 'role', values: [name] }),

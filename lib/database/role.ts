@@ -1,12 +1,16 @@
 import { Construct } from 'constructs';
-import { DesiredRole } from '../contract';
+import { DesiredRole, nameProblem } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
-import { requireName } from '../server/state/literals';
+import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import { addDescription } from './description';
+import { ExistingRole } from './existing-role';
 import { PredefinedRole } from './predefined-role';
 
-/** A role of a PostgreSQL server: one that is declared (`LoginRole`, `GroupRole`) or that the server brings along (`PredefinedRole`). */
+/**
+ * A role of a PostgreSQL server: one that is declared (`LoginRole`, `GroupRole`), that the server brings along (`PredefinedRole`), or that
+ * is there and is declared by nobody here (`ExistingRole`).
+ */
 export interface IRole {
   /** The name of the role in PostgreSQL. */
   readonly roleName: string;
@@ -60,7 +64,7 @@ export abstract class RoleBase extends Construct implements IRole {
   /**
    * Makes this role a member of a group: it has the group's privileges.
    *
-   * @param group a declared role of the same server, or a `PredefinedRole` that the server's version has
+   * @param group a declared role of the same server, a `PredefinedRole` that the server's version has, or an `ExistingRole`
    * @param options what the member may do with the group
    */
   public memberOf(group: IRole, options: MembershipOptions = {}): void {
@@ -72,7 +76,7 @@ export abstract class RoleBase extends Construct implements IRole {
         );
       }
     } else {
-      requireDeclaredRole(this, this._state, group);
+      requireKnownRole(this, this._state, group);
     }
     this._state.declare((declaration) =>
       declaration.addMembership(this, {
@@ -102,6 +106,16 @@ export abstract class RoleBase extends Construct implements IRole {
       }),
     );
   }
+}
+
+/** Fails unless the role is declared on the server, or said to be there already: for owners and groups. */
+export function requireKnownRole(scope: Construct, state: ServerState, role: IRole): string {
+  if (!(role instanceof ExistingRole)) return requireDeclaredRole(scope, state, role);
+  const name = requireLiteral(scope, 'ExistingRole.of()', role.roleName);
+  const problem = nameProblem('object', name);
+  if (problem)
+    throw new Error(`${scope.node.path}: ExistingRole.of(${JSON.stringify(name)}) names no role: it ${problem}`);
+  return name;
 }
 
 /** Fails unless the role is declared on the server that a privilege or membership is about. */

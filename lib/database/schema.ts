@@ -5,7 +5,7 @@ import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { addDescription } from './description';
 import { Privilege } from './privilege';
-import { IRole, requireDeclaredRole } from './role';
+import { IRole, requireDeclaredRole, requireKnownRole } from './role';
 import { SchemaObject } from './schema-object';
 import { TenantIsolationOptions, TenantStage } from './tenant-isolation';
 
@@ -25,6 +25,14 @@ export interface SchemaOptions {
    * @default - no comment is made; one that is there stays
    */
   readonly description?: string;
+
+  /**
+   * Whether each grant in the schema gives the role USAGE on it too, without which the grant has no effect. False where the role has it in
+   * another way, as everybody has it on `public`; `grantUsage()` then gives it to those who need it.
+   *
+   * @default true
+   */
+  readonly usageWithGrants?: boolean;
 }
 
 /** Properties of `Schema`. */
@@ -35,8 +43,6 @@ export interface SchemaProps extends SchemaOptions {
   /** The name of the schema, at most 63 bytes. */
   readonly schemaName: string;
 }
-
-const FUTURE = { allTables: 'tables', allSequences: 'sequences', allRoutines: 'routines' } as const;
 
 /**
  * A schema of a database. It is kept when it leaves the app.
@@ -52,6 +58,7 @@ export class Schema extends Construct {
   /** The role that owns the schema. */
   public readonly owner: IRole;
   private readonly state: ServerState;
+  private readonly usageWithGrants: boolean;
 
   /**
    * Makes the declaration.
@@ -66,7 +73,8 @@ export class Schema extends Construct {
     this.state = ServerState.of(props.database.server);
     this.schemaName = requireName(this, 'schemaName', 'schema', props.schemaName);
     this.owner = props.owner ?? props.database.owner;
-    const owner = requireDeclaredRole(this, this.state, this.owner);
+    this.usageWithGrants = props.usageWithGrants ?? true;
+    const owner = requireKnownRole(this, this.state, this.owner);
     this.state.declare((declaration) =>
       declaration.addSchema(this, this.database.databaseName, { name: this.schemaName, owner }),
     );
@@ -119,7 +127,7 @@ export class Schema extends Construct {
   }
 
   /**
-   * Grants privileges on the schema or on objects in it, with USAGE on the schema. Grants add up.
+   * Grants privileges on the schema or on objects in it, with USAGE on the schema (`usageWithGrants`). Grants add up.
    *
    * @param role a role declared on the same server; the schema's owner has all privileges already, and nothing is declared for it
    * @param on what they are granted on
@@ -128,17 +136,22 @@ export class Schema extends Construct {
   public grant(role: IRole, on: SchemaObject, ...privileges: Privilege[]): void {
     const to = requireDeclaredRole(this, this.state, role);
     const wanted = this.requirePrivileges(on, privileges);
-    if (to === this.owner.roleName) return;
+    // Single objects, and those that another role makes, need not belong to the schema's owner.
+    const isOwner = to === this.owner.roleName;
+    if (isOwner && !on._mayBelongToOthers) return;
     const database = this.database.databaseName;
     const schema = this.schemaName;
-    if (on._kind !== 'schema') {
+    if (on._kind !== 'schema' && !isOwner && this.usageWithGrants) {
       this.state.declare((declaration) =>
         declaration.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to }),
       );
     }
-    this.state.declare((declaration) => declaration.addGrant(database, { privileges: wanted, on: on._in(schema), to }));
-    if (on._kind === 'allTables' || on._kind === 'allSequences' || on._kind === 'allRoutines') {
-      const future = { schema, objects: FUTURE[on._kind], privileges: wanted, to };
+    const present = on._in(schema);
+    if (present)
+      this.state.declare((declaration) => declaration.addGrant(database, { privileges: wanted, on: present, to }));
+    if (on._futureObjects) {
+      const by = on._by === undefined ? undefined : requireKnownRole(this, this.state, on._by);
+      const future = { schema, objects: on._futureObjects, privileges: wanted, to, by };
       this.state.declare((declaration) => declaration.addFutureGrant(database, future));
     }
   }

@@ -1,6 +1,7 @@
 import { IConstruct } from 'constructs';
 import {
   CONTRACT_VERSION,
+  creatorsBySchema,
   DesiredComment,
   DesiredDatabase,
   DesiredDefaultPrivilege,
@@ -22,8 +23,8 @@ export type DatabaseDeclaration = Pick<
   'name' | 'owner' | 'connectionLimit' | 'encoding' | 'locale' | 'public'
 >;
 
-/** What objects of a kind will carry that anybody creates in a schema later; the creators are known when all is declared. */
-export type FutureGrant = Omit<DesiredDefaultPrivilege, 'creator'>;
+/** What objects of a kind will carry that anybody, or `by` alone, creates in a schema later; who that is, is known when all is declared. */
+export type FutureGrant = Omit<DesiredDefaultPrivilege, 'creator'> & { readonly by?: string };
 
 /** What a database has besides its schemas, each item in one piece. */
 type Parts = Pick<DesiredDatabase, 'extensions' | 'isolations' | 'publications' | 'subscriptions' | 'slots'>;
@@ -146,7 +147,7 @@ export class Declaration {
 
   public addFutureGrant(database: string, grant: FutureGrant): void {
     const { futureGrants } = this.parts(database);
-    const key = JSON.stringify([grant.schema, grant.objects, grant.to]);
+    const key = JSON.stringify([grant.schema, grant.objects, grant.to, grant.by]);
     const privileges = union(futureGrants.get(key)?.privileges, grant.privileges, grant.objects);
     futureGrants.set(key, { ...grant, privileges });
   }
@@ -162,7 +163,7 @@ export class Declaration {
       ...head,
       acknowledgedPlans: [...this.acknowledgedPlans],
       roles: [...this.roles.values()],
-      memberships: [...this.memberships.values()].flatMap((groups) => [...groups.values()]),
+      memberships: this.allMemberships(),
       settings: [...this.settings.values()],
       comments: [...this.comments.values()],
       drops: [...this.drops.values()],
@@ -179,38 +180,29 @@ export class Declaration {
   /** Default privileges belong to the creating role, so each promise for the future is written once for everybody who may create. */
   private defaultPrivileges(parts: DatabaseParts): DesiredDefaultPrivilege[] {
     if (parts.futureGrants.size === 0) return [];
-    const mayCreate = new Map(parts.schemas.map((schema) => [schema.name, [schema.owner]]));
-    for (const { on, privileges, to } of parts.grants.values()) {
-      if (on.kind === 'schema' && privileges.includes('CREATE')) mayCreate.get(on.schema)?.push(to);
-    }
-    const sessions = this.sessionsByPower();
-    const creators = new Map(
-      parts.schemas.map(({ name, owner }) => {
-        const working = mayCreate.get(name)!.flatMap((role) => sessions.get(role) ?? []);
-        return [name, new Set([owner, ...working])];
-      }),
+    const creators = creatorsBySchema(
+      {
+        roles: [...this.roles.values()],
+        memberships: this.allMemberships(),
+        settings: [...this.settings.values()],
+      },
+      { schemas: parts.schemas, grants: [...parts.grants.values()] },
     );
-    return [...parts.futureGrants.values()].flatMap((grant) =>
-      [...(creators.get(grant.schema) ?? [])]
+    const promises = new Map<string, DesiredDefaultPrivilege>();
+    for (const { by, ...grant } of parts.futureGrants.values()) {
+      for (const creator of by === undefined ? (creators.get(grant.schema) ?? []) : [by]) {
         // What a role creates belongs to it: PostgreSQL keeps no default privilege that says so again.
-        .filter((creator) => creator !== grant.to)
-        .map((creator) => ({ creator, ...grant })),
-    );
-  }
-
-  /** By role, the roles as which somebody works after a login and which have its privileges. */
-  private sessionsByPower(): Map<string, string[]> {
-    const sessions = new Map<string, string[]>();
-    for (const role of this.roles.values()) {
-      if (!role.login) continue;
-      const session = this.settings.get(settingKey({ role: role.name, name: 'role' }))?.values[0] ?? role.name;
-      for (const power of this.closure(session, (membership) => membership.inherit)) {
-        const known = sessions.get(power);
-        if (known) known.push(session);
-        else sessions.set(power, [session]);
+        if (creator === grant.to) continue;
+        const key = JSON.stringify([creator, grant.schema, grant.objects, grant.to]);
+        const privileges = union(promises.get(key)?.privileges, grant.privileges, grant.objects);
+        promises.set(key, { creator, ...grant, privileges });
       }
     }
-    return sessions;
+    return [...promises.values()];
+  }
+
+  private allMemberships(): DesiredMembership[] {
+    return [...this.memberships.values()].flatMap((groups) => [...groups.values()]);
   }
 
   private closure(member: string, follow: (membership: DesiredMembership) => boolean): Set<string> {

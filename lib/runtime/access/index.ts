@@ -1,0 +1,2 @@
+export { AccessFacts, DatabaseFacts, declaredAccessFacts, observeAccessFacts } from './facts';
+export * from './report';
