@@ -166,6 +166,14 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     expect(await inA(`INSERT INTO billing.invoice VALUES (4, '${A}', 1) RETURNING id`)).toEqual([{ id: 4 }]);
   });
 
+  test('a dump that must not leave rows out fails, even one of those who see all tenants', async () => {
+    await enforced(server);
+    const dumped = /would be affected by row-level security policy/;
+    for (const role of ['api', 'report'])
+      await expect(as(server, role, ['SET row_security = off', 'TABLE billing.invoice'])).rejects.toThrow(dumped);
+    await expect(asOwner(server, 'SET row_security = off', 'TABLE billing.invoice')).rejects.toThrow(dumped);
+  });
+
   test('case 82: two tenants take turns on one connection, as behind a transaction pooler', async () => {
     await enforced(server);
     const client = await loginAs(server, 'api');
