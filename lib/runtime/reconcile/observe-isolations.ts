@@ -109,9 +109,10 @@ export async function isolationFingerprint(session: Session, isolations: readonl
   return sums;
 }
 
+/** Expressions as they are stored: to print each would take longer than all the rest. */
 const FINGERPRINT = `WITH spaces AS MATERIALIZED (SELECT oid FROM pg_namespace WHERE nspname = ANY($1))
 SELECT concat_ws(',', current_setting('track_functions') <> 'none',
-  ${sum('SELECT polrelid, polname, polcmd, polpermissive, polroles, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid) FROM pg_policy')},
+  ${sum('SELECT polrelid, polname, polcmd, polpermissive, polroles, polqual::text, polwithcheck::text FROM pg_policy')},
   ${sum('SELECT oid, relrowsecurity, relforcerowsecurity FROM pg_class WHERE relnamespace IN (SELECT oid FROM spaces)')},
   ${sum('SELECT attrelid, attname, atttypid, atttypmod FROM pg_attribute WHERE attname = ANY($2) AND attnum > 0 AND NOT attisdropped')},
   ${sum("SELECT oid, relname, relnamespace, relowner, relacl, reloptions FROM pg_class WHERE relkind IN ('v', 'm', 'f') OR relispartition")},

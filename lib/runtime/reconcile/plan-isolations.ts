@@ -232,7 +232,7 @@ class IsolationPlanner {
       this.step(table, {
         risk: 'disruptive',
         object: `row security of the table ${table.schema}.${table.name}`,
-        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}`,
+        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}${others(table)}`,
         statements: [...drops, ...enable(table, on)],
         asks: 'row security hides every row from a session that has not set its tenant, and from the owner too',
       });
@@ -278,6 +278,13 @@ class IsolationPlanner {
       // A policy that lets everything through would open what somebody has closed.
       this.builder.notes.push(
         `row security of the table ${table.schema}.${table.name} of the database ${this.database.name} is already on, so it is not observed: nothing may be let through to look at it`,
+      );
+      return;
+    }
+    const closing = table.policies.filter((policy) => !isOurs(policy) && !policy.permissive).map(({ name }) => name);
+    if (!table.rowSecurity && closing.length > 0) {
+      this.builder.notes.push(
+        `the table ${table.schema}.${table.name} of the database ${this.database.name} is not observed: row security would bring restrictive policies of others into effect (${closing.join(', ')})`,
       );
       return;
     }
@@ -520,6 +527,13 @@ function describe(table: ObservedIsolatedTable): string {
   if (table.policies.some(observes)) return 'it is observed';
   if (!table.rowSecurity) return 'it is off';
   return 'it is on, and the owner is not bound by it';
+}
+
+/** Policies that have had no effect up to now. */
+function others(table: ObservedIsolatedTable): string {
+  const names = table.policies.filter((policy) => !isOurs(policy)).map(({ name }) => name);
+  if (table.rowSecurity || names.length === 0) return '';
+  return `; with it come into effect the policies of others: ${names.join(', ')}`;
 }
 
 function enable(table: ObservedIsolatedTable, on: string): string[] {

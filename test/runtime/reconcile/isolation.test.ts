@@ -1,5 +1,5 @@
 import { DesiredIsolation, DesiredState } from '../../../lib/contract';
-import { Report } from '../../../lib/runtime/reconcile';
+import { reconcile, Report } from '../../../lib/runtime/reconcile';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login, owner } from './declaration';
 import { apply, applyAcknowledged, appWith, as, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
@@ -164,6 +164,14 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     await expect(inA(`INSERT INTO billing.invoice VALUES (4, NULL, 1)`)).rejects.toThrow(refused);
     expect(await inA('UPDATE billing.invoice SET amount = 0 WHERE id = 3 RETURNING id')).toEqual([]);
     expect(await inA(`INSERT INTO billing.invoice VALUES (4, '${A}', 1) RETURNING id`)).toEqual([{ id: 4 }]);
+  });
+
+  test('a dump that must not leave rows out fails, even one of those who see all tenants', async () => {
+    await enforced(server);
+    const dumped = /would be affected by row-level security policy/;
+    for (const role of ['api', 'report'])
+      await expect(as(server, role, ['SET row_security = off', 'TABLE billing.invoice'])).rejects.toThrow(dumped);
+    await expect(asOwner(server, 'SET row_security = off', 'TABLE billing.invoice')).rejects.toThrow(dumped);
   });
 
   test('case 82: two tenants take turns on one connection, as behind a transaction pooler', async () => {
@@ -608,6 +616,19 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     expect(await state(server)).toBe('off');
   });
 
+  test('a table with restrictive policies of somebody else is not observed, since they would close it', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE, 'CREATE POLICY sleeps ON billing.invoice AS RESTRICTIVE USING (amount > 15)');
+    const report = await apply(server, tenants('observed'));
+    expect(ofRowSecurity(report)).toEqual([]);
+    expect(report.plan.notes).toContain(
+      'the table billing.invoice of the database app is not observed: row security would bring restrictive policies of others into effect (sleeps)',
+    );
+    expect(ofRowSecurity(await apply(server, tenants('enforced')))[0].reason).toContain(
+      'with it come into effect the policies of others: sleeps',
+    );
+  });
+
   test('row security that somebody else has turned on is not opened to observe it', async () => {
     await apply(server, tenants('prepared'));
     await asOwner(server, ...TABLE, 'ALTER TABLE billing.invoice ENABLE ROW LEVEL SECURITY');
@@ -616,6 +637,116 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
       'row security of the table billing.invoice of the database app is already on, so it is not observed: nothing may be let through to look at it',
     );
     expect(await seenBy(server, 'api')).toEqual([]);
+  });
+});
+
+describe('tenants on PostgreSQL 18', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startServer({ version: 18, settings: { track_functions: 'pl' } });
+  });
+  afterEach(() => server.reset());
+
+  test('the number of tables does not change the number of queries', async () => {
+    const wanted = await enforced(server);
+    const reads = async () =>
+      (await plan(server, { ...wanted, acknowledgedPlans: ['0123456789abcdef'] })).statements.reads;
+    const few = await reads();
+    await asOwner(
+      server,
+      `DO $$ BEGIN FOR i IN 1..40 LOOP EXECUTE format('CREATE TABLE billing.t%s (tenant_id uuid)', i); END LOOP; END $$`,
+      'CREATE VIEW billing.v AS SELECT * FROM billing.t1',
+    );
+    expect(await reads()).toBe(few);
+    expect((await apply(server, wanted)).plan.steps).toHaveLength(40);
+    expect(await reads()).toBe(few);
+  });
+
+  test('a table of an owner as whom nobody here can act is withheld by name, and the others are prepared', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    await asSuperuser(
+      server,
+      [
+        'CREATE TABLE billing.theirs (tenant_id uuid)',
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON billing.theirs TO api, worker, report',
+        'GRANT SELECT ON billing.theirs TO app_readonly',
+      ],
+      'app',
+    );
+    const report = await apply(server, tenants('prepared'));
+    expect(report.plan.withheld.map(({ object, withheld }) => [object, withheld])).toContainEqual([
+      'policies of the table billing.theirs',
+      'master has no power to do it: it can neither act as the owner nor grant itself that',
+    ]);
+    expect(await policies(server)).toHaveLength(2);
+  });
+
+  test('a role that can only look sees the plan', async () => {
+    await enforced(server);
+    await asOwner(
+      server,
+      'CREATE TABLE billing.payment (tenant_id uuid)',
+      'ALTER TABLE billing.invoice NO FORCE ROW LEVEL SECURITY',
+    );
+    await server.query("CREATE ROLE auditor LOGIN PASSWORD 'look'");
+    await asOwner(server, 'GRANT CONNECT ON DATABASE app TO auditor');
+    const looks = reconcile(tenants('enforced'), server.connection({ user: 'auditor', password: 'look' }), {
+      mode: 'plan',
+    });
+    expect(ofRowSecurity(await looks).map(({ object }) => object)).toContain(
+      'row security of the table billing.invoice',
+    );
+  });
+
+  test('two schemas of a database go their ways alone', async () => {
+    const two = (billing: Stage, shop: Stage): DesiredState => {
+      const wanted = tenants(billing);
+      const [database] = wanted.databases;
+      const [isolation] = database.isolations;
+      return {
+        ...wanted,
+        databases: [
+          {
+            ...database,
+            schemas: [...database.schemas, { name: 'shop', owner: 'app_owner' }],
+            isolations: [isolation, { ...isolation, schema: 'shop', stage: shop, setting: 'shop.tenant' }],
+          },
+        ],
+      };
+    };
+    const functions = () =>
+      server
+        .query<{ n: number }>(
+          "SELECT count(*)::int AS n FROM pg_proc WHERE pronamespace = 'cdk_postgres_tenants'::regnamespace",
+          { superuser: true, database: 'app' },
+        )
+        .then(([{ n }]) => n);
+    await apply(server, two('prepared', 'prepared'));
+    await asOwner(server, ...TABLE, 'CREATE TABLE shop.cart (id int, tenant_id uuid)');
+    await apply(server, two('observed', 'observed'));
+    await applyAcknowledged(server, two('observed', 'observed'));
+    expect(await functions()).toBe(8);
+    await apply(server, two('enforced', 'observed'));
+    await applyAcknowledged(server, two('enforced', 'observed'));
+    expect([await state(server), await state(server, 'shop.cart')]).toEqual(['on forced', 'on']);
+    expect(await functions()).toBe(4);
+    expect((await apply(server, two('enforced', 'observed'))).statements.writes).toBe(0);
+    // A role that comes is observed as the others are.
+    const [database] = two('enforced', 'observed').databases;
+    const isolations = database.isolations.map((one) => ({ ...one, roles: ['api'] }));
+    const fewer = { ...two('enforced', 'observed'), databases: [{ ...database, isolations }] };
+    expect((await apply(server, fewer)).plan.withheld).toEqual([]);
+    expect(await functions()).toBe(2);
+    expect((await apply(server, two('enforced', 'observed'))).plan.withheld).toEqual([]);
+    expect(await functions()).toBe(4);
+  });
+
+  test('a rollback encloses what came to an enforced schema, and opens nothing', async () => {
+    const wanted = await enforced(server);
+    await asOwner(server, 'CREATE TABLE billing.payment (tenant_id uuid)');
+    await apply(server, wanted, { rollback: true });
+    expect([await state(server), await state(server, 'billing.payment')]).toEqual(['on forced', 'on forced']);
   });
 });
 
