@@ -1,6 +1,7 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
 export * from './database';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
+export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
 export { RecoveryObjectives } from './server/objectives';

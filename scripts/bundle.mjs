@@ -14,6 +14,7 @@ export const MAX_ZIPPED_BYTES = 300_000;
 const FUNCTIONS = [
   { duty: 'apply', speaksPostgres: true },
   { duty: 'rotate', speaksPostgres: true },
+  { duty: 'drift', speaksPostgres: true },
   { duty: 'guard', speaksPostgres: false },
 ];
 

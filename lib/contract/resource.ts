@@ -50,5 +50,11 @@ export interface RoleSecretDocument {
   readonly verifier?: string;
 }
 
-/** Name of the environment variable in which the rotation function finds its `ServerReference`, as JSON. */
+/** Where the functions that log metrics put them, by server and state. */
+export const METRIC_NAMESPACE = 'CdkPostgres';
+/** Name of the environment variable with the name of the state that the drift function looks at. */
+export const STATE_NAME_VARIABLE = 'CDK_POSTGRES_STATE';
+/** Name of the environment variable that says whether the drift function brings back what is missing: `enforce`, or `report`. */
+export const DRIFT_MODE_VARIABLE = 'CDK_POSTGRES_DRIFT';
+/** Name of the environment variable in which the rotation and the drift function find its `ServerReference`, as JSON. */
 export const SERVER_VARIABLE = 'CDK_POSTGRES_SERVER';

@@ -240,6 +240,11 @@ export class AuroraPostgres extends ManagedServerBase {
   }
 
   /** @internal */
+  protected _pauses(): boolean {
+    return this.serverlessV2?.minCapacity === 0;
+  }
+
+  /** @internal */
   protected _capability(): RecoveryCapability {
     const readers = this.nodes.length > 1;
     return {

@@ -159,6 +159,11 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     state.rotateAdminSecret();
   }
 
+  /** @internal */
+  protected _alarmTopic(): sns.ITopic | undefined {
+    return this.alarmTopic;
+  }
+
   /** What the server, as configured, can hold to. @internal */
   protected abstract _capability(): RecoveryCapability;
 

@@ -1,12 +1,16 @@
-import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanager, aws_sns as sns } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
 import { Database, DatabaseOptions, DroppedObject, DropOptions, GroupRole, GroupRoleOptions } from '../database';
+import { Database, DatabaseOptions, GroupRole, GroupRoleOptions } from '../database';
+import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
 import { PostgresProfile } from './postgres-profile';
 import { addVpcEndpoints } from './state/vpc-endpoints';
+import { DriftDetection } from './state/drift-detection';
 import { ServerState, ServerStateProps } from './state/server-state';
+import { serverAlarmTopic } from './storage-alarms';
 
 /** A PostgreSQL server, wherever it runs. */
 export interface IPostgresServer extends IResource, ec2.IConnectable {
@@ -69,6 +73,13 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   acknowledgePlan(hash: string, reason: string): void;
 
   /**
+   * Compares the server with what was applied last, on a schedule, and alarms on what somebody has changed since.
+   *
+   * @param options how often, and what is done about it
+   */
+  addDriftDetection(options?: DriftDetectionOptions): void;
+
+  /**
    * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
    * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
    */
@@ -110,6 +121,24 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   public acknowledgePlan(hash: string, reason: string): void {
     ServerState.of(this).acknowledgePlan(hash, reason);
+  }
+
+  public addDriftDetection(options: DriftDetectionOptions = {}): void {
+    const state = ServerState.of(this);
+    new DriftDetection(state, options, {
+      topic: () => this._alarmTopic() ?? serverAlarmTopic(this, state.props.encryptionKey),
+      pauses: this._pauses(),
+    });
+  }
+
+  /** Where the alarms of the server go. @internal */
+  protected _alarmTopic(): sns.ITopic | undefined {
+    return undefined;
+  }
+
+  /** Whether it stops by itself when nobody is connected. @internal */
+  protected _pauses(): boolean {
+    return false;
   }
 
   public addVpcEndpoints(): void {

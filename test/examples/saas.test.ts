@@ -89,6 +89,12 @@ test('a rule that is broken is found', () => {
   expect(findings).toContain('error AwsSolutions-RDS2 Saas/Postgres/Resource/Resource');
 });
 
+test('passes them with a look at the server on a schedule too', () => {
+  const { failed, findings } = synthesize({}, (stack) => stack.server.addDriftDetection({ enforce: true }));
+  expect(findings).toEqual([]);
+  expect(failed).toBe(false);
+});
+
 test('is the template that it was', () => {
   const { stack } = synthesize();
   const text = JSON.stringify(Template.fromStack(stack).toJSON());

@@ -2,10 +2,11 @@ import { DesiredState } from '../../contract';
 import { openClient } from '../connection';
 import { ConnectionSettings, reconcile, release, Report } from '../reconcile';
 import { isRollback } from './rollback';
-import { readComplete, roleSecrets, SecretStore } from '../secrets';
+import { roleSecrets, SecretStore } from '../secrets';
+import { connectionTo } from './admin-connection';
 import { ResourceAnswer, ResourceRequest, RunLimits, serveCustomResource } from './cloudformation';
 import { logLine, logMetrics } from './log';
-import { KnownServer, readServerReference, trustedRoots } from './server-reference';
+import { KnownServer, readServerReference } from './server-reference';
 import { loadState } from './state-document';
 
 /** How long a server that starts, fails over or resumes is waited for. */
@@ -107,18 +108,6 @@ async function deleteState(request: ResourceRequest, limits: RunLimits, director
     store.destroy();
   }
   return { physicalId };
-}
-
-async function connectionTo(server: KnownServer, store: SecretStore, directory: string): Promise<ConnectionSettings> {
-  const { document } = await readComplete(store, server.AdminSecretArn, undefined, undefined);
-  return {
-    host: server.Host,
-    port: server.Port,
-    user: document.username,
-    password: document.password,
-    database: server.AdminDatabase,
-    ca: trustedRoots(server.Trust, directory),
-  };
 }
 
 /** Undefined: a state that this version cannot read, or whose file is gone. */

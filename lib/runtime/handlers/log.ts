@@ -1,3 +1,5 @@
+import { METRIC_NAMESPACE } from '../../contract';
+
 /** One JSON object a line: what CloudWatch Logs Insights reads without a parser. Nothing secret goes in. */
 export function logLine(event: string, fields: object = {}, level: 'info' | 'warn' | 'error' = 'info'): void {
   console[level](JSON.stringify({ level, event, ...fields }));
@@ -12,7 +14,7 @@ export function logMetrics(
     Name: name,
     Unit: name.endsWith('Milliseconds') ? 'Milliseconds' : 'Count',
   }));
-  const directive = { Namespace: 'CdkPostgres', Dimensions: [Object.keys(dimensions)], Metrics: metrics };
+  const directive = { Namespace: METRIC_NAMESPACE, Dimensions: [Object.keys(dimensions)], Metrics: metrics };
   console.info(
     JSON.stringify({ _aws: { Timestamp: Date.now(), CloudWatchMetrics: [directive] }, ...dimensions, ...values }),
   );

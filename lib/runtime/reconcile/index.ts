@@ -56,6 +56,7 @@ import {
   Step,
 } from './types';
 
+export * from './drift';
 export * from './types';
 
 const NOTHING: Plan = { steps: [], withheld: [], notes: [] };
@@ -319,6 +320,7 @@ class Run {
         rehomed: this.rehomedFrom !== undefined,
         rollback: this.options.rollback,
         toBeRead: this.options.mode === 'plan',
+        onlyAdd: this.options.onlyAdd,
       }),
     );
   }
@@ -407,13 +409,15 @@ class Run {
   private async finish(admin: Session, steps: readonly Step[], last: Plan): Promise<void> {
     const changed = steps.length > 0;
     const proven = this.fingerprint === undefined ? undefined : { fingerprint: this.fingerprint, remaining: last };
+    // What a run that only adds leaves to the next deployment is no proof, and what the last one has listed stays listed.
+    const keepsProof = this.options.onlyAdd === true && last.withheld.length > 0;
     const end = claimsAtEnd(this.desired, this.ledger, this.observed, this.rehomedFrom !== undefined);
     const holder = this.options.holder;
     const same =
       this.ledger.identity === this.identity &&
       this.ledger.previousHash === declarationHash(this.desired) &&
-      this.ledger.proven?.fingerprint === this.fingerprint &&
-      this.ledger.proven?.remaining.hash === last.hash &&
+      (keepsProof ||
+        (this.ledger.proven?.fingerprint === this.fingerprint && this.ledger.proven?.remaining.hash === last.hash)) &&
       (holder === undefined || holder === this.ledger.holder) &&
       !this.ledger.hasOpenRuns &&
       end.record.length === 0 &&
@@ -423,7 +427,7 @@ class Run {
       if (!this.ledgerReady) await this.ensureLedger(admin);
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
-      await recordState(admin, this.desired, { holder, proven });
+      if (!keepsProof) await recordState(admin, this.desired, { holder, proven });
       if (changed) await finishRun(admin, 'applied', steps);
       else if (this.ledger.hasOpenRuns) await closeKilledRuns(admin);
     });

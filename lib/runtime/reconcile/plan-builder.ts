@@ -62,6 +62,7 @@ export interface Draft {
 interface Withholding {
   readonly reason: string;
   readonly acknowledgeable: boolean;
+  readonly impossible?: boolean;
 }
 
 /** Collects steps and decides which of them run. */
@@ -80,6 +81,7 @@ export class PlanBuilder {
     readonly rehomed: boolean,
     readonly rollback: boolean,
     toBeRead: boolean,
+    private readonly onlyAdd: boolean,
   ) {
     this.power = new Power(observed, toBeRead);
     if (this.power.looksOnly) {
@@ -114,13 +116,17 @@ export class PlanBuilder {
   }
 
   private withheldBecause(draft: Draft): Withholding | undefined {
-    if (draft.impossible) return { reason: draft.impossible, acknowledgeable: false };
+    if (draft.impossible) return { reason: draft.impossible, acknowledgeable: false, impossible: true };
     if (draft.statements === undefined) {
       return {
         reason: `${this.power.user} has no power to do it: it can neither act as the owner nor grant itself that`,
         acknowledgeable: false,
+        impossible: true,
       };
     }
+    const sets = draft.statements.some(({ verifierOf }) => verifierOf !== undefined);
+    if (this.onlyAdd && (sets || (draft.risk !== 'add' && draft.risk !== 'widen')))
+      return { reason: 'this run only adds; the next deployment does it', acknowledgeable: false };
     // What a rollback finds may be the work of the update that failed, and may be in use: it only brings back what is missing.
     if (this.rollback && (draft.risk === 'narrow' || draft.risk === 'destructive' || draft.phase === 'disableRoles'))
       return { reason: 'a rollback takes nothing away', acknowledgeable: false };
@@ -157,7 +163,11 @@ export class PlanBuilder {
       steps: entries.filter(({ because }) => runs(because)).map(({ step }) => step),
       withheld: entries
         .filter(({ because }) => !runs(because))
-        .map(({ step, because }) => ({ ...step, withheld: because!.reason })),
+        .map(({ step, because }) => ({
+          ...step,
+          withheld: because!.reason,
+          ...(because!.impossible ? { impossible: true } : {}),
+        })),
       hash: acknowledged ? undefined : planHash,
       notes: acknowledged ? [...this.notes, `the withheld steps run, since ${planHash} is acknowledged`] : this.notes,
     };

@@ -25,6 +25,8 @@ export interface PlanOptions {
   readonly rehomed?: boolean;
   /** Nothing is taken away. */
   readonly rollback?: boolean;
+  /** Only what gives is run. */
+  readonly onlyAdd?: boolean;
   /** It will not be run by the connected role, which may have no power at all. */
   readonly toBeRead?: boolean;
 }
@@ -50,6 +52,7 @@ export function makePlan(
     options.rehomed ?? false,
     options.rollback ?? false,
     options.toBeRead ?? false,
+    options.onlyAdd ?? false,
   );
   const previous = new Previous(ledger.previous);
   if (ledger.unreadable) builder.notes.push(ledger.unreadable);

@@ -31,6 +31,8 @@ export interface Step {
   readonly locks?: { readonly schema: string; readonly name: string };
   /** Why the step is not run; absent for a step that runs. */
   readonly withheld?: string;
+  /** It is withheld because it cannot be done: no acknowledgement helps. */
+  readonly impossible?: boolean;
 }
 
 export interface Plan {
@@ -85,6 +87,8 @@ export interface ReconcileOptions {
   readonly deadline?: number;
   /** A rollback: never fail on extra objects, withhold everything that narrows. */
   readonly rollback?: boolean;
+  /** Only what gives: whatever takes away, changes or sets a password is withheld, and waits for a deployment. */
+  readonly onlyAdd?: boolean;
   /** Who deploys the state (stack and resource), so that only that one can release it. */
   readonly holder?: string;
   /** Also compute who can do what, for the report. */

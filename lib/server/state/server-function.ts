@@ -209,6 +209,7 @@ export class ServerFunction extends Construct implements ec2.IConnectable {
 const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   apply: 'brings the inside of a PostgreSQL server to its declared state',
   rotate: 'rotates the passwords of PostgreSQL roles',
+  drift: 'compares the inside of a PostgreSQL server with its declared state',
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
@@ -216,5 +217,6 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
 const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
   apply: ['secretsmanager', 's3'],
   rotate: ['secretsmanager'],
+  drift: ['secretsmanager'],
   guard: ['rds', 's3'],
 };

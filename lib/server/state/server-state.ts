@@ -19,7 +19,15 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addFinding } from '../../compliance';
-import { encodeState, Platform, Profile, SERVER_VARIABLE, STATE_RESOURCE_TYPE } from '../../contract';
+import {
+  DRIFT_MODE_VARIABLE,
+  encodeState,
+  Platform,
+  Profile,
+  SERVER_VARIABLE,
+  STATE_NAME_VARIABLE,
+  STATE_RESOURCE_TYPE,
+} from '../../contract';
 import { Declaration } from './declaration';
 import { ServerFunction } from './server-function';
 import { endpointsInStack } from './vpc-services';
@@ -172,6 +180,26 @@ export class ServerState extends Construct {
   public rotateAdminSecret(): void {
     this.rotation();
     this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
+  }
+
+  /** A function that looks at the server on a schedule. It may read the administrator's secret, and no other. */
+  public driftFunction(scope: Construct, mode: 'report' | 'enforce'): ServerFunction {
+    const { props } = this;
+    const drift = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'drift',
+      timeout: Duration.minutes(5),
+      memorySize: 512,
+      concurrency: 1,
+      environment: {
+        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [STATE_NAME_VARIABLE]: this.stateName,
+        [DRIFT_MODE_VARIABLE]: mode,
+      },
+      statements: this.adminStatements([]),
+    });
+    drift.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return drift;
   }
 
   private ensureResource(): void {
