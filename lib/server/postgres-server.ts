@@ -3,7 +3,6 @@ import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
 import { Database, DatabaseOptions, DroppedObject, DropOptions, GroupRole, GroupRoleOptions } from '../database';
-import { Database, DatabaseOptions, GroupRole, GroupRoleOptions } from '../database';
 import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
 import { PostgresProfile } from './postgres-profile';
