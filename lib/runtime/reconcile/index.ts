@@ -151,8 +151,11 @@ class Run {
     const { options, desired } = this;
     // While the admin connection is made and the ledger read, so is the one database, where there is only one: most runs end there.
     // Taken before the run lock, it may match what was proven, and is never noted as proven itself.
-    const inside = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
-    inside?.catch(() => undefined);
+    // A database that is not there may be made by the run that this one waits for: then it is asked again.
+    const inside =
+      desired.databases.length === 1
+        ? fingerprintInside(this.connections, desired).catch(() => undefined)
+        : Promise.resolve(undefined);
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -190,7 +193,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead, inside: Promise<string[]> | undefined): Promise<boolean> {
+  private async isAsProven(head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -200,7 +203,7 @@ class Run {
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
       (await anyLeft(this.connections, desired.drops)) ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, await inside))
     ) {
       return false;
     }
