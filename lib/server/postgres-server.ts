@@ -58,10 +58,10 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
    * Drops something for good, which leaving the app never does. The plan says what goes with it, and nothing happens until the hash
    * of exactly that plan is acknowledged. Take the call out of the app once it is done.
    *
-   * @param object what goes
+   * @param dropped what goes
    * @param options why, and on what terms
    */
-  drop(object: DroppedObject, options: DropOptions): void;
+  drop(dropped: DroppedObject, options: DropOptions): void;
 
   /**
    * Lets the withheld steps of one plan run, and of no other.
@@ -114,8 +114,8 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     return new GroupRole(this, `Role-${roleName}`, { ...options, server: this, roleName });
   }
 
-  public drop(object: DroppedObject, options: DropOptions): void {
-    object._declare(this, options);
+  public drop(dropped: DroppedObject, options: DropOptions): void {
+    dropped._declare(this, options);
   }
 
   public acknowledgePlan(hash: string, reason: string): void {

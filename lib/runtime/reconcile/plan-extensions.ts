@@ -264,9 +264,10 @@ class ExtensionPlanner {
   }
 
   private refuse(extension: DesiredExtension, problem: string): void {
-    this.builder.refuse(
-      `the extension ${JSON.stringify(extension.name)} of the database ${JSON.stringify(this.database.name)} ${problem}`,
-    );
+    const text = `the extension ${JSON.stringify(extension.name)} of the database ${JSON.stringify(this.database.name)} ${problem}`;
+    // An extension does not go back to what an earlier declaration said, and a rollback must not fail for that.
+    if (this.builder.rollback) this.builder.notes.push(`${text}; a rollback leaves it as it is`);
+    else this.builder.refuse(text);
   }
 }
 

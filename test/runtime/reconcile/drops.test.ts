@@ -1,6 +1,7 @@
+import { Client } from 'pg';
 import { DesiredDrop, DesiredState } from '../../../lib/contract';
 import { Step } from '../../../lib/runtime/reconcile';
-import { startServer, TestServer, VERSIONS } from '../../support/postgres';
+import { freshServer, startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login } from './declaration';
 import { objectRow, objectRows } from './ledger-rows';
 import { apply, applyAcknowledged, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
@@ -37,6 +38,10 @@ const withRoles = (...names: string[]): DesiredState =>
 
 const exists = (server: TestServer, role: string) => holds(server, `to_regrole('${role}') IS NOT NULL`, 'postgres');
 const reasons = (steps: readonly Step[]) => steps.map(({ reason }) => reason).join('\n');
+
+async function until(server: TestServer, condition: string): Promise<void> {
+  while (!(await holds(server, condition))) await new Promise((resolve) => setTimeout(resolve, 20));
+}
 
 describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
   let server: TestServer;
@@ -211,6 +216,9 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
       'the role theirs was not made by the state "test", and is not dropped for it: say adopted: true',
     );
     const state = dropping(roleDrop('theirs', { adopted: true }));
+    await apply(server, state);
+    // Waiting for an acknowledgement, it is read anew by each run, and nothing is written.
+    expect(await apply(server, state)).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
     await applyAcknowledged(server, state);
     expect(await exists(server, 'theirs')).toBe(false);
   });
@@ -446,6 +454,23 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     await asSuperuser(server, 'ALTER ROLE master REPLICATION');
     await server.query("SELECT pg_create_logical_replication_slot('cdc', 'pgoutput')", { database: 'app' });
     const state = dropping(insideDrop('slot', 'cdc', { adopted: true }));
+    const consumer = new Client({
+      ...server.connection({ database: 'app' }),
+      ssl: false,
+      replication: 'database',
+    } as object);
+    await consumer.connect();
+    consumer.on('error', () => undefined);
+    consumer
+      .query("START_REPLICATION SLOT cdc LOGICAL 0/0 (proto_version '1', publication_names 'none')")
+      .catch(() => undefined);
+    await until(server, 'EXISTS (SELECT FROM pg_replication_slots WHERE active)');
+    expect((await plan(server, state)).plan).toMatchObject({
+      withheld: [{ withheld: 'its consumer is connected now: stop it first' }],
+      hash: undefined,
+    });
+    await asSuperuser(server, 'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots');
+    await until(server, 'NOT EXISTS (SELECT FROM pg_replication_slots WHERE active)');
     await applyAcknowledged(server, state);
     expect(await holds(server, 'NOT EXISTS (SELECT FROM pg_replication_slots)')).toBe(true);
     await asSuperuser(server, 'ALTER ROLE master NOREPLICATION');
@@ -478,4 +503,17 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
       expect((await plan(server, gone)).plan.withheld).toHaveLength(1);
     }
   });
+});
+
+test('case 52: prepared transactions in a database are named, and it stays', async () => {
+  const server = await freshServer({ version: 17, settings: { max_prepared_transactions: '2' } });
+  try {
+    await apply(server, second(base));
+    await server.query(['BEGIN', "PREPARE TRANSACTION 'half'"], { database: 'second' });
+    await expect(plan(server, dropping(databaseDrop('second', { force: true })))).rejects.toThrow(
+      'the database second cannot be dropped: it has the prepared transactions half; end them first',
+    );
+  } finally {
+    await server.stop();
+  }
 });

@@ -128,6 +128,16 @@ describe.each(VERSIONS)('extensions on PostgreSQL %d', (version) => {
     expect(await installed(server)).toMatchObject([{ version: '1.7' }]);
   });
 
+  test('case 110: a rollback leaves an extension at the version and in the schema to which the failed update brought it', async () => {
+    await apply(server, withExtensions({ name: 'hstore', version: '1.7' }));
+    await apply(server, withExtensions({ name: 'hstore', version: '1.8' }));
+    const earlier = withExtensions({ name: 'hstore', version: '1.7', schema: 'billing' }, { name: 'no_such' });
+    await expect(apply(server, earlier)).rejects.toThrow('3 problems');
+    const { plan: rolledBack } = await apply(server, earlier, { rollback: true });
+    expect(rolledBack.notes.filter((note) => note.endsWith('a rollback leaves it as it is'))).toHaveLength(3);
+    expect(await installed(server)).toMatchObject([{ version: '1.8', schema: 'public' }]);
+  });
+
   test('case 80: one that somebody made in between is compared, and not passed over', async () => {
     const state = withExtensions({ name: 'pg_trgm', schema: 'billing', version: '1.6' });
     await apply(server, withExtensions());
