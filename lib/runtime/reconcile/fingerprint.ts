@@ -9,8 +9,12 @@ import { hash, sum } from './sql';
  * last proven run left in the ledger, nothing has changed since, and there is nothing to read, plan or prove. It is taken before
  * the catalog is read, so that a change in between shows as a difference the next time.
  */
-export async function fingerprint(connections: Connections, desired: DesiredState, known?: string[]): Promise<string> {
-  const sums = await Promise.all([ofServer(connections), known ?? fingerprintInside(connections, desired)]);
+export async function fingerprint(
+  connections: Connections,
+  desired: DesiredState,
+  inside = fingerprintInside(connections, desired),
+): Promise<string> {
+  const sums = await Promise.all([ofServer(connections), inside]);
   return hash([...sums.flat(), ...(await commentFingerprint(connections, desired))]);
 }
 
