@@ -185,12 +185,38 @@ export class Declaration {
     );
   }
 
+  /** Where sessions that work as one of these roles may create objects, which then belong to it. */
+  public placesToCreate(roles: readonly string[]): string[] {
+    const powers = new Set(
+      roles.flatMap((role) =>
+        this.sessionRole(role) === role ? [...this.closure(role, (membership) => membership.inherit)] : [],
+      ),
+    );
+    return [...this.databases.values()].flatMap(({ declaration, schemas, grants }) => [
+      ...(powers.has(declaration.owner) ? [`the database ${declaration.name}`] : []),
+      ...schemas
+        .filter(
+          ({ name, owner }) =>
+            powers.has(owner) ||
+            [...grants.values()].some(
+              ({ on, privileges, to }) =>
+                on.kind === 'schema' && on.schema === name && privileges.includes('CREATE') && powers.has(to),
+            ),
+        )
+        .map(({ name }) => `the schema ${name} of ${declaration.name}`),
+    ]);
+  }
+
+  private sessionRole(login: string): string {
+    return this.settings.get(settingKey({ role: login, name: 'role' }))?.values[0] ?? login;
+  }
+
   /** By role, the roles as which somebody works after a login and which have its privileges. */
   private sessionsByPower(): Map<string, string[]> {
     const sessions = new Map<string, string[]>();
     for (const role of this.roles.values()) {
       if (!role.login) continue;
-      const session = this.settings.get(settingKey({ role: role.name, name: 'role' }))?.values[0] ?? role.name;
+      const session = this.sessionRole(role.name);
       for (const power of this.closure(session, (membership) => membership.inherit)) {
         const known = sessions.get(power);
         if (known) known.push(session);

@@ -104,6 +104,8 @@ export class ServerState extends Construct {
   private rotatePermission?: lambda.CfnPermission;
   private cached?: { readonly revision: number; readonly document: object; readonly json: string };
   private revision = 0;
+  private rotatesAdminSecret = false;
+  private rotatesByAdministrator = false;
 
   constructor(
     public readonly server: Construct,
@@ -168,8 +170,19 @@ export class ServerState extends Construct {
     this.schedule(by, secret, [policyDependable!, this.applied]);
   }
 
+  /** Where sessions that work as one of these roles may create objects of their own. */
+  public placesToCreate(roles: readonly string[]): string[] {
+    return this.declaration.placesToCreate(roles);
+  }
+
+  /** Lets rotations set the password of a login that does not change it itself. */
+  public rotateByAdministrator(): void {
+    this.rotatesByAdministrator = true;
+  }
+
   /** Rotates the admin secret, also of a server inside which nothing is declared. */
   public rotateAdminSecret(): void {
+    this.rotatesAdminSecret = true;
     this.rotation();
     this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
   }
@@ -293,7 +306,8 @@ export class ServerState extends Construct {
       // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
       maxEventAge: Duration.hours(6),
       environment: { [SERVER_VARIABLE]: stack.toJsonString(this.serverReference()) },
-      statements: this.adminStatements(['PutSecretValue', 'UpdateSecretVersionStage']),
+      statements: [],
+      lateStatements: () => this.rotationStatements(),
     });
     rotate.allowTo(props.serverSecurityGroups ?? [], props.port);
     this.rotatePermission = new lambda.CfnPermission(this, 'RotatePermission', {
@@ -304,6 +318,12 @@ export class ServerState extends Construct {
     });
     this.rotateFunction = rotate;
     return rotate;
+  }
+
+  /** A role changes its own password: who rotates such secrets alone has no business with the administrator's. */
+  private rotationStatements(): iam.PolicyStatement[] {
+    if (this.rotatesAdminSecret) return this.adminStatements(['PutSecretValue', 'UpdateSecretVersionStage']);
+    return this.rotatesByAdministrator ? this.adminStatements([]) : [];
   }
 
   private schedule(scope: Construct, secret: secretsmanager.ISecret, after: IDependable[]): void {
