@@ -8,6 +8,7 @@ import { CliError, EXIT } from './cli-error';
 import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
+import { handoverCommand } from './commands/handover';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
 
@@ -43,7 +44,8 @@ Examples:
   $ cdk-postgres plan --stack Saas --url postgres://auditor@db.example.com/postgres
   $ cdk-postgres help plan`,
   );
-for (const command of [previewCommand(), planCommand(), applyCommand(), driftCommand(), checkCommand()]) {
+const commands = [previewCommand(), planCommand(), applyCommand(), driftCommand(), checkCommand(), handoverCommand()];
+for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -52,6 +52,7 @@ import {
   Step,
 } from './types';
 
+export * from './handover';
 export * from './types';
 
 const NOTHING: Plan = { steps: [], withheld: [], notes: [] };

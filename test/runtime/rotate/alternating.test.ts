@@ -55,7 +55,10 @@ async function runAll(token: string): Promise<void> {
   for (const step of ROTATION_STEPS) await runStep({ step, secret: arn, token });
 }
 
-type Login = { readonly username: string; readonly password: string };
+interface Login {
+  readonly username: string;
+  readonly password: string;
+}
 const valueOf = (stage = 'AWSCURRENT') => manager.value(arn, stage) as unknown as Login | undefined;
 
 async function logsIn(login: Login | undefined): Promise<boolean> {
