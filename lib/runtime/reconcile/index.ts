@@ -190,6 +190,8 @@ class Run {
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
   private async isAsProven(head: LedgerHead, inside: Promise<string[]> | undefined): Promise<boolean> {
     const { desired, facts } = this;
+    // While this run waited for the lock, another one may have made the database that could not be entered before.
+    const early = () => inside?.catch(() => fingerprintInside(this.connections, desired));
     if (
       head.hasRemovals ||
       (this.options.acknowledge ?? []).length > 0 ||
@@ -197,7 +199,7 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, early()))
     ) {
       return false;
     }
