@@ -77,6 +77,8 @@ const APPLY_TIMEOUT = Duration.minutes(15);
 /** The function answers before its own deadline; the rest is for a crash, after which Lambda runs the event again. */
 const SERVICE_TIMEOUT = Duration.minutes(20);
 
+/** By app, the states that something is declared in, by server and name. */
+const NAMES = new WeakMap<IConstruct, Map<string, ServerState>>();
 const STATES = new WeakMap<IConstruct, ServerState>();
 const PASSWORD_ROLES = new WeakMap<Stack, number>();
 
@@ -187,8 +189,23 @@ export class ServerState extends Construct {
     this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
   }
 
+  /** Each of two states with one name would take what the other declares for what has gone out of its own. */
+  private requireOwnName(): void {
+    const names = NAMES.get(this.node.root) ?? new Map<string, ServerState>();
+    NAMES.set(this.node.root, names);
+    const key = JSON.stringify([this.props.identity, this.stateName]);
+    const earlier = names.get(key);
+    if (earlier) {
+      throw new Error(
+        `${this.server.node.path}: the state "${this.stateName}" is declared on this server by ${earlier.server.node.path} as well; give one of them another stateName`,
+      );
+    }
+    names.set(key, this);
+  }
+
   private ensureResource(): void {
     if (this.resource) return;
+    this.requireOwnName();
     const { props } = this;
     const skipReason = this.skipReason();
     const apply = new ServerFunction(this, 'Apply', {
