@@ -81,6 +81,14 @@ export interface LoginRoleOptions {
   readonly validUntil?: Date;
 
   /**
+   * Whether the role may stream changes and use replication slots: by membership in `rds_replication` on RDS and Aurora, by the attribute
+   * REPLICATION elsewhere, which only an administrator can give that has it.
+   *
+   * @default - not managed; a new role may not
+   */
+  readonly replication?: boolean;
+
+  /**
    * The role that every session of this one works as, such as the database's owner for a role that migrates the schema. This role
    * becomes a member that may SET ROLE and inherits nothing, and `ALTER ROLE … SET role` switches at login: what it creates
    * belongs to that role and carries its default privileges.
@@ -284,7 +292,8 @@ export class LoginRole extends RoleBase {
           ? undefined
           : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
       validUntil: props.validUntil?.toISOString(),
-    };
+      replication: props.replication || undefined,
+    } as const;
     if (!this.alternates) {
       this._declare({ ...attributes, authentication: this.authentication.method as DesiredRole['authentication'] });
       return;
