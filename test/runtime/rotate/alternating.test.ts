@@ -1,9 +1,11 @@
 import { Client } from 'pg';
 import { rotate, ROTATION_STEPS, RotationEvent } from '../../../lib/runtime/rotate';
-import { fitsVerifier, scramVerifier, SecretStore } from '../../../lib/runtime/secrets';
+import { reconcile } from '../../../lib/runtime/reconcile';
+import { fitsVerifier, roleSecrets, scramVerifier, SecretStore } from '../../../lib/runtime/secrets';
 import { FaultProxy } from '../../support/fault-proxy';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { RecordedCall, TestSecretsManager } from '../../support/secrets-manager';
+import { declaration, group, login } from '../reconcile/declaration';
 
 let server: TestServer;
 let manager: TestSecretsManager;
@@ -298,6 +300,39 @@ describe('on PostgreSQL 18', () => {
     manager.replace(admin, { username: server.master.user, password: server.master.password });
     await runAll(token);
     expect(await logsIn(valueOf())).toBe(true);
+  });
+
+  test('case 38: deployments and rotations agree on the secret, from the first deployment on', async () => {
+    const store = new SecretStore({ ...manager.config, maxAttempts: 1 });
+    arn = manager.create('web', { username: 'web_1', group: 'web', password: 'generated' });
+    const turn = { authentication: 'password', passwordOf: 'web' } as const;
+    const state = declaration({
+      roles: [group('web'), login('web_1', turn), login('web_2', turn)],
+      memberships: ['web_1', 'web_2'].map((member) => ({
+        role: 'web',
+        member,
+        inherit: true,
+        set: false,
+        admin: false,
+      })),
+      settings: [],
+      databases: [],
+    });
+    const deploy = () => {
+      const endpointOf = () => ({ host: server.host, port: proxy.port, dbname: 'postgres' });
+      const secrets = roleSecrets({ store, arns: { web: arn }, endpointOf });
+      return reconcile(state, server.connection(), { mode: 'apply', secrets });
+    };
+    expect((await deploy()).outcome).toBe('applied');
+    expect(manager.value(arn)).toMatchObject({ username: 'web_1', group: 'web', port: proxy.port });
+    for (const next of ['web_2', 'web_1', 'web_2']) {
+      const before = valueOf();
+      await runAll(manager.beginRotation(arn));
+      expect(valueOf()!.username).toBe(next);
+      expect((await deploy()).statements.writes).toBe(0);
+      expect([await logsIn(before), await logsIn(valueOf())]).toEqual([true, true]);
+    }
+    store.destroy();
   });
 
   test('sessions of both logins have the privileges of the group', async () => {
