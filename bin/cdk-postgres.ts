@@ -9,6 +9,7 @@ import { accessCommand } from './commands/access';
 import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
+import { handoverCommand } from './commands/handover';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
 
@@ -51,6 +52,7 @@ for (const command of [
   driftCommand(),
   checkCommand(),
   accessCommand(),
+  handoverCommand(),
 ]) {
   command.copyInheritedSettings(program);
   program.addCommand(command.showHelpAfterError(`cdk-postgres ${command.name()} --help says what there is.`));

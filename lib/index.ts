@@ -9,3 +9,4 @@ export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';
 export { PostgresVersion } from './server/postgres-version';
 export { RdsPostgres, RdsPostgresProps } from './server/rds-postgres';
+export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';

@@ -25,7 +25,7 @@ import {
   writeSlot,
   writeSubscription,
 } from './lines';
-import { nameProblem, NameKind } from './names';
+import { nameProblem, NameKind, turnsOf } from './names';
 
 /**
  * The form in which a desired state travels: in CloudFormation properties, in a file asset, on disk. `desired-state.schema.json`
@@ -190,6 +190,13 @@ function semanticProblems(state: DesiredState): string[] {
   if (state.name.length === 0) problems.push('the state has no name');
   text('the name of the state', state.name);
   state.roles.forEach((role) => named('role', role.name));
+  for (const { name, passwordOf } of state.roles) {
+    if (passwordOf === undefined) continue;
+    const what = `the role ${JSON.stringify(name)} has its password from the secret of ${JSON.stringify(passwordOf)}`;
+    if (!turnsOf(passwordOf).includes(name))
+      problems.push(`${what}, in which ${turnsOf(passwordOf).join(' and ')} take turns`);
+    if (!state.roles.some((role) => role.name === passwordOf)) problems.push(`${what}, which is not declared`);
+  }
   state.memberships.forEach((m) => referred('role', m.role, m.member));
   for (const { on, text: comment } of state.comments) {
     referred(on.kind, on.name);

@@ -34,10 +34,20 @@ export interface DesiredRole {
   readonly name: string;
   readonly login: boolean;
   readonly authentication: RoleAuthentication;
+  /**
+   * The group whose secret holds its password. The logins of a group take turns in that secret, which names the one whose turn it is
+   * (`turnsOf()`). Absent: a secret of its own.
+   */
+  readonly passwordOf?: string;
   /** rolinherit; it decides only the default of later memberships, which this contract always writes out. */
   readonly inherit: boolean;
   readonly createDatabase: boolean;
   readonly createRole: boolean;
+  /**
+   * Whether it may stream changes and use replication slots: by membership in `rds_replication` where the server has that role, by the
+   * attribute REPLICATION elsewhere. Absent: not managed.
+   */
+  readonly replication?: true;
   /** Absent: not managed. -1: no limit. */
   readonly connectionLimit?: number;
   /** ISO 8601 in UTC, or `infinity`. Absent: not managed. */

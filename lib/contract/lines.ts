@@ -53,9 +53,11 @@ const flag = (value: boolean) => (value ? 'TRUE' : 'FALSE');
 export function writeRole(role: DesiredRole): string {
   const words = [name(role.name), role.login ? 'LOGIN' : 'NOLOGIN'];
   if (role.authentication !== 'none') words.push(role.authentication.toUpperCase());
+  if (role.passwordOf !== undefined) words.push(`OF ${name(role.passwordOf)}`);
   if (!role.inherit) words.push('NOINHERIT');
   if (role.createDatabase) words.push('CREATEDB');
   if (role.createRole) words.push('CREATEROLE');
+  if (role.replication) words.push('REPLICATION');
   if (role.connectionLimit !== undefined) words.push(`CONNECTION LIMIT ${role.connectionLimit}`);
   if (role.validUntil !== undefined) words.push(`VALID UNTIL ${literal(role.validUntil)}`);
   return words.join(' ');
@@ -65,9 +67,11 @@ export function readRole(line: string): DesiredRole {
   const read = new LineReader(line);
   const role = { name: read.name(), login: read.choice('LOGIN', 'NOLOGIN') === 'LOGIN' };
   const authentication = read.skip('PASSWORD') ? 'password' : read.skip('IAM') ? 'iam' : 'none';
+  const passwordOf = authentication === 'password' && read.skip('OF') ? read.name() : undefined;
   const inherit = !read.skip('NOINHERIT');
   const createDatabase = read.skip('CREATEDB');
   const createRole = read.skip('CREATEROLE');
+  const replication = read.skip('REPLICATION');
   const connectionLimit = read.skip('CONNECTION') ? (read.expect('LIMIT'), read.integer()) : undefined;
   const validUntil = read.skip('VALID') ? (read.expect('UNTIL'), read.literal()) : undefined;
   read.end();
@@ -76,7 +80,17 @@ export function readRole(line: string): DesiredRole {
   if (validUntil !== undefined && !isMoment(validUntil))
     throw read.error('VALID UNTIL is infinity, or a moment in UTC such as 2030-01-01T00:00:00Z');
   if (!role.login && authentication !== 'none') throw read.error('a role without LOGIN cannot have an authentication');
-  return { ...role, authentication, inherit, createDatabase, createRole, connectionLimit, validUntil };
+  return {
+    ...role,
+    authentication,
+    ...(passwordOf !== undefined && { passwordOf }),
+    inherit,
+    createDatabase,
+    createRole,
+    ...(replication && { replication }),
+    connectionLimit,
+    validUntil,
+  };
 }
 
 /** In UTC and complete: PostgreSQL would read anything less in the time zone of the session. */

@@ -43,6 +43,11 @@ export function isServerRole(name: string): boolean {
   return name.startsWith('pg_') || name.startsWith('rds');
 }
 
+/** The logins that take turns in the secret of a group, the first of them first. */
+export function turnsOf(group: string): readonly string[] {
+  return [`${group}_1`, `${group}_2`];
+}
+
 function utf8Length(text: string): number {
   let bytes = 0;
   for (const char of text) {

@@ -14,7 +14,7 @@ export interface StateResourceProperties {
   readonly State?: StateDocument;
   /** From 100 kB on: the S3 object that holds the declaration as JSON. */
   readonly StateAsset?: { readonly Bucket: string; readonly Key: string };
-  /** Role name to the ARN of its secret, for every role that logs in by password. */
+  /** Role name to the ARN of its secret, for every role that logs in by password, and every group whose logins take turns. */
   readonly Secrets?: Readonly<Record<string, string>>;
   /** Role name to the database that its secret names as `dbname`, for every role in `Secrets`. */
   readonly HomeDatabases?: Readonly<Record<string, string>>;
@@ -41,6 +41,8 @@ export interface ServerReference {
 export interface RoleSecretDocument {
   readonly username: string;
   readonly password: string;
+  /** Where two logins take turns: the role that carries their privileges. `username` is the one whose turn it is (`turnsOf()`). */
+  readonly group?: string;
   readonly engine?: 'postgres';
   readonly host?: string;
   readonly readerHost?: string;

@@ -9,6 +9,7 @@ import { GroupRole, GroupRoleOptions } from './group-role';
 import { LoginRole, LoginRoleOptions } from './login-role';
 import { Privilege } from './privilege';
 import { IRole, requireDeclaredRole, requireKnownRole } from './role';
+import { RoleSet, RoleSetOptions } from './role-set';
 import { Schema, SchemaOptions } from './schema';
 import { addSettings } from './settings';
 
@@ -20,6 +21,20 @@ export interface DatabaseOptions {
    * @default - a group role named as the database, with `_owner` at its end (SEC-2)
    */
   readonly owner?: IRole;
+
+  /**
+   * The name of `readWriteRole`, at most 63 bytes.
+   *
+   * @default - the name of the database, with `_readwrite` at its end
+   */
+  readonly readWriteRoleName?: string;
+
+  /**
+   * The name of `readOnlyRole`, at most 63 bytes.
+   *
+   * @default - the name of the database, with `_readonly` at its end
+   */
+  readonly readOnlyRoleName?: string;
 
   /**
    * How many sessions the database takes at once. -1 is no limit.
@@ -85,6 +100,7 @@ export class Database extends Construct {
   public readonly owner: IRole;
   private readonly state: ServerState;
   private readonly schemas: Schema[] = [];
+  private readonly accessRoleNames: { readonly readWrite?: string; readonly readOnly?: string };
   private writers?: GroupRole;
   private readers?: GroupRole;
 
@@ -99,6 +115,7 @@ export class Database extends Construct {
     super(scope, id);
     this.server = props.server;
     this.state = ServerState.of(props.server);
+    this.accessRoleNames = { readWrite: props.readWriteRoleName, readOnly: props.readOnlyRoleName };
     this.databaseName = requireName(this, 'databaseName', 'database', props.databaseName);
     if (this.databaseName === 'postgres') {
       throw new Error(
@@ -176,12 +193,22 @@ export class Database extends Construct {
   }
 
   /**
+   * Declares the roles that a database in production has (SEC-2): migrator, application, report, monitor, one for emergencies that nobody
+   * logs in as, and where asked one for logical replication. Each may be renamed, changed or left out.
+   *
+   * @param options how they differ from the set's defaults
+   */
+  public addRoleSet(options: RoleSetOptions = {}): RoleSet {
+    return new RoleSet(this, 'RoleSet', { ...options, database: this });
+  }
+
+  /**
    * A group role whose members read and write every schema that `addSchema()` declares, before or later (SEC-2). It is declared when
    * it is first asked for, and named as the database with `_readwrite` at its end.
    */
   public get readWriteRole(): GroupRole {
     if (!this.writers) {
-      this.writers = this.accessRole('ReadWrite', 'readwrite');
+      this.writers = this.accessRole('ReadWrite', this.accessRoleNames.readWrite ?? `${this.databaseName}_readwrite`);
       this.schemas.forEach((schema) => schema.grantReadWrite(this.writers!));
     }
     return this.writers;
@@ -193,7 +220,7 @@ export class Database extends Construct {
    */
   public get readOnlyRole(): GroupRole {
     if (!this.readers) {
-      this.readers = this.accessRole('ReadOnly', 'readonly');
+      this.readers = this.accessRole('ReadOnly', this.accessRoleNames.readOnly ?? `${this.databaseName}_readonly`);
       this.schemas.forEach((schema) => schema.grantRead(this.readers!));
     }
     return this.readers;
@@ -229,7 +256,7 @@ export class Database extends Construct {
     );
   }
 
-  private accessRole(id: string, suffix: string): GroupRole {
-    return new GroupRole(this, id, { server: this.server, roleName: `${this.databaseName}_${suffix}` });
+  private accessRole(id: string, roleName: string): GroupRole {
+    return new GroupRole(this, id, { server: this.server, roleName });
   }
 }

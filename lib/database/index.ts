@@ -8,6 +8,7 @@ export * from './login-role';
 export * from './predefined-role';
 export * from './privilege';
 export { IRole, MembershipOptions } from './role';
+export * from './role-set';
 export * from './schema';
 export * from './schema-object';
 export * from './tenant-isolation';

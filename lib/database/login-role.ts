@@ -7,10 +7,12 @@ import {
   aws_secretsmanager as secretsmanager,
 } from 'aws-cdk-lib';
 import { Construct, Dependable } from 'constructs';
-import { requireInteger, requireLiteral } from '../server/state/literals';
+import { addFinding } from '../compliance';
+import { DesiredRole, turnsOf } from '../contract';
+import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
 import { Authentication } from './authentication';
 import type { Database } from './database';
-import { IRole, requireKnownRole, RoleBase } from './role';
+import { IRole, MembershipOptions, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
 
 /** How a login role is made. */
@@ -79,6 +81,14 @@ export interface LoginRoleOptions {
   readonly validUntil?: Date;
 
   /**
+   * Whether the role may stream changes and use replication slots: by membership in `rds_replication` on RDS and Aurora, by the attribute
+   * REPLICATION elsewhere, which only an administrator can give that has it.
+   *
+   * @default - not managed; a new role may not
+   */
+  readonly replication?: boolean;
+
+  /**
    * The role that every session of this one works as, such as the database's owner for a role that migrates the schema. This role
    * becomes a member that may SET ROLE and inherits nothing, and `ALTER ROLE … SET role` switches at login: what it creates
    * belongs to that role and carries its default privileges.
@@ -127,6 +137,14 @@ export interface ConnectOptions {
    * @default - the security groups of the grantee, if it has any
    */
   readonly connections?: ec2.IConnectable;
+
+  /**
+   * Whether a grantee that takes environment variables, such as a Lambda function, gets those of `LoginRole.environment`. One that
+   * connects as several roles can have those of one of them.
+   *
+   * @default true
+   */
+  readonly environment?: boolean;
 }
 
 /** All that a client needs to connect as a role, but for the password itself (LIB-16). */
@@ -143,9 +161,9 @@ export interface ConnectionDescriptor {
   readonly port: number;
   /** The database. */
   readonly database: string;
-  /** The role. */
-  readonly user: string;
-  /** `password`, `iam` or `none`. */
+  /** The role. Undefined where two logins take turns: the secret says in `username` who logs in. */
+  readonly user?: string;
+  /** `password`, `alternatingPasswords`, `iam` or `none`. */
   readonly authentication: string;
   /**
    * The secret with the password.
@@ -165,6 +183,9 @@ export class LoginRole extends RoleBase {
 
   private readonly authentication: Authentication;
 
+  /** Who logs in: the role itself, or the two that take turns. */
+  private readonly logins: readonly string[];
+
   /**
    * Makes the declaration.
    *
@@ -177,22 +198,14 @@ export class LoginRole extends RoleBase {
     this.database = props.database;
     this.authentication = props.authentication ?? Authentication.recommended();
     this.requireSupported(props);
-
-    this._declare({
-      login: true,
-      authentication: this.authentication.method as 'password' | 'iam' | 'none',
-      connectionLimit:
-        props.connectionLimit === undefined
-          ? undefined
-          : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
-      validUntil: props.validUntil?.toISOString(),
-    });
+    this.logins = this.alternates ? turnsOf(this.roleName) : [this.roleName];
+    this.declareLogins(props);
     this.declareSettings(props);
     this._describe(props.description);
     if (props.connectPrivilege !== false) props.database.grantConnect(this);
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);
-    if (this.authentication.method === 'password') this.secret = this.makeSecret();
+    if (this.alternates || this.authentication.method === 'password') this.secret = this.makeSecret();
     // Who depends on the role waits until it can log in.
     const { applied } = this._state;
     Dependable.implement(this, {
@@ -202,6 +215,18 @@ export class LoginRole extends RoleBase {
     });
   }
 
+  /**
+   * Makes this role a member of a group: it has the group's privileges.
+   *
+   * @param group a declared role of the same server, or a `PredefinedRole` that the server's version has
+   * @param options what the member may do with the group
+   */
+  public memberOf(group: IRole, options: MembershipOptions = {}): void {
+    // Privileges come to both logins by way of this role; SET ROLE and ADMIN are each login's own.
+    if (options.set || options.admin) this._addMembership(group, this.logins, options);
+    else super.memberOf(group, options);
+  }
+
   /** What a client needs to connect, without secrets. */
   public get connection(): ConnectionDescriptor {
     return {
@@ -209,20 +234,23 @@ export class LoginRole extends RoleBase {
       readerHost: this.server.readerHost,
       port: this.server.port,
       database: this.database.databaseName,
-      user: this.roleName,
+      user: this.alternates ? undefined : this.roleName,
       authentication: this.authentication.method,
       secretArn: this.secret?.secretArn,
     };
   }
 
-  /** The connection as environment variables that libpq and most drivers read, and `PGSECRETARN`. No value is secret. */
+  /**
+   * The connection as environment variables that libpq and most drivers read, and `PGSECRETARN`. No value is secret. Where two logins take
+   * turns there is no `PGUSER`, since the secret has it.
+   */
   public get environment(): { [name: string]: string } {
     const { connection } = this;
     return {
       PGHOST: connection.host,
       PGPORT: String(connection.port),
       PGDATABASE: connection.database,
-      PGUSER: connection.user,
+      ...(connection.user && { PGUSER: connection.user }),
       PGSSLMODE: 'verify-full',
       ...(connection.secretArn && { PGSECRETARN: connection.secretArn }),
     };
@@ -242,7 +270,7 @@ export class LoginRole extends RoleBase {
 
   /**
    * Lets an application connect as this role: the server's security group lets it in, and it may read the role's secret or, with
-   * `Authentication.iam()`, ask for a token for this role on this server.
+   * `Authentication.iam()`, ask for a token for this role on this server. A Lambda function gets the connection as environment variables.
    *
    * @param grantee what runs the application
    * @param options where it connects from
@@ -257,8 +285,11 @@ export class LoginRole extends RoleBase {
         `PostgreSQL as ${this.roleName}`.slice(0, 255),
       );
     }
+    if (this.authentication.method !== 'none' && options.environment !== false && takesEnvironment(grantee))
+      this.addEnvironmentTo(grantee);
     switch (this.authentication.method) {
       case 'password':
+      case 'alternatingPasswords':
         return this.secret!.grantRead(grantee);
       case 'iam':
         return iam.Grant.addToPrincipal({
@@ -278,6 +309,55 @@ export class LoginRole extends RoleBase {
             '(Authentication.none())',
         );
     }
+  }
+
+  private get alternates(): boolean {
+    return this.authentication.method === 'alternatingPasswords';
+  }
+
+  private declareLogins(props: LoginRoleProps): void {
+    const attributes = {
+      login: true,
+      connectionLimit:
+        props.connectionLimit === undefined
+          ? undefined
+          : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
+      validUntil: props.validUntil?.toISOString(),
+      replication: props.replication || undefined,
+    } as const;
+    if (!this.alternates) {
+      this._declare({ ...attributes, authentication: this.authentication.method as DesiredRole['authentication'] });
+      return;
+    }
+    this._declare({ login: false, authentication: 'none' });
+    for (const login of this.logins) {
+      requireName(this, 'roleName', 'role', login);
+      this._declare({ ...attributes, authentication: 'password', passwordOf: this.roleName }, login);
+      this._addMembership(this, [login]);
+    }
+    addFinding(this, {
+      id: 'SEC-18',
+      check: () => {
+        const places = this._state.placesToCreate(this.logins);
+        return places.length > 0
+          ? `${this.node.path}: ${this.logins.join(' and ')} may create objects in ${places.join(', ')}, which would belong to the one whose turn it is`
+          : undefined;
+      },
+      fix: 'Set actsAs to the owner of the schema, so that everything belongs to it, or use Authentication.password() for a role that creates objects.',
+    });
+  }
+
+  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment): void {
+    const earlier = ENVIRONMENTS.get(grantee);
+    if (earlier === this) return;
+    if (earlier) {
+      throw new Error(
+        `${this.node.path}: grantConnect() would overwrite the environment variables that the grantee has for ${earlier.node.path}; pass environment: false, and ` +
+          'give it those of LoginRole.environment under names of your own',
+      );
+    }
+    ENVIRONMENTS.set(grantee, this);
+    for (const [name, value] of Object.entries(this.environment)) grantee.addEnvironment(name, value);
   }
 
   private requireSupported(props: LoginRoleProps): void {
@@ -304,43 +384,58 @@ export class LoginRole extends RoleBase {
     const durations = timeouts.flatMap(([name, prop, duration]) =>
       duration ? [[name, toSetting(this, prop, duration)] as const] : [],
     );
-    const target = { role: this.roleName };
-    addSettings(this, this._state, target, Object.fromEntries(durations));
-    addSettings(this, this._state, target, props.settings);
-    if (props.searchPath?.length) {
-      const values = props.searchPath.map((schema) => requireLiteral(this, 'searchPath', schema));
-      this._state.declare((declaration) => declaration.addSetting(this, { ...target, name: 'search_path', values }));
+    // Members inherit no settings: each login has its own.
+    for (const role of this.logins) {
+      addSettings(this, this._state, { role }, Object.fromEntries(durations));
+      addSettings(this, this._state, { role }, props.settings);
+      if (props.searchPath?.length) {
+        const values = props.searchPath.map((schema) => requireLiteral(this, 'searchPath', schema));
+        this._state.declare((declaration) => declaration.addSetting(this, { role, name: 'search_path', values }));
+      }
     }
   }
 
   private actAs(role: IRole): void {
     const name = requireKnownRole(this, this._state, role);
     this.memberOf(role, { inherit: false, set: true });
-    this._state.declare((declaration) =>
-      declaration.addSetting(this, { role: this.roleName, name: 'role', values: [name] }),
-    );
+    for (const login of this.logins) {
+      this._state.declare((declaration) => declaration.addSetting(this, { role: login, name: 'role', values: [name] }));
+    }
   }
 
   /**
-   * The generated part holds the user name alone and never changes: CloudFormation makes a new password whenever it does. The
-   * function writes host, port and database.
+   * The generated part holds the user name alone, with the group where two logins take turns, and never changes: CloudFormation makes a
+   * new password whenever it does, and so the other kind of authentication has another secret. The function writes host, port and database.
    */
   private makeSecret(): secretsmanager.ISecret {
-    const secret = new secretsmanager.Secret(this, 'Secret', {
+    const [first] = this.logins;
+    const secret = new secretsmanager.Secret(this, this.alternates ? 'AlternatingSecret' : 'Secret', {
       description: `PostgreSQL role ${this.roleName} of ${this.server.node.path}`,
       encryptionKey: this._state.props.encryptionKey,
       generateSecretString: {
-        secretStringTemplate: JSON.stringify({ username: this.roleName }),
+        secretStringTemplate: JSON.stringify({ username: first, ...(this.alternates && { group: this.roleName }) }),
         generateStringKey: 'password',
         passwordLength: 40,
         excludePunctuation: true,
       },
     });
     this._state.addSecret(this, this.roleName, secret, this.database.databaseName);
+    if (this.alternates) this._state.rotateByAdministrator();
     return secret;
   }
 }
 
 function isConnectable(grantee: iam.IGrantable): grantee is iam.IGrantable & ec2.IConnectable {
   return 'connections' in grantee;
+}
+
+interface ITakesEnvironment {
+  addEnvironment(name: string, value: string): unknown;
+}
+
+/** By what takes environment variables, the role whose variables it has. */
+const ENVIRONMENTS = new WeakMap<object, LoginRole>();
+
+function takesEnvironment(grantee: iam.IGrantable): grantee is iam.IGrantable & ITakesEnvironment {
+  return 'addEnvironment' in grantee && typeof grantee.addEnvironment === 'function';
 }

@@ -68,6 +68,11 @@ export abstract class RoleBase extends Construct implements IRole {
    * @param options what the member may do with the group
    */
   public memberOf(group: IRole, options: MembershipOptions = {}): void {
+    this._addMembership(group, [this.roleName], options);
+  }
+
+  /** @internal */
+  protected _addMembership(group: IRole, members: readonly string[], options: MembershipOptions = {}): void {
     if (group instanceof PredefinedRole) {
       const major = this._state.props.majorVersion;
       if (major !== undefined && group.sinceMajor > major) {
@@ -78,15 +83,17 @@ export abstract class RoleBase extends Construct implements IRole {
     } else {
       requireKnownRole(this, this._state, group);
     }
-    this._state.declare((declaration) =>
-      declaration.addMembership(this, {
-        role: group.roleName,
-        member: this.roleName,
-        inherit: options.inherit ?? true,
-        set: options.set ?? false,
-        admin: options.admin ?? false,
-      }),
-    );
+    for (const member of members) {
+      this._state.declare((declaration) =>
+        declaration.addMembership(this, {
+          role: group.roleName,
+          member,
+          inherit: options.inherit ?? true,
+          set: options.set ?? false,
+          admin: options.admin ?? false,
+        }),
+      );
+    }
   }
 
   /** @internal */
@@ -95,10 +102,13 @@ export abstract class RoleBase extends Construct implements IRole {
   }
 
   /** @internal */
-  protected _declare(role: Pick<DesiredRole, 'login' | 'authentication' | 'connectionLimit' | 'validUntil'>): void {
+  protected _declare(
+    role: Omit<DesiredRole, 'name' | 'inherit' | 'createDatabase' | 'createRole'>,
+    name = this.roleName,
+  ): void {
     this._state.declare((declaration) =>
       declaration.addRole(this, {
-        name: this.roleName,
+        name,
         inherit: true,
         createDatabase: false,
         createRole: false,

@@ -239,6 +239,21 @@ describe('the decoder is strict, and says where', () => {
       'nothing should stand where IAM does',
     ],
     [
+      'a login that cannot take turns in the secret of this group',
+      { ...valid, roles: ['api NOLOGIN', 'web LOGIN PASSWORD OF api'] },
+      'the role "web" has its password from the secret of "api", in which api_1 and api_2 take turns',
+    ],
+    [
+      'a login that takes turns for a group that is not declared',
+      { ...valid, roles: ['api_1 LOGIN PASSWORD OF api'] },
+      'from the secret of "api", which is not declared',
+    ],
+    [
+      'an IAM role that takes turns',
+      { ...valid, roles: ['api NOLOGIN', 'api_1 LOGIN IAM OF api'] },
+      'nothing should stand where OF does',
+    ],
+    [
       'a password without LOGIN',
       { ...valid, roles: ['api NOLOGIN PASSWORD'] },
       'a role without LOGIN cannot have an authentication',

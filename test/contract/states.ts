@@ -17,6 +17,7 @@ import {
   PUBLISHED_OPERATIONS,
   SUBSCRIPTION_OPTIONS,
   TENANT_TYPES,
+  turnsOf,
 } from '../../lib/contract';
 
 /** Names that break whoever splits, folds, escapes or counts in the wrong way. */
@@ -234,6 +235,24 @@ const database: fc.Arbitrary<DesiredDatabase> = unique(named('schema'), (name) =
   }),
 );
 
+/** With two logins that take turns for one of the roles that do not log in. */
+function withTurns(roles: DesiredState['roles']): DesiredState['roles'] {
+  const named = (login: string) => nameProblem('role', login) === undefined;
+  const group = roles.find((r) => !r.login && turnsOf(r.name).every(named));
+  if (!group) return roles;
+  const logins = turnsOf(group.name);
+  return [
+    ...roles.filter((r) => !logins.includes(r.name)),
+    ...logins.map((name) => ({
+      ...group,
+      name,
+      login: true,
+      authentication: 'password' as const,
+      passwordOf: group.name,
+    })),
+  ];
+}
+
 /** Valid states of every shape. */
 export const states: fc.Arbitrary<DesiredState> = fc.record({
   version: fc.constant(1 as const),
@@ -250,12 +269,13 @@ export const states: fc.Arbitrary<DesiredState> = fc.record({
         inherit: fc.boolean(),
         createDatabase: fc.boolean(),
         createRole: fc.boolean(),
+        replication: fc.constantFrom(undefined, true as const),
         connectionLimit: limit,
         validUntil: fc.constantFrom(undefined, 'infinity', '2030-01-01T00:00:00Z'),
       })
       .map((r) => (r.login ? r : { ...r, authentication: 'none' as const })),
     (r) => r.name,
-  ),
+  ).map(withTurns),
   memberships: unique(
     fc.record({ role, member: role, inherit: fc.boolean(), set: fc.boolean(), admin: fc.boolean() }),
     (m) => [m.role, m.member],

@@ -144,3 +144,34 @@ test('what depends on a role waits for the applied state', () => {
     DependsOn: Match.arrayWith([Match.stringLikeRegexp('^ServerState[0-9A-F]{8}$')]),
   });
 });
+
+test('LIB-16: one call is the whole connection: a function gets its environment, unless told otherwise', () => {
+  const variables = (environment?: boolean) => {
+    const { stack, app, handler } = setup();
+    const api = app.addLoginRole('api', { authentication: Authentication.iam() });
+    api.grantConnect(handler, { environment });
+    api.grantConnect(handler, { environment });
+    const [resource] = Object.values(
+      Template.fromStack(stack).findResources('AWS::Lambda::Function', { Properties: { Handler: 'index.handler' } }),
+    ).filter(({ Properties }) => Properties.Code.ZipFile);
+    return resource.Properties.Environment?.Variables;
+  };
+  expect(variables()).toEqual({
+    PGHOST: 'writer.example',
+    PGPORT: '5433',
+    PGDATABASE: 'app',
+    PGUSER: 'api',
+    PGSSLMODE: 'verify-full',
+  });
+  expect(variables(false)).toBeUndefined();
+});
+
+test('LIB-16: a second role does not silently take the environment of the first', () => {
+  const { app, handler } = setup();
+  const [api, report] = [app.addLoginRole('api'), app.addLoginRole('report')];
+  api.grantConnect(handler);
+  expect(() => report.grantConnect(handler)).toThrow(
+    /Role-report: grantConnect\(\) would overwrite the environment variables that the grantee has for .*Role-api; pass environment: false/,
+  );
+  expect(report.grantConnect(handler, { environment: false }).success).toBe(true);
+});

@@ -13,6 +13,7 @@ export async function handler(event: unknown): Promise<void> {
   try {
     await rotate(rotation, {
       store,
+      adminSecret: server.AdminSecretArn,
       server: {
         host: server.Host,
         readerHost: server.ReaderHost,

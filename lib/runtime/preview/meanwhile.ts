@@ -48,7 +48,7 @@ function login(part: Part, server: PreviewServer, secretArns: Readonly<Record<st
   if (role === undefined) return { database };
   const secret = secretArns[role] === undefined ? undefined : server.secrets.value(secretArns[role]);
   if (!secret) throw new Error(`\\connect ${database} ${role}: the role has no password of its own`);
-  return { database, user: role, password: String(secret.password) };
+  return { database, user: String(secret.username), password: String(secret.password) };
 }
 
 function parts(script: string): Part[] {

@@ -36,7 +36,7 @@ export async function fingerprintInside(connections: Connections, desired: Desir
 }
 
 const SERVER = `SELECT concat_ws(',', current_setting('server_version_num'), current_user,
-  ${sum('SELECT oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles')},
+  ${sum('SELECT oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles')},
   ${sum('SELECT roleid, member, grantor, admin_option, inherit_option, set_option FROM pg_auth_members')},
   ${sum('SELECT oid, datname, datdba, datconnlimit, datallowconn, datacl FROM pg_database')},
   ${sum('SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting')}) AS sums`;

@@ -1,5 +1,5 @@
 import pRetry from 'p-retry';
-import { DesiredState, strictState } from '../../contract';
+import { DesiredRole, DesiredState, strictState, turnsOf } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
 import { applyGroup, groupSteps, isOvertaken } from './apply';
@@ -57,6 +57,7 @@ import {
 } from './types';
 
 export * from './drift';
+export * from './handover';
 export * from './types';
 
 const NOTHING: Plan = { steps: [], withheld: [], notes: [] };
@@ -285,19 +286,22 @@ class Run {
   private async probeLogins(existing: { has(role: string): boolean }): Promise<Map<string, LoginVerdict>> {
     const verdicts = new Map<string, LoginVerdict>();
     if (!this.secrets) return verdicts;
-    const wanted = this.desired.roles.filter((role) => role.authentication === 'password').map((role) => role.name);
+    const wanted = this.desired.roles.filter((role) => role.authentication === 'password');
     const problems: string[] = [];
-    const probe = async (role: string) => {
+    const probe = async ({ name: role, passwordOf }: DesiredRole) => {
       let secret: RoleSecret;
       try {
-        secret = await this.secrets!(role);
+        secret = await this.secrets!(passwordOf ?? role);
+        requireUser(secret, role, passwordOf);
       } catch (error) {
         problems.push(
-          `the secret of the role ${JSON.stringify(role)} cannot be used, so its password stays as it is: ${(error as Error).message}`,
+          `the secret of the role ${JSON.stringify(passwordOf ?? role)} cannot be used, so its password stays as it is: ${(error as Error).message}`,
         );
         return;
       }
-      if (existing.has(role))
+      if (passwordOf !== undefined && secret.user !== role) verdicts.set(role, 'resting');
+      else if (!existing.has(role)) verdicts.set(role, 'fails');
+      else
         verdicts.set(
           role,
           await tryLogin({ ...this.connection, user: role, password: secret.password, database: this.adminDatabase }),
@@ -309,7 +313,7 @@ class Run {
         for (let role = queue.shift(); role !== undefined; role = queue.shift()) await probe(role);
       }),
     );
-    if (problems.length > 0) throw new RefusedError(problems.sort());
+    if (problems.length > 0) throw new RefusedError([...new Set(problems)].sort());
     return verdicts;
   }
 
@@ -476,6 +480,17 @@ class Run {
 
 function describe(step: Step): string {
   return `${step.object} (${step.reason})`;
+}
+
+/** A secret that takes turns must not be mistaken for one that does not, nor the other way round. */
+function requireUser(secret: RoleSecret, role: string, passwordOf: string | undefined): void {
+  const users = passwordOf === undefined ? [role] : turnsOf(passwordOf);
+  const user = secret.user ?? passwordOf ?? role;
+  if (!users.includes(user)) {
+    throw new Error(
+      `it is about ${JSON.stringify(user)}, and not about ${users.map((name) => JSON.stringify(name)).join(' or ')}`,
+    );
+  }
 }
 
 /** One read of each secret a run: the same password proves and sets. */

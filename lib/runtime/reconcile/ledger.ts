@@ -319,7 +319,7 @@ export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
     const known = ledger.objects.get(ledgerKey(kind, name, database));
     if (known && known.state !== state.name && known.removedAt === undefined) {
       problems.push(
-        `the ${kind} ${JSON.stringify(name)}${database ? ` of the database ${JSON.stringify(database)}` : ''} is managed by the state ${JSON.stringify(known.state)}, and ${JSON.stringify(state.name)} declares it too: declare it in one of them, or use the same state name if the declaration moved`,
+        `the ${kind} ${JSON.stringify(name)}${database ? ` of the database ${JSON.stringify(database)}` : ''} is managed by the state ${JSON.stringify(known.state)}, and ${JSON.stringify(state.name)} declares it too: declare it in one of them, use the same state name if the declaration moved as a whole, or hand it over (cdk-postgres handover)`,
       );
     }
   };

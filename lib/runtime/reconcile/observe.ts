@@ -76,7 +76,7 @@ type ServerCatalog = Pick<Observed, 'roles' | 'memberships' | 'settings' | 'data
 export async function observeServer(session: Session): Promise<ServerCatalog> {
   const roles = await session.read<ObservedRole & { validUntil: string | null }>(`
     SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS "createRole",
-           rolcreatedb AS "createDatabase", rolcanlogin AS login, rolbypassrls AS "bypassRls",
+           rolcreatedb AS "createDatabase", rolcanlogin AS login, rolreplication AS replication, rolbypassrls AS "bypassRls",
            rolconnlimit AS "connectionLimit",
            CASE WHEN rolvaliduntil < '10000-01-01Z'
                 THEN to_char(greatest(rolvaliduntil, '0001-01-01Z') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END AS "validUntil"

@@ -21,6 +21,7 @@ export interface ObservedRole {
   readonly createRole: boolean;
   readonly createDatabase: boolean;
   readonly login: boolean;
+  readonly replication: boolean;
   readonly bypassRls: boolean;
   readonly connectionLimit: number;
   /** ISO 8601 in UTC, with the first of its years for all that is before; absent: never expires, or not before the year 10000. */
@@ -201,8 +202,11 @@ export interface Inside {
   readonly extensions?: ObservedExtensions;
 }
 
-/** How a login with the secret's current password ends. `unknown`: the server did not let it come to a verdict. */
-export type LoginVerdict = 'works' | 'fails' | 'unknown';
+/**
+ * How a login with the secret's current password ends. `unknown`: the server did not let it come to a verdict. `resting`: the secret is
+ * about the other login of the group, and the password of this one is nobody's business until its turn comes.
+ */
+export type LoginVerdict = 'works' | 'fails' | 'unknown' | 'resting';
 
 export interface Observed {
   readonly versionNumber: number;

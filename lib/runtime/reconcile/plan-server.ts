@@ -1,5 +1,5 @@
-import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole } from '../../contract';
-import { declaredMemberships, IAM_ROLE } from './iam';
+import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole, turnsOf } from '../../contract';
+import { declaredMemberships, IAM_ROLE, REPLICATION_ROLE } from './iam';
 import { FREED } from './ledger';
 import { ObservedMembership, ObservedRole } from './observed';
 import { PlanBuilder } from './plan-builder';
@@ -48,10 +48,12 @@ function planNewRole(builder: PlanBuilder, role: DesiredRole): void {
     role.inherit ? 'INHERIT' : 'NOINHERIT',
     ...(role.createDatabase ? ['CREATEDB'] : []),
     ...(role.createRole ? ['CREATEROLE'] : []),
+    ...(role.replication && takesAttribute(builder) ? ['REPLICATION'] : []),
     ...(role.connectionLimit === undefined ? [] : [`CONNECTION LIMIT ${role.connectionLimit}`]),
     ...(role.validUntil === undefined ? [] : [`VALID UNTIL ${literal(role.validUntil)}`]),
   ];
   if (role.createDatabase && !builder.power.createDatabase) refuseAttribute(builder, role.name, 'CREATEDB');
+  if (role.replication) refuseReplication(builder, role.name);
   builder.add({
     phase: 'createRoles',
     risk: 'add',
@@ -59,6 +61,15 @@ function planNewRole(builder: PlanBuilder, role: DesiredRole): void {
     reason: 'declared, and not there',
     statements: [{ sql: `CREATE ROLE ${ident(role.name)} ${words.join(' ')}` }],
   });
+}
+
+/** Whether replication is an attribute here: a server of Amazon RDS has a role for it. */
+function takesAttribute(builder: PlanBuilder): boolean {
+  return !builder.observed.roles.has(REPLICATION_ROLE);
+}
+
+function refuseReplication(builder: PlanBuilder, role: string): void {
+  if (takesAttribute(builder) && !builder.power.replication) refuseAttribute(builder, role, 'REPLICATION');
 }
 
 function refuseAttribute(builder: PlanBuilder, role: string, attribute: string): void {
@@ -79,10 +90,22 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
       declaredBefore: hadBefore === true,
     });
   };
-  flag('LOGIN', role.login, observed.login, 'disruptive', before?.login);
+  const turns = builder.desired.roles.some(({ passwordOf }) => passwordOf === role.name);
+  if (turns && observed.login) {
+    differences.push({
+      words: 'NOLOGIN',
+      risk: 'disruptive',
+      reason: `it has LOGIN, and ${turnsOf(role.name).join(' and ')} log in for it now: acknowledge this when no client logs in as ${role.name} any more`,
+      // Its clients have its password until they have read the new secret.
+      declaredBefore: false,
+    });
+  } else flag('LOGIN', role.login, observed.login, 'disruptive', before?.login);
   flag('INHERIT', role.inherit, observed.inherit, 'narrow', before?.inherit);
   flag('CREATEDB', role.createDatabase, observed.createDatabase, 'narrow', before?.createDatabase);
   flag('CREATEROLE', role.createRole, observed.createRole, 'narrow', before?.createRole);
+  if ((role.replication || before?.replication) && takesAttribute(builder))
+    flag('REPLICATION', role.replication === true, observed.replication, 'narrow', before?.replication);
+  if (role.replication && !observed.replication) refuseReplication(builder, role.name);
   if (role.createDatabase && !observed.createDatabase && !builder.power.createDatabase)
     refuseAttribute(builder, role.name, 'CREATEDB');
   if (role.connectionLimit !== undefined && role.connectionLimit !== observed.connectionLimit) {
@@ -143,6 +166,11 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
   const until = role.validUntil ?? observed?.validUntil;
   const expired = until !== undefined && Date.parse(until) <= builder.observed.now.getTime();
   const login = builder.observed.logins.get(role.name);
+  // Without the secret nobody knows whose turn it is; one that nobody has used yet names the first.
+  const rests =
+    login === 'resting' ||
+    (login === undefined && role.passwordOf !== undefined && role.name !== turnsOf(role.passwordOf)[0]);
+  if (rests) return;
   if (observed && !expired && login !== 'works' && login !== 'fails')
     builder.notes.push(`whether the password of ${role.name} is the one in its secret is not known`);
   if (observed && (expired || login !== 'fails')) return;
@@ -155,7 +183,12 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
     risk: adopted ? 'disruptive' : 'add',
     object: `password of role ${role.name}`,
     reason: observed ? 'a login with the password in its secret fails' : 'declared, and the role is new',
-    statements: [{ sql: `ALTER ROLE ${ident(role.name)} PASSWORD ${VERIFIER_PLACEHOLDER}`, verifierOf: role.name }],
+    statements: [
+      {
+        sql: `ALTER ROLE ${ident(role.name)} PASSWORD ${VERIFIER_PLACEHOLDER}`,
+        verifierOf: role.passwordOf ?? role.name,
+      },
+    ],
     subjects: [{ kind: 'role', name: role.name }],
     declaredBefore: false,
   });
@@ -169,7 +202,10 @@ export function planOwners(builder: PlanBuilder): void {
     database.schemas.forEach((schema) => owners.add(schema.owner));
     database.defaultPrivileges.forEach((d) => owners.add(d.creator));
   }
-  const memberships = [...builder.observed.memberships, ...declaredMemberships(builder.desired)];
+  const memberships = [
+    ...builder.observed.memberships,
+    ...declaredMemberships(builder.desired, builder.observed.roles),
+  ];
   for (const owner of [...owners].sort()) {
     if (!known(builder, owner)) {
       builder.refuse(
@@ -204,7 +240,7 @@ function known(builder: PlanBuilder, role: string): boolean {
 }
 
 export function planMemberships(builder: PlanBuilder, previous: Previous): void {
-  const wanted = declaredMemberships(builder.desired);
+  const wanted = declaredMemberships(builder.desired, builder.observed.roles);
   for (const m of wanted) planMembership(builder, previous, m);
   const declaredMembers = new Set(builder.desired.roles.map((role) => role.name));
   const wantedPairs = new Set(wanted.map((m) => JSON.stringify([m.role, m.member])));
@@ -334,7 +370,7 @@ const word = (value: boolean) => (value ? 'TRUE' : 'FALSE');
 /** `rds_iam` makes whoever reaches it by inheritance unable to log in by password, so nobody who logs in without it may. */
 export function guardIam(builder: PlanBuilder, previous: Previous): void {
   if (!builder.observed.roles.has(IAM_ROLE)) return;
-  const planned = declaredMemberships(builder.desired);
+  const planned = declaredMemberships(builder.desired, builder.observed.roles);
   const pairs = new Set(planned.map((m) => JSON.stringify([m.role, m.member])));
   const declared = new Set(builder.desired.roles.map((role) => role.name));
   const kept = builder.observed.memberships.filter(

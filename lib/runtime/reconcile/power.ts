@@ -14,6 +14,7 @@ export class Power {
   readonly superuser: boolean;
   readonly createRole: boolean;
   readonly createDatabase: boolean;
+  readonly replication: boolean;
   /** The plan is made to be read, by a role that could run nothing of it: it is the plan of one that can act as every owner. */
   readonly looksOnly: boolean;
   private readonly settable: Set<string>;
@@ -32,6 +33,7 @@ export class Power {
     const all = this.superuser || this.looksOnly;
     this.createRole = all || (self?.createRole ?? false);
     this.createDatabase = all || (self?.createDatabase ?? false);
+    this.replication = all || (self?.replication ?? false);
     this.settable = reachable(observed.memberships, observed.user, (m) => m.set);
     this.inherited = reachable(observed.memberships, observed.user, (m) => m.inherit).add(observed.user);
     const administeredBy = (holders: ReadonlySet<string>) =>

@@ -23,7 +23,8 @@ export async function ineffective(
   }
   const granted = new Set(database.grants.map((grant) => grant.to));
   for (const role of state.roles) {
-    if (role.login && granted.has(role.name)) want(role.name, 'database', null, 'CONNECT');
+    if (role.login && (granted.has(role.name) || granted.has(role.passwordOf ?? '')))
+      want(role.name, 'database', null, 'CONNECT');
   }
   if (checks.size === 0) return { checked: 0, problems: [] };
   const rows = await session.read<{

@@ -11,7 +11,7 @@ export interface Statement {
   readonly sql: string;
   /** The role that runs it (SET LOCAL ROLE); absent: the connected role itself. */
   readonly as?: string;
-  /** The role whose verifier takes the place of the placeholder when the statement runs. */
+  /** The role, or the group of a login that takes turns, whose verifier takes the place of the placeholder when the statement runs. */
   readonly verifierOf?: string;
 }
 
@@ -66,13 +66,15 @@ export interface ConnectionSettings {
 }
 
 export interface RoleSecret {
+  /** Who logs in with it: in the secret of a group, the login whose turn it is. Absent: the role that was asked for. */
+  readonly user?: string;
   readonly password: string;
   readonly verifier: string;
   /** The secret's version id; its hash goes to the ledger. */
   readonly versionId: string;
 }
 
-/** Gives the secret of a role that logs in by password, or throws an error that says what is wrong with it (never PASSWORD NULL). */
+/** Gives the secret of a role that logs in by password, or of a group whose logins take turns, or throws an error that says what is wrong with it (never PASSWORD NULL). */
 export type SecretSource = (role: string) => Promise<RoleSecret>;
 
 export interface ReconcileOptions {

@@ -10,10 +10,13 @@ import {
 } from '../secrets';
 import { RotationEvent } from './event';
 import { canLogIn, logIn, RotationServer, setOwnPassword } from './role-login';
+import { otherLogin, setPasswordOfOther } from './turns';
 
 export interface RotationContext {
   readonly store: SecretStore;
   readonly server: RotationServer;
+  /** The administrator's secret, for secrets in which two logins take turns. */
+  readonly adminSecret?: string;
   /** Told what was done, without any secret. */
   readonly onProgress?: (message: string) => void;
 }
@@ -32,6 +35,10 @@ interface Versions {
  * keep that moment as short as it can be, the last step does both: it sets the password, proves it by a login, moves AWSCURRENT, and
  * takes the password back when one of these fails. The steps before change nothing that anybody uses. Each step can be repeated, and
  * finds out by logging in what an interrupted one has done. Source: reconciler cases 38 to 40.
+ *
+ * Where two logins take turns there is no such moment: the new version is about the other one, whose password is set by the
+ * administrator, and whoever works with the current version never notices. The last step does all of it there too, so that a rotation
+ * that fails before does not end the version that is the previous one now.
  */
 export async function rotate(event: RotationEvent, context: RotationContext): Promise<void> {
   const versions = await readVersions(event, context.store);
@@ -61,8 +68,16 @@ async function readVersions({ secret, token }: RotationEvent, store: SecretStore
   const current = readSecret(secret, text);
   if (isFinished) return { currentId: versionId, current, next: current, isFinished };
   const pending = await store.find(secret, { id: token, stage: 'AWSPENDING' });
-  const next = pending && readSecret(secret, pending.text, current.username);
+  const next = pending && readSecret(secret, pending.text, loginOfNext(current));
+  if (next && next.group !== current.group) {
+    throw new SecretError(secret, 'was changed while it is rotated; cancel the rotation and start it again');
+  }
   return { currentId: versionId, current, next, isFinished };
+}
+
+/** Who logs in with the version after this one. */
+function loginOfNext(current: StoredSecret): string {
+  return current.group === undefined ? current.username : otherLogin(current.group, current.username);
 }
 
 /** Makes the new password, and with it all that the secret says besides. */
@@ -70,7 +85,7 @@ async function createSecret(event: RotationEvent, context: RotationContext, vers
   if (versions.next) return;
   const { host, port, readerHost } = context.server;
   const password = randomBytes(32).toString('base64url');
-  const next = { ...versions.current, password };
+  const next = { ...versions.current, username: loginOfNext(versions.current), password };
   const complete = completeSecret(next, { host, readerHost, port, dbname: next.dbname }) ?? next;
   await context.store.put(event.secret, complete, event.token, 'AWSPENDING');
   context.onProgress?.('a new password is made');
@@ -80,6 +95,11 @@ async function createSecret(event: RotationEvent, context: RotationContext, vers
 async function trySecret(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
   const next = requireNext(event, versions);
   if (versions.isFinished || (await canLogIn(context.server, next))) return;
+  if (next.group !== undefined) {
+    await setPasswordOfOther(event.secret, context, versions.current, next, 'ROLLBACK');
+    context.onProgress?.(`the administrator may change the password of ${next.username}`);
+    return;
+  }
   const { client } = await logInWithEarlier(event, context, versions);
   try {
     await client.query('BEGIN');
@@ -97,6 +117,7 @@ async function finishSecret(event: RotationEvent, context: RotationContext, vers
     if (!versions.isFinished) await makeCurrent(event, context, versions);
     return;
   }
+  if (next.group !== undefined) return finishTurn(event, context, versions, next);
   const { client, secret: earlier } = await logInWithEarlier(event, context, versions);
   try {
     await setOwnPassword(client, next.verifier).catch(async (error: Error) => {
@@ -125,6 +146,30 @@ async function finishSecret(event: RotationEvent, context: RotationContext, vers
   } finally {
     await client.end().catch(() => undefined);
   }
+}
+
+/** Nothing has to be taken back when it fails: the current version stays valid, and a repeated step goes on from here. */
+async function finishTurn(
+  event: RotationEvent,
+  context: RotationContext,
+  versions: Versions,
+  next: StoredSecret & { readonly verifier: string },
+): Promise<void> {
+  if (versions.isFinished) {
+    throw new SecretError(
+      event.secret,
+      `is rotated, and somebody has changed the password of ${JSON.stringify(next.username)} since; a deployment sets it again`,
+    );
+  }
+  await setPasswordOfOther(event.secret, context, versions.current, next, 'COMMIT');
+  if (!(await canLogIn(context.server, next))) {
+    throw new SecretError(
+      event.secret,
+      `was not rotated: the server took the new password of ${JSON.stringify(next.username)} and refuses a login with it`,
+    );
+  }
+  context.onProgress?.(`the new password of ${next.username} is set and proven by a login`);
+  await makeCurrent(event, context, versions);
 }
 
 async function makeCurrent(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {

@@ -1,4 +1,4 @@
-import { RoleSecretDocument } from '../../contract';
+import { RoleSecretDocument, turnsOf } from '../../contract';
 import { fitsVerifier, passwordProblem, scramVerifier } from './scram';
 
 /** A role's secret as it is stored: what the library knows of it, and whatever the user has added. */
@@ -23,12 +23,21 @@ export class SecretError extends Error {
   }
 }
 
-/** Reads a secret strictly: nothing in it may ever become an empty password or the password of another role. */
+/**
+ * Reads a secret strictly: nothing in it may ever become an empty password or the password of another role. `role` may be a group
+ * whose logins take turns in the secret.
+ */
 export function readSecret(secret: string, text: string | undefined, role?: string): StoredSecret {
   const document = parse(secret, text);
-  const { username, password } = document;
+  const { username, password, group } = document;
   if (typeof username !== 'string' || username === '') throw new SecretError(secret, 'has no "username"');
-  if (role !== undefined && username !== role) {
+  if (group !== undefined && (typeof group !== 'string' || !turnsOf(group).includes(username))) {
+    throw new SecretError(
+      secret,
+      `names the group ${JSON.stringify(group)}, and ${JSON.stringify(username)} is none of the logins that take turns in it; correct its "username"`,
+    );
+  }
+  if (role !== undefined && username !== role && group !== role) {
     throw new SecretError(
       secret,
       `is the secret of the role ${JSON.stringify(username)}, not of ${JSON.stringify(role)}; correct its "username" or the declaration`,

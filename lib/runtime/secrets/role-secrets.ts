@@ -20,7 +20,12 @@ export function roleSecrets(options: RoleSecretsOptions): SecretSource {
       throw new Error(`no secret is given for the role ${JSON.stringify(role)}, which logs in by password`);
     }
     const { document, versionId } = await readComplete(options.store, arn, role, options.endpointOf?.(role));
-    return { password: document.password, verifier: document.verifier ?? scramVerifier(document.password), versionId };
+    return {
+      user: document.username,
+      password: document.password,
+      verifier: document.verifier ?? scramVerifier(document.password),
+      versionId,
+    };
   };
 }
 

@@ -201,6 +201,32 @@ export class Declaration {
     return [...promises.values()];
   }
 
+  /** Where sessions that work as one of these roles may create objects, which then belong to it. */
+  public placesToCreate(roles: readonly string[]): string[] {
+    const powers = new Set(
+      roles.flatMap((role) =>
+        this.sessionRole(role) === role ? [...this.closure(role, (membership) => membership.inherit)] : [],
+      ),
+    );
+    return [...this.databases.values()].flatMap(({ declaration, schemas, grants }) => [
+      ...(powers.has(declaration.owner) ? [`the database ${declaration.name}`] : []),
+      ...schemas
+        .filter(
+          ({ name, owner }) =>
+            powers.has(owner) ||
+            [...grants.values()].some(
+              ({ on, privileges, to }) =>
+                on.kind === 'schema' && on.schema === name && privileges.includes('CREATE') && powers.has(to),
+            ),
+        )
+        .map(({ name }) => `the schema ${name} of ${declaration.name}`),
+    ]);
+  }
+
+  private sessionRole(login: string): string {
+    return this.settings.get(settingKey({ role: login, name: 'role' }))?.values[0] ?? login;
+  }
+
   private allMemberships(): DesiredMembership[] {
     return [...this.memberships.values()].flatMap((groups) => [...groups.values()]);
   }

@@ -85,6 +85,8 @@ const APPLY_TIMEOUT = Duration.minutes(15);
 /** The function answers before its own deadline; the rest is for a crash, after which Lambda runs the event again. */
 const SERVICE_TIMEOUT = Duration.minutes(20);
 
+/** By app, the states that something is declared in, by server and name. */
+const NAMES = new WeakMap<IConstruct, Map<string, ServerState>>();
 const STATES = new WeakMap<IConstruct, ServerState>();
 const PASSWORD_ROLES = new WeakMap<Stack, number>();
 
@@ -112,6 +114,8 @@ export class ServerState extends Construct {
   private rotatePermission?: lambda.CfnPermission;
   private cached?: { readonly revision: number; readonly document: object; readonly json: string };
   private revision = 0;
+  private rotatesAdminSecret = false;
+  private rotatesByAdministrator = false;
 
   constructor(
     public readonly server: Construct,
@@ -176,8 +180,19 @@ export class ServerState extends Construct {
     this.schedule(by, secret, [policyDependable!, this.applied]);
   }
 
+  /** Where sessions that work as one of these roles may create objects of their own. */
+  public placesToCreate(roles: readonly string[]): string[] {
+    return this.declaration.placesToCreate(roles);
+  }
+
+  /** Lets rotations set the password of a login that does not change it itself. */
+  public rotateByAdministrator(): void {
+    this.rotatesByAdministrator = true;
+  }
+
   /** Rotates the admin secret, also of a server inside which nothing is declared. */
   public rotateAdminSecret(): void {
+    this.rotatesAdminSecret = true;
     this.rotation();
     this.schedule(this, this.props.adminSecret, [...this.props.dependencies, this.applied]);
   }
@@ -202,8 +217,23 @@ export class ServerState extends Construct {
     return drift;
   }
 
+  /** Each of two states with one name would take what the other declares for what has gone out of its own. */
+  private requireOwnName(): void {
+    const names = NAMES.get(this.node.root) ?? new Map<string, ServerState>();
+    NAMES.set(this.node.root, names);
+    const key = JSON.stringify([this.props.identity, this.stateName]);
+    const earlier = names.get(key);
+    if (earlier) {
+      throw new Error(
+        `${this.server.node.path}: the state "${this.stateName}" is declared on this server by ${earlier.server.node.path} as well; give one of them another stateName`,
+      );
+    }
+    names.set(key, this);
+  }
+
   private ensureResource(): void {
     if (this.resource) return;
+    this.requireOwnName();
     const { props } = this;
     const skipReason = this.skipReason();
     const apply = new ServerFunction(this, 'Apply', {
@@ -321,7 +351,8 @@ export class ServerState extends Construct {
       // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
       maxEventAge: Duration.hours(6),
       environment: { [SERVER_VARIABLE]: stack.toJsonString(this.serverReference()) },
-      statements: this.adminStatements(['PutSecretValue', 'UpdateSecretVersionStage']),
+      statements: [],
+      lateStatements: () => this.rotationStatements(),
     });
     rotate.allowTo(props.serverSecurityGroups ?? [], props.port);
     this.rotatePermission = new lambda.CfnPermission(this, 'RotatePermission', {
@@ -332,6 +363,12 @@ export class ServerState extends Construct {
     });
     this.rotateFunction = rotate;
     return rotate;
+  }
+
+  /** A role changes its own password: who rotates such secrets alone has no business with the administrator's. */
+  private rotationStatements(): iam.PolicyStatement[] {
+    if (this.rotatesAdminSecret) return this.adminStatements(['PutSecretValue', 'UpdateSecretVersionStage']);
+    return this.rotatesByAdministrator ? this.adminStatements([]) : [];
   }
 
   private schedule(scope: Construct, secret: secretsmanager.ISecret, after: IDependable[]): void {

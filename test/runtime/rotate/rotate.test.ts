@@ -119,7 +119,7 @@ describe('case 40: interrupted at every point', () => {
     await runAll(manager.beginRotation(arn));
     points = { calls: manager.calls.length, statements: proxy.statements.length };
     expect(points.calls).toBeGreaterThan(10);
-    expect(points.statements).toBeGreaterThan(10);
+    expect(points.statements).toBeGreaterThanOrEqual(10);
   });
 
   async function newRole(name: string): Promise<void> {

@@ -122,3 +122,13 @@ test('a role without a secret is an error, also one named like a property of eve
     'no secret is given for the role "constructor"',
   );
 });
+
+test('the secret of a group says which of its logins has the turn; a login of another group is refused', async () => {
+  const arn = manager.create('api', { username: 'api_2', group: 'api', password: 'hunter2' });
+  expect(await source(arn)('api')).toMatchObject({ user: 'api_2', password: 'hunter2' });
+  expect(manager.value(arn)).toMatchObject({ username: 'api_2', group: 'api', host: ENDPOINT.host });
+  manager.replace(arn, { username: 'other_2', group: 'other', password: 'hunter2' });
+  await expect(source(arn)('api')).rejects.toThrow('is the secret of the role "other_2", not of "api"');
+  manager.replace(arn, { username: 'other_2', group: 'api', password: 'hunter2' });
+  await expect(source(arn)('api')).rejects.toThrow('is none of the logins that take turns in it');
+});
