@@ -2,3 +2,4 @@ export * from './codec';
 export * from './desired-state';
 export * from './names';
 export * from './resource';
+export * from './row-filter';

@@ -1,6 +1,7 @@
 import { DesiredState } from '../../contract';
 import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
-import { Observed } from './observed';
+import { isThere, Observed } from './observed';
+import { replicated } from './replication';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
 export interface ClaimChanges {
@@ -21,15 +22,10 @@ export function claimsAtStart(
 ): ClaimChanges {
   const record: LedgerObject[] = [];
   for (const { kind, name, database } of declared(desired)) {
-    // A database that could not be entered may well have the schema: it is noted when it was seen.
-    if (kind === 'schema' && observed.databases.has(database) && !observed.inside.has(database)) continue;
+    // A database that could not be entered may well have what is in it: that is noted when it was seen.
+    if (database !== '' && observed.databases.has(database) && !observed.inside.has(database)) continue;
     const known = ledger.objects.get(ledgerKey(kind, name, database));
-    const exists =
-      kind === 'role'
-        ? observed.roles.has(name)
-        : kind === 'database'
-          ? observed.databases.has(name)
-          : (observed.inside.get(database)?.schemas.has(name) ?? false);
+    const exists = isThere(observed, { kind, name, database });
     if (!known)
       record.push({
         kind,
@@ -99,5 +95,6 @@ function* declared(desired: DesiredState): Generator<{ kind: ManagedKind; name: 
   for (const database of desired.databases) {
     yield { kind: 'database', name: database.name, database: '' };
     for (const schema of database.schemas) yield { kind: 'schema', name: schema.name, database: database.name };
+    for (const { kind, name } of replicated(database)) yield { kind, name, database: database.name };
   }
 }

@@ -1,5 +1,6 @@
 import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
 import { hash } from './sql';
+import { replicated } from './replication';
 import { Session } from './session';
 import { Plan, RefusedError, Step } from './types';
 
@@ -15,7 +16,7 @@ export const LEDGER_SCHEMA = 'cdk_postgres';
 /** In the place of a declaration's hash: nobody took the object out of a declaration, but its state gave it up. */
 export const FREED = 'freed';
 
-export type ManagedKind = 'role' | 'database' | 'schema';
+export type ManagedKind = 'role' | 'database' | 'schema' | 'publication' | 'slot' | 'subscription';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
 
@@ -294,6 +295,31 @@ export async function recordState(
   );
 }
 
+/** The versions of the secrets that subscriptions connect by. The table is made by the first of them, so it may not be there. */
+export async function readConnections(session: Session): Promise<Map<string, string>> {
+  const [{ found }] = await session.read<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [
+    `${LEDGER_SCHEMA}.connection`,
+  ]);
+  if (!found) return new Map();
+  const rows = await session.read<{ subscription: string; version: string }>(
+    `SELECT subscription, version FROM ${LEDGER_SCHEMA}.connection`,
+  );
+  return new Map(rows.map(({ subscription, version }) => [subscription, version]));
+}
+
+export async function recordConnections(session: Session, versions: readonly [string, string][]): Promise<void> {
+  if (versions.length === 0) return;
+  await session.write(
+    `CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.connection (subscription text PRIMARY KEY, version text NOT NULL)`,
+  );
+  for (const row of versions) {
+    await session.write(
+      `INSERT INTO ${LEDGER_SCHEMA}.connection VALUES ($1, $2) ON CONFLICT (subscription) DO UPDATE SET version = excluded.version`,
+      row,
+    );
+  }
+}
+
 /** Two states must not declare the same object: each would take back what the other gives. */
 export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
   const problems: string[] = [];
@@ -309,6 +335,7 @@ export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
   for (const database of state.databases) {
     check('database', database.name);
     database.schemas.forEach((schema) => check('schema', schema.name, database.name));
+    for (const { kind, name } of replicated(database)) check(kind, name, database.name);
   }
   if (problems.length > 0) throw new RefusedError(problems);
 }

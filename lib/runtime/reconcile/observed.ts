@@ -1,3 +1,6 @@
+import { ManagedKind } from './ledger';
+import { Replication } from './replication';
+
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 
 /** The grantee PUBLIC: in the catalog it is OID 0, and no role. */
@@ -106,6 +109,8 @@ export interface Inside {
   readonly routines: readonly ObservedRoutine[];
   readonly columns: readonly ObservedColumnGrant[];
   readonly defaultAcls: readonly ObservedDefaultAcl[];
+  /** Absent: nothing is declared that needs it. */
+  readonly replication?: Replication;
 }
 
 /** How a login with the secret's current password ends. `unknown`: the server did not let it come to a verdict. */
@@ -127,7 +132,28 @@ export interface Observed {
   readonly inside: ReadonlyMap<string, Inside>;
   /** Existing password roles. */
   readonly logins: ReadonlyMap<string, LoginVerdict>;
+  /** By connectionKey(): a hash of the version of the secret that each declared subscription should connect by, where it is known. */
+  readonly connectionVersions: ReadonlyMap<string, string>;
+  /** The one that it connects by, as far as this library has set it. */
+  readonly connectedVersions: ReadonlyMap<string, string>;
   /** Roles that have a session now, of those that are about to be disabled or have declared settings. */
   readonly connected: ReadonlySet<string>;
   readonly now: Date;
+}
+
+export function isThere(observed: Observed, item: { kind: ManagedKind; name: string; database: string }): boolean {
+  const { kind, name, database } = item;
+  if (kind === 'role') return observed.roles.has(name);
+  if (kind === 'database') return observed.databases.has(name);
+  const inside = observed.inside.get(database);
+  switch (kind) {
+    case 'schema':
+      return inside?.schemas.has(name) ?? false;
+    case 'publication':
+      return inside?.replication?.publications.has(name) ?? false;
+    case 'slot':
+      return inside?.replication?.slots.has(name) ?? false;
+    case 'subscription':
+      return inside?.replication?.subscriptions.has(name) ?? false;
+  }
 }

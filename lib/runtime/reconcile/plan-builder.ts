@@ -1,6 +1,6 @@
 import { DesiredState } from '../../contract';
 import { Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
-import { Observed } from './observed';
+import { isThere, Observed } from './observed';
 import { Power } from './power';
 import { hash } from './sql';
 import { Plan, RefusedError, Risk, Statement, Step } from './types';
@@ -22,6 +22,12 @@ export const PHASES = [
   'databaseOwners',
   'narrowRoles',
   'disableRoles',
+  // At the end, since most of it cannot share a transaction; what a publication needs of a table comes before it.
+  'replicaIdentities',
+  'publications',
+  'slots',
+  'subscriptions',
+  'subscriptionStarts',
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -41,6 +47,7 @@ export interface Draft {
   /** Undefined: the connected role has no power to do it. */
   readonly statements: readonly Statement[] | undefined;
   readonly transactional?: boolean;
+  readonly alone?: boolean;
   /** Whose access the step concerns. A step that takes away runs unasked only if one of them is new, or declared before. */
   readonly subjects?: readonly Subject[];
   /** The previous declaration said what this step takes away, so its reader has seen it go. */
@@ -100,9 +107,7 @@ export class PlanBuilder {
   }
 
   exists({ kind, name, database }: Subject): boolean {
-    if (kind === 'role') return this.observed.roles.has(name);
-    if (kind === 'database') return this.observed.databases.has(name);
-    return this.observed.inside.get(database!)?.schemas.has(name) ?? false;
+    return isThere(this.observed, { kind, name, database: database ?? '' });
   }
 
   private withheldBecause(draft: Draft): Withholding | undefined {
@@ -164,6 +169,7 @@ export class PlanBuilder {
       reason: draft.reason,
       statements,
       transactional: draft.transactional ?? true,
+      ...(draft.alone && { alone: true }),
     };
   }
 }

@@ -2,6 +2,8 @@ import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } f
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
 import { DATABASE_OWNER_ROLE } from './power';
+import { lendCreate } from './lend-create';
+import { planReplication } from './plan-replication';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
 import { Statement } from './types';
@@ -51,6 +53,7 @@ class InsidePlanner {
       return;
     }
     this.database.schemas.forEach((schema) => this.planSchema(schema.name, schema.owner));
+    planReplication(this.builder, this.previous, this.database);
     this.planSchemaPrivileges();
     this.planObjectPrivileges();
     this.planColumnPrivileges();
@@ -184,22 +187,8 @@ class InsidePlanner {
 
   /** The statements with CREATE on the database for the first of `roles` while they run, unless one of them has it anyway. */
   private lendingCreate(roles: readonly string[], statements: Statement[] | undefined): Statement[] | undefined {
-    if (roles.some((role) => this.mayCreate(role))) return statements;
-    const target = `CREATE ON DATABASE ${ident(this.database.name)}`;
-    const asOwner = (sql: string) => this.builder.power.actAs(this.databaseOwner, [{ sql }]);
-    const before = asOwner(`GRANT ${target} TO ${ident(roles[0])}`);
-    const after = asOwner(`REVOKE ${target} FROM ${ident(roles[0])}`);
-    return statements && before && after && [...before, ...statements, ...after];
-  }
-
-  private mayCreate(role: string): boolean {
-    if (role === this.databaseOwner || this.builder.observed.roles.get(role)?.superuser) return true;
-    return (
-      this.observed?.acl.some((entry) => entry.grantee === role && entry.privilege === 'CREATE') ||
-      this.database.grants.some(
-        (grant) => grant.on.kind === 'database' && grant.to === role && grant.privileges.includes('CREATE'),
-      )
-    );
+    const { observed, power } = this.builder;
+    return lendCreate(power, observed, this.database, roles, statements);
   }
 
   private planSchemaPrivileges(): void {

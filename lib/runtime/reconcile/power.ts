@@ -23,7 +23,7 @@ export class Power {
   private readonly inherited: Set<string>;
 
   constructor(
-    private readonly observed: Observed,
+    private readonly observed: Pick<Observed, 'user' | 'roles' | 'memberships'>,
     toBeRead = false,
   ) {
     const self = observed.roles.get(observed.user);
@@ -64,6 +64,11 @@ export class Power {
   private mayChange(role: string, among: ReadonlySet<string>): boolean {
     if (this.superuser || this.looksOnly || isServerRole(role)) return true;
     return this.observed.roles.has(role) ? this.createRole && among.has(role) : this.createRole;
+  }
+
+  /** Whether it has the privileges of `role` without further ado. */
+  has(role: string): boolean {
+    return this.superuser || this.looksOnly || this.inherited.has(role);
   }
 
   /** Whether a GRANT of a role by the connected role can have this grantor: itself, or a role whose ADMIN it inherits. */

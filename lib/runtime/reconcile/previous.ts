@@ -1,4 +1,4 @@
-import { DesiredMembership, DesiredState, GrantTarget } from '../../contract';
+import { DesiredDatabase, DesiredMembership, DesiredState, GrantTarget } from '../../contract';
 import { declaredMemberships } from './iam';
 
 export const MEMBERSHIP_OPTIONS = ['inherit', 'set', 'admin'] as const;
@@ -9,10 +9,12 @@ export class Previous {
   private readonly memberships = new Map<string, DesiredMembership>();
   private readonly roles: ReadonlyMap<string, DesiredState['roles'][number]>;
   readonly settings: DesiredState['settings'];
+  private readonly databases: ReadonlyMap<string, DesiredDatabase>;
 
   constructor(state: DesiredState | undefined) {
     this.roles = new Map(state?.roles.map((role) => [role.name, role]));
     this.settings = state?.settings ?? [];
+    this.databases = new Map(state?.databases.map((database) => [database.name, database]));
     for (const m of state ? declaredMemberships(state) : []) this.memberships.set(key(m.role, m.member), m);
     for (const database of state?.databases ?? []) {
       for (const grant of database.grants) {
@@ -24,6 +26,10 @@ export class Previous {
           this.given.add(key(database.name, d.to, privilege, 'default', d.creator, d.schema, d.objects));
       }
     }
+  }
+
+  database(name: string): DesiredDatabase | undefined {
+    return this.databases.get(name);
   }
 
   role(name: string): DesiredState['roles'][number] | undefined {

@@ -13,6 +13,8 @@ export interface Statement {
   readonly as?: string;
   /** The role whose verifier takes the place of the placeholder when the statement runs. */
   readonly verifierOf?: string;
+  /** The key of the secret whose connection string is the statement's only parameter; what is shown has a placeholder for it. */
+  readonly connectionOf?: string;
 }
 
 export interface Step {
@@ -27,6 +29,8 @@ export interface Step {
   readonly statements: readonly Statement[];
   /** False for what PostgreSQL refuses inside a transaction block (CREATE DATABASE). */
   readonly transactional: boolean;
+  /** It locks a table that others use, and so has a transaction of its own. */
+  readonly alone?: boolean;
   /** Why the step is not run; absent for a step that runs. */
   readonly withheld?: string;
 }
@@ -71,12 +75,32 @@ export interface RoleSecret {
 /** Gives the secret of a role that logs in by password, or throws an error that says what is wrong with it (never PASSWORD NULL). */
 export type SecretSource = (role: string) => Promise<RoleSecret>;
 
+/** Where a subscription gets its rows from. */
+export interface PublisherConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly dbname: string;
+  readonly username: string;
+  readonly password: string;
+  /** Absent: verify-full. */
+  readonly sslmode?: string;
+  /** A file on the subscribing server. Absent: where Amazon RDS keeps the roots, or the operating system's. */
+  readonly sslrootcert?: string;
+  /** The secret's version id; its hash goes to the ledger. */
+  readonly versionId: string;
+}
+
+/** Gives the connection that a subscription's secret holds, by the key that the declaration has for it. */
+export type ConnectionSource = (key: string) => Promise<PublisherConnection>;
+
 export interface ReconcileOptions {
   readonly mode: 'plan' | 'apply';
   /** The server's immutable identity (resource id); absent: the host and port, for an external server. */
   readonly identity?: string;
   /** Absent: password roles are planned, and applying one is an error. */
   readonly secrets?: SecretSource;
+  /** Absent: subscriptions are planned, and applying one is an error. */
+  readonly connections?: ConnectionSource;
   /** Plan hashes to acknowledge besides those in the state. */
   readonly acknowledge?: readonly string[];
   /** Epoch milliseconds after which no new step is started. */
