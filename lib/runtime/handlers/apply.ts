@@ -2,7 +2,7 @@ import { DesiredState } from '../../contract';
 import { openClient } from '../connection';
 import { ConnectionSettings, reconcile, release, Report } from '../reconcile';
 import { isRollback } from './rollback';
-import { readComplete, roleSecrets, SecretStore } from '../secrets';
+import { connectionSecrets, readComplete, roleSecrets, SecretStore } from '../secrets';
 import { ResourceAnswer, ResourceRequest, RunLimits, serveCustomResource } from './cloudformation';
 import { logLine, logMetrics } from './log';
 import { KnownServer, readServerReference, trustedRoots } from './server-reference';
@@ -81,6 +81,7 @@ async function run(
         dbname: homes[role],
       }),
     }),
+    connections: connectionSecrets(store, asMap(request.properties.ConnectionSecrets)),
     onProgress: (message) => logLine('progress', { message }),
   });
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { decodeState, DesiredState, StateDocument } from '../../contract';
 import { reconcile } from '../reconcile';
 import { AccessRow, Plan, Report, Step } from '../reconcile/types';
-import { roleSecrets, SecretStore } from '../secrets';
+import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
 import { Assembly } from './assembly';
 import { invoke, LogRecord } from './function-process';
 import { generateSecret } from './generated-password';
@@ -40,6 +40,7 @@ export class PreviewedResource {
   /** What stands for each reference, and for what a preview puts in the place of the template's own value. */
   readonly references: readonly Resolved[];
   readonly secretArns: Readonly<Record<string, string>>;
+  private readonly connectionArns: Readonly<Record<string, string>>;
   private readonly properties: Readonly<Record<string, unknown>>;
   private readonly functionFolder: string;
   private readonly functionEnvironment: Readonly<Record<string, string>>;
@@ -77,7 +78,9 @@ export class PreviewedResource {
     this.document = stateDocument(assembly, resource, values) as StateDocument;
     this.desired = decodeState(asSentByCloudFormation(this.document));
     this.secretArns = (properties.Secrets ?? {}) as Record<string, string>;
+    this.connectionArns = (properties.ConnectionSecrets ?? {}) as Record<string, string>;
     this.fillSecrets(String(declared.AdminSecretArn));
+    this.fillConnections();
 
     const lambda = this.lambda(values);
     const folder = assembly.assets.get(lambda.key);
@@ -102,6 +105,7 @@ export class PreviewedResource {
         mode: 'plan',
         identity: String((this.properties.Server as { Identity: unknown }).Identity),
         secrets: roleSecrets({ store, arns: this.secretArns }),
+        connections: connectionSecrets(store, this.connectionArns),
         access: true,
       });
       return { plan: report.plan, access: report.access };
@@ -175,6 +179,23 @@ export class PreviewedResource {
           PasswordLength: 40,
         }),
       );
+    }
+  }
+
+  /** A preview has no publisher: a subscription's secret names the preview server itself, which answers and publishes nothing. */
+  private fillConnections(): void {
+    const { secrets, postgres } = this.server;
+    for (const arn of Object.values(this.connectionArns)) {
+      const known = secrets.has(arn) ? secrets.value(arn) : undefined;
+      if (known?.host !== undefined) continue;
+      secrets.create(arn, {
+        username: postgres.master.user,
+        password: postgres.master.password,
+        ...known,
+        host: postgres.host,
+        port: postgres.port,
+        dbname: 'postgres',
+      });
     }
   }
 

@@ -36,7 +36,7 @@ import {
   observeSettingFacts,
   ServerFacts,
 } from './observe';
-import { observeReplication } from './observe-replication';
+import { observeReplication, observeReplicationFacts } from './observe-replication';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
 import { ineffective } from './prove';
@@ -250,7 +250,7 @@ class Run {
         const toBeRead = this.options.mode === 'plan';
         inside.set(database.name, {
           ...(await observeInside(session, schemas)),
-          replication: await observeReplication(session, admin, database, { ...this.facts, ...server }, toBeRead),
+          replication: await observeReplication(session, database, { ...this.facts, ...server }, toBeRead),
         });
       }
       this.observed = {
@@ -259,6 +259,7 @@ class Run {
         inside,
         settingFacts: await observeSettingFacts(admin, this.desired),
         logins: await this.probeLogins(server.roles),
+        replicationFacts: await observeReplicationFacts(admin, this.desired),
         connectionVersions: await this.connectionVersions(),
         connectedVersions: new Map(this.connected),
         connected: await observeConnected(admin, [

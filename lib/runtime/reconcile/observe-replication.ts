@@ -1,4 +1,4 @@
-import { DesiredDatabase, DesiredPublication } from '../../contract';
+import { DesiredDatabase, DesiredPublication, DesiredState } from '../../contract';
 import { lendCreate } from './lend-create';
 import { Observed } from './observed';
 import { Power } from './power';
@@ -12,31 +12,39 @@ import {
   PublishedTable,
   replicated,
   Replication,
+  ReplicationFacts,
   tableKey,
 } from './replication';
 import { Session } from './session';
 import { ident, qualified } from './sql';
 
-/** What a declared replication needs to know of a database: up to eight queries, and none where nothing of it is declared. */
+/** One query, and the attempt to publish all tables where something like it is declared. */
+export async function observeReplicationFacts(
+  admin: Session,
+  desired: DesiredState,
+): Promise<ReplicationFacts | undefined> {
+  if (desired.databases.every((database) => replicated(database).next().done)) return undefined;
+  const [facts] = await admin.read<Omit<ReplicationFacts, 'publishesAll'>>(`
+    SELECT current_setting('wal_level') AS "walLevel",
+           current_setting('max_logical_replication_workers')::int AS "applyWorkers", rolreplication AS "replicationAttribute"
+    FROM pg_roles WHERE rolname = current_user`);
+  const publications = desired.databases.flatMap((database) => database.publications);
+  const wantsAll = publications.some(({ allTables, schemas }) => allTables || schemas.length > 0);
+  return { ...facts, publishesAll: wantsAll && (await mayPublishAll(admin)) };
+}
+
+/** What a declared replication needs to know of a database: up to five queries, and none where nothing of it is declared. */
 export async function observeReplication(
   session: Session,
-  admin: Session,
   database: DesiredDatabase,
   server: Pick<Observed, 'user' | 'roles' | 'memberships' | 'databases'>,
   toBeRead: boolean,
 ): Promise<Replication | undefined> {
   if (replicated(database).next().done) return undefined;
-  const [facts] = await session.read<{ walLevel: string; applyWorkers: number; replicationAttribute: boolean }>(`
-    SELECT current_setting('wal_level') AS "walLevel",
-           current_setting('max_logical_replication_workers')::int AS "applyWorkers", rolreplication AS "replicationAttribute"
-    FROM pg_roles WHERE rolname = current_user`);
   const { publications: declared } = database;
-  const wantsAll = declared.some(({ allTables, schemas }) => allTables || schemas.length > 0);
   const tables = declared.length === 0 ? new Map<string, PublishableTable>() : await readTables(session, declared);
   const { filters, problems } = await normaliseFilters(session, database, tables, server, toBeRead);
   return {
-    ...facts,
-    publishesAll: wantsAll && (await mayPublishAll(admin)),
     publications: await readPublications(session, declared),
     tables,
     filters,

@@ -1,5 +1,5 @@
 import { ManagedKind } from './ledger';
-import { Replication } from './replication';
+import { Replication, ReplicationFacts } from './replication';
 
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 
@@ -132,6 +132,8 @@ export interface Observed {
   readonly inside: ReadonlyMap<string, Inside>;
   /** Existing password roles. */
   readonly logins: ReadonlyMap<string, LoginVerdict>;
+  /** Absent: nothing is declared that needs them. */
+  readonly replicationFacts?: ReplicationFacts;
   /** By connectionKey(): a hash of the version of the secret that each declared subscription should connect by, where it is known. */
   readonly connectionVersions: ReadonlyMap<string, string>;
   /** The one that it connects by, as far as this library has set it. */

@@ -10,6 +10,7 @@ import {
   PublishedTable,
   replicated,
   Replication,
+  ReplicationFacts,
   tableKey,
 } from './replication';
 import { ident, literal, qualified } from './sql';
@@ -19,34 +20,29 @@ import { Risk, Statement } from './types';
 export function planReplication(builder: PlanBuilder, previous: Previous, database: DesiredDatabase): void {
   noteRemoved(builder, database);
   if (replicated(database).next().done) return;
-  const there = builder.observed.inside.get(database.name)?.replication;
-  const replication = there ?? NOTHING_THERE;
+  const replication = builder.observed.inside.get(database.name)?.replication ?? NOTHING_THERE;
+  const facts = builder.observed.replicationFacts!;
   const before = previous.database(database.name);
   for (const publication of database.publications) {
-    // Whether schemas can be published as a whole is found out once the database is there.
-    if (!there && (publication.allTables || publication.schemas.length > 0)) continue;
     new PublicationPlanner(
       builder,
       database,
+      facts,
       replication,
       publication,
       before?.publications.find(({ name }) => name === publication.name),
     ).plan();
   }
   replication.filterProblems.forEach((problem) => builder.refuse(problem));
-  for (const slot of database.slots) planSlot(builder, database, replication, slot);
+  for (const slot of database.slots) planSlot(builder, database, facts, replication, slot);
   for (const subscription of database.subscriptions) {
     const earlier = before?.subscriptions.find(({ name }) => name === subscription.name);
-    planSubscription(builder, database, replication, subscription, earlier);
+    planSubscription(builder, database, facts, replication, subscription, earlier);
   }
 }
 
 /** A database that is not there yet. */
 const NOTHING_THERE: Replication = {
-  walLevel: 'logical',
-  applyWorkers: 1,
-  replicationAttribute: true,
-  publishesAll: false,
   publications: new Map(),
   tables: new Map(),
   filters: new Map(),
@@ -84,6 +80,7 @@ class PublicationPlanner {
   constructor(
     private readonly builder: PlanBuilder,
     private readonly database: DesiredDatabase,
+    private readonly facts: ReplicationFacts,
     private readonly replication: Replication,
     private readonly desired: DesiredPublication,
     private readonly before: DesiredPublication | undefined,
@@ -91,18 +88,18 @@ class PublicationPlanner {
     this.observed = replication.publications.get(desired.name);
     this.object = `publication ${desired.name}`;
     this.subjects = [{ kind: 'publication', name: desired.name, database: database.name }];
-    this.schemas = replication.publishesAll ? desired.schemas : [];
+    this.schemas = facts.publishesAll ? desired.schemas : [];
   }
 
   plan(): void {
-    const { desired, observed, replication } = this;
+    const { desired, observed, facts } = this;
     const major = Math.floor(this.builder.observed.versionNumber / 10_000);
     if (desired.generatedColumns && major < 18) {
       return this.refuse(
         `publishes generated columns, which exists from PostgreSQL 18 on; this server is ${this.builder.observed.version}`,
       );
     }
-    if (desired.allTables && !replication.publishesAll) {
+    if (desired.allTables && !facts.publishesAll) {
       return this.refuse(
         `is for all tables, which needs a superuser, or rds_superuser on Amazon RDS; ${this.builder.power.user} is none: name schemas or tables`,
       );
@@ -117,9 +114,9 @@ class PublicationPlanner {
         `is there ${observed.allTables ? 'for all tables' : 'with a list of tables'}, which PostgreSQL cannot change into what is declared: declare it under another name, and let its subscribers go over`,
       );
     }
-    if (replication.walLevel !== 'logical')
+    if (facts.walLevel !== 'logical')
       this.builder.notes.push(
-        `the publication ${desired.name} cannot be read from before wal_level is logical, and it is ${replication.walLevel}: ${WAL_LEVEL_ADVICE}`,
+        `the publication ${desired.name} cannot be read from before wal_level is logical, and it is ${facts.walLevel}: ${WAL_LEVEL_ADVICE}`,
       );
     const tables = this.wantedTables();
     this.planIdentities(tables);
@@ -443,7 +440,13 @@ function columnsOf(table: PublishableTable, identity: ReplicaIdentity): readonly
 export const WAL_LEVEL_ADVICE =
   'set rds.logical_replication = 1 in the parameter group on Amazon RDS, or wal_level = logical elsewhere, and restart the server';
 
-function planSlot(builder: PlanBuilder, database: DesiredDatabase, replication: Replication, slot: DesiredSlot): void {
+function planSlot(
+  builder: PlanBuilder,
+  database: DesiredDatabase,
+  facts: ReplicationFacts,
+  replication: Replication,
+  slot: DesiredSlot,
+): void {
   const { observed, power } = builder;
   const refuse = (problem: string) =>
     builder.refuse(`the slot ${JSON.stringify(slot.name)} of the database ${JSON.stringify(database.name)} ${problem}`);
@@ -451,8 +454,8 @@ function planSlot(builder: PlanBuilder, database: DesiredDatabase, replication: 
     return refuse(`is to survive a failover, which exists from PostgreSQL 17 on; this server is ${observed.version}`);
   if (!observed.roles.has(slot.consumer) && !builder.desired.roles.some(({ name }) => name === slot.consumer))
     return refuse(`is for the role ${JSON.stringify(slot.consumer)}, which is neither declared nor there: declare it`);
-  if (replication.walLevel !== 'logical')
-    return refuse(`needs wal_level = logical, and it is ${replication.walLevel}: ${WAL_LEVEL_ADVICE}`);
+  if (facts.walLevel !== 'logical')
+    return refuse(`needs wal_level = logical, and it is ${facts.walLevel}: ${WAL_LEVEL_ADVICE}`);
   const there = replication.slots.get(slot.name);
   const add = (reason: string, risk: Risk, statements: readonly Statement[], impossible?: string) =>
     builder.add({
@@ -471,7 +474,7 @@ function planSlot(builder: PlanBuilder, database: DesiredDatabase, replication: 
     const mayCreate =
       power.superuser ||
       power.looksOnly ||
-      replication.replicationAttribute ||
+      facts.replicationAttribute ||
       (observed.flavour === 'rds' && power.has('rds_replication'));
     add(
       'declared, and not there; from now on the server keeps the WAL that its consumer has not read',

@@ -2,7 +2,7 @@ import { DesiredDatabase, DesiredSubscription, SUBSCRIPTION_OPTIONS, Subscriptio
 import { lendCreate } from './lend-create';
 import { Draft, PlanBuilder } from './plan-builder';
 import { connectStatements, NOWHERE } from './publisher';
-import { connectionKey, ObservedSubscription, Replication } from './replication';
+import { connectionKey, ObservedSubscription, Replication, ReplicationFacts } from './replication';
 import { ident, literal } from './sql';
 import { Statement } from './types';
 
@@ -20,6 +20,7 @@ const NEEDS_DISABLED: readonly SubscriptionOption[] = ['two_phase', 'failover'];
 export function planSubscription(
   builder: PlanBuilder,
   database: DesiredDatabase,
+  facts: ReplicationFacts,
   replication: Replication,
   desired: DesiredSubscription,
   before: DesiredSubscription | undefined,
@@ -30,11 +31,11 @@ export function planSubscription(
     builder.refuse(
       `the subscription ${JSON.stringify(desired.name)} of the database ${JSON.stringify(database.name)} ${problem}`,
     );
-  if (observed.flavour === 'rds' && replication.walLevel !== 'logical')
+  if (observed.flavour === 'rds' && facts.walLevel !== 'logical')
     return refuse(
-      `needs rds.logical_replication = 1 in the parameter group, and wal_level is ${replication.walLevel}: set it, and restart the server`,
+      `needs rds.logical_replication = 1 in the parameter group, and wal_level is ${facts.walLevel}: set it, and restart the server`,
     );
-  if (replication.applyWorkers === 0)
+  if (facts.applyWorkers === 0)
     return refuse('needs workers, and max_logical_replication_workers is 0: raise it, and restart the server');
   for (const option of SUBSCRIPTION_OPTIONS) {
     const since = OPTION_SINCE[option];

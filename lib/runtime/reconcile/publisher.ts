@@ -62,6 +62,8 @@ export function connectionString(connection: PublisherConnection, flavour: 'rds'
     ['user', connection.username],
     ['password', connection.password],
     ['sslmode', sslmode],
+    // The server's own account may have a certificate somewhere, which is no business of the publisher's.
+    ['sslcertmode', 'disable'],
     ...(sslmode.startsWith('verify') ? [['sslrootcert', sslrootcert] as [string, string]] : []),
   ];
   return parts.map(([key, value]) => `${key}='${value.replace(/[\\']/g, '\\$&')}'`).join(' ');

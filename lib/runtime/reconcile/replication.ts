@@ -1,7 +1,7 @@
 import { DesiredDatabase } from '../../contract';
 
-/** What the catalog says of publications, slots and subscriptions, as far as a declaration speaks of them. */
-export interface Replication {
+/** What of the server itself decides what can be replicated. */
+export interface ReplicationFacts {
   readonly walLevel: string;
   /** max_logical_replication_workers: who applies what a subscription gets. */
   readonly applyWorkers: number;
@@ -9,6 +9,10 @@ export interface Replication {
   readonly replicationAttribute: boolean;
   /** Whether it may publish schemas and all tables, as tried in a transaction that was rolled back. */
   readonly publishesAll: boolean;
+}
+
+/** What the catalog of a database says of publications, slots and subscriptions, as far as a declaration speaks of them. */
+export interface Replication {
   readonly publications: ReadonlyMap<string, ObservedPublication>;
   /** By `tableKey()`: the tables that a publication names, or that are in a schema that it names. */
   readonly tables: ReadonlyMap<string, PublishableTable>;

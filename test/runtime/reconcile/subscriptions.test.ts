@@ -315,7 +315,7 @@ describe.each<[TestVersion, TestVersion]>([
 test('the connection string checks who answers, and quotes what libpq would take apart', () => {
   const connection = { host: 'h', port: 5433, dbname: 'd b', username: 'u', password: `a'b\\c`, versionId: 'v' };
   expect(connectionString(connection, 'rds')).toBe(
-    `host='h' port='5433' dbname='d b' user='u' password='a\\'b\\\\c' sslmode='verify-full' sslrootcert='/rdsdbdata/rds-metadata/ca-cert.pem'`,
+    `host='h' port='5433' dbname='d b' user='u' password='a\\'b\\\\c' sslmode='verify-full' sslcertmode='disable' sslrootcert='/rdsdbdata/rds-metadata/ca-cert.pem'`,
   );
   expect(connectionString(connection, 'plain')).toContain(`sslrootcert='system'`);
   expect(connectionString({ ...connection, sslmode: 'require' }, 'plain')).not.toContain('sslrootcert');
