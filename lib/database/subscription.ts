@@ -2,8 +2,10 @@ import { aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
+import { Authentication } from './authentication';
 import type { Database } from './database';
-import { IRole, requireDeclaredRole } from './role';
+import { LoginRole } from './login-role';
+import { requireDeclaredRole } from './role';
 
 /** Which changes of a publisher a subscription asks for. */
 export class SubscriptionOrigin {
@@ -110,11 +112,12 @@ export interface SubscriptionOptions {
   readonly enabled?: boolean;
 
   /**
-   * The role that owns the subscription, who must be able to act as the owner of each table.
+   * The login role that owns the subscription: its worker logs in as it, without a password, and goes on as the owner of each table.
+   * It becomes a member of the owner of the database, with all that it may do.
    *
-   * @default - the owner of the database
+   * @default - a role of its own that nobody else can log in as, named as the subscription with `_subscription` at its end
    */
-  readonly owner?: IRole;
+  readonly owner?: LoginRole;
 }
 
 /** Properties of `Subscription`. */
@@ -151,9 +154,17 @@ export class Subscription extends Construct {
     }
     const key = `${props.database.databaseName}.${name}`;
     const flag = (value: boolean | undefined) => (value === undefined ? undefined : String(value));
+    const owner =
+      props.owner ??
+      new LoginRole(this, 'Owner', {
+        database: props.database,
+        roleName: `${name}_subscription`,
+        authentication: Authentication.none(),
+      });
+    owner.memberOf(props.database.owner, { inherit: true, set: true });
     const declared = {
       name,
-      owner: requireDeclaredRole(this, state, props.owner ?? props.database.owner),
+      owner: requireDeclaredRole(this, state, owner),
       secret: key,
       publications: props.publications.map((publication) => requireName(this, 'publications', 'object', publication)),
       slot,

@@ -60,17 +60,20 @@ function declared(make: Make) {
   return { server, stack, template, resources, state: state!, waitsFor };
 }
 
-describe.each([...managed, ['external', external]] as [string, Make][])('case 113: on %s the state waits for', (_kind, make) => {
-  const { waitsFor } = declared(make);
+describe.each([...managed, ['external', external]] as [string, Make][])(
+  'case 113: on %s the state waits for',
+  (_kind, make) => {
+    const { waitsFor } = declared(make);
 
-  test("the rules between function and server, the function's policies, its log group, the endpoints", () => {
-    expect(waitsFor('AWS::EC2::SecurityGroupEgress')).toHaveLength(1);
-    expect(waitsFor('AWS::EC2::SecurityGroupIngress')).toHaveLength(1);
-    expect(waitsFor('AWS::IAM::ManagedPolicy')).toHaveLength(2);
-    expect(waitsFor('AWS::Logs::LogGroup')).toHaveLength(1);
-    expect(waitsFor('AWS::EC2::VPCEndpoint')).toHaveLength(3);
-  });
-});
+    test("the rules between function and server, the function's policies, its log group, the endpoints", () => {
+      expect(waitsFor('AWS::EC2::SecurityGroupEgress')).toHaveLength(1);
+      expect(waitsFor('AWS::EC2::SecurityGroupIngress')).toHaveLength(1);
+      expect(waitsFor('AWS::IAM::ManagedPolicy')).toHaveLength(2);
+      expect(waitsFor('AWS::Logs::LogGroup')).toHaveLength(1);
+      expect(waitsFor('AWS::EC2::VPCEndpoint')).toHaveLength(3);
+    });
+  },
+);
 
 describe.each(managed)('case 113: on %s the state waits for', (_kind, make) => {
   const { waitsFor, resources, state } = declared(make);

@@ -51,6 +51,12 @@ export function planSubscription(
     return refuse(
       `cannot be made by ${power.user}, which does not have the privileges of pg_create_subscription: GRANT pg_create_subscription TO ${ident(power.user)}`,
     );
+  const { owner } = desired;
+  const role = builder.desired.roles.find(({ name }) => name === owner) ?? observed.roles.get(owner);
+  if (!role?.login)
+    return refuse(
+      `belongs to ${JSON.stringify(owner)}, which ${role ? 'may not log in, as its worker has to' : 'is neither declared nor there'}: name a login role that is a member of the owners of the tables, with INHERIT and SET`,
+    );
   new SubscriptionPlanner(builder, database, desired, before, there).plan();
 }
 

@@ -16,25 +16,28 @@ afterEach(async () => {
 const context = (milliseconds = 60_000) => ({ getRemainingTimeInMillis: () => milliseconds });
 const done: ResourceHandler = async () => ({ physicalId: 'the-id', data: { Outcome: 'applied' } });
 
-test.each(['Create', 'Update', 'Delete'] as const)('case 105: %s gets one response with the ids of its event', async (type) => {
-  const event = responses.event({
-    type,
-    properties: { Port: 5432 },
-    physicalId: type === 'Create' ? undefined : 'the-id',
-  });
-  const body = await serveCustomResource(done)(event, context());
-  expect(responses.bodies).toHaveLength(1);
-  expect(responses.last).toEqual({
-    Status: 'SUCCESS',
-    PhysicalResourceId: 'the-id',
-    Data: { Outcome: 'applied' },
-    StackId: event.StackId,
-    RequestId: event.RequestId,
-    LogicalResourceId: 'State',
-  });
-  expect(responses.last).toEqual(JSON.parse(JSON.stringify(body)));
-  expect(responses.contentTypes).toEqual(['']);
-});
+test.each(['Create', 'Update', 'Delete'] as const)(
+  'case 105: %s gets one response with the ids of its event',
+  async (type) => {
+    const event = responses.event({
+      type,
+      properties: { Port: 5432 },
+      physicalId: type === 'Create' ? undefined : 'the-id',
+    });
+    const body = await serveCustomResource(done)(event, context());
+    expect(responses.bodies).toHaveLength(1);
+    expect(responses.last).toEqual({
+      Status: 'SUCCESS',
+      PhysicalResourceId: 'the-id',
+      Data: { Outcome: 'applied' },
+      StackId: event.StackId,
+      RequestId: event.RequestId,
+      LogicalResourceId: 'State',
+    });
+    expect(responses.last).toEqual(JSON.parse(JSON.stringify(body)));
+    expect(responses.contentTypes).toEqual(['']);
+  },
+);
 
 test('the handler gets the properties, at an update the earlier ones too, and a deadline before the end', async () => {
   let seen: Parameters<ResourceHandler> | undefined;

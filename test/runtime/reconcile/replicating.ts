@@ -1,6 +1,7 @@
 import { ConnectionSource, PublisherConnection, Report } from '../../../lib/runtime/reconcile';
 import { DesiredPublication, DesiredSlot, DesiredSubscription, DesiredState } from '../../../lib/contract';
 import { TestServer } from '../../support/postgres';
+import { declaration, login } from './declaration';
 import { apply, appWith, asOwner, asSuperuser } from './runs';
 
 /** The tables that the tests publish, owned by app_owner. */
@@ -34,7 +35,7 @@ export function slot(changes: Partial<DesiredSlot> = {}): DesiredSlot {
 export function subscription(changes: Partial<DesiredSubscription> = {}): DesiredSubscription {
   return {
     name: 'orders',
-    owner: 'app_owner',
+    owner: 'applier',
     secret: 'app.orders',
     publications: ['cdc'],
     enabled: true,
@@ -68,3 +69,16 @@ export async function eventually<T>(read: () => Promise<T>, holds: (value: T) =>
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
+
+/** Who owns a subscription: a role that no person and no application logs in as. */
+export const subscribing = (...subscriptions: DesiredSubscription[]) =>
+  appWith(
+    { subscriptions },
+    {
+      roles: [...declaration().roles, login('applier')],
+      memberships: [
+        ...declaration().memberships,
+        { role: 'app_owner', member: 'applier', inherit: true, set: true, admin: false },
+      ],
+    },
+  );

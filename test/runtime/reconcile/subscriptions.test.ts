@@ -5,7 +5,17 @@ import { PublisherConnection, RefusedError } from '../../../lib/runtime/reconcil
 import { connectStatements, connectionString } from '../../../lib/runtime/reconcile/publisher';
 import { startServer, TestServer, TestVersion } from '../../support/postgres';
 import { objectRow, runRows } from './ledger-rows';
-import { eventually, mayReplicate, of, publication, slot, subscription, TABLES, withheldOf } from './replicating';
+import {
+  eventually,
+  mayReplicate,
+  of,
+  publication,
+  slot,
+  subscribing,
+  subscription,
+  TABLES,
+  withheldOf,
+} from './replicating';
 import { apply, appWith, asOwner, asSuperuser, plan, sqlOf } from './runs';
 
 const PASSWORD = `pass'word\\ 7f3a`;
@@ -43,7 +53,7 @@ describe.each<[TestVersion, TestVersion]>([
       sslrootcert: roots,
       versionId: 'v1',
     };
-    await apply(subscriber, appWith({}));
+    await apply(subscriber, subscribing());
     await asOwner(subscriber, ...TABLES);
   });
   afterEach(async () => {
@@ -52,8 +62,8 @@ describe.each<[TestVersion, TestVersion]>([
       await asSuperuser(
         subscriber,
         ['DISABLE', 'SET (slot_name = NONE)']
-          .map((what) => `ALTER SUBSCRIPTION "${String(subname)}" ${what}`)
-          .concat(`DROP SUBSCRIPTION "${String(subname)}"`),
+          .map((what) => `ALTER SUBSCRIPTION "${String(subname).replaceAll('"', '""')}" ${what}`)
+          .concat(`DROP SUBSCRIPTION "${String(subname).replaceAll('"', '""')}"`),
         'app',
       );
     await asSuperuser(publisher, [
@@ -69,7 +79,7 @@ describe.each<[TestVersion, TestVersion]>([
       (dropped) => dropped,
     );
   });
-  const state = (changes = {}) => appWith({ subscriptions: [subscription(changes)] });
+  const state = (changes = {}) => subscribing(subscription(changes));
   const options = () => ({ connections: of(connection) });
   const rows = () => asSuperuser(subscriber, 'SELECT id, customer FROM billing.invoice ORDER BY 1', 'app');
   const arrived = (count: number) => eventually(rows, (found) => found.length === count);
@@ -79,9 +89,10 @@ describe.each<[TestVersion, TestVersion]>([
     return (error as RefusedError).message;
   };
 
-  test('LR-4: rows of before and after arrive, over TLS that is checked, applied as the owner', async () => {
+  test('LR-4: rows of before and after arrive, over TLS that is checked, and its worker is nobody else', async () => {
     const report = await apply(subscriber, state(), options());
     expect(report.plan.steps.map(({ object, transactional }) => [object, transactional])).toEqual([
+      ['membership of master in applier', true],
       ['subscription orders', true],
       ['subscription orders', false],
     ]);
@@ -102,7 +113,7 @@ describe.each<[TestVersion, TestVersion]>([
       'SELECT subowner::regrole::text AS owner FROM pg_subscription',
       'app',
     );
-    expect(owner.owner).toBe('app_owner');
+    expect(owner.owner).toBe('applier');
     expect(await objectRow(subscriber, 'orders')).toMatchObject({
       kind: 'subscription',
       origin: 'created',
@@ -114,12 +125,18 @@ describe.each<[TestVersion, TestVersion]>([
     });
   });
 
+  test('an owner that may not log in is refused, since its worker would not start', async () => {
+    expect(await refusal(state({ owner: 'app_owner' }))).toContain('belongs to "app_owner", which may not log in');
+  });
+
   test('the connected role keeps nothing that it lent itself', async () => {
     const memberships = () =>
       asSuperuser(
         subscriber,
         'SELECT roleid::regrole, member::regrole, inherit_option FROM pg_auth_members ORDER BY 1, 2',
       );
+    await apply(subscriber, subscribing());
+    await apply(subscriber, state({ enabled: false }), options());
     const before = await memberships();
     await apply(subscriber, state(), options());
     expect(await memberships()).toEqual(before);
@@ -149,10 +166,10 @@ describe.each<[TestVersion, TestVersion]>([
     expect(subscriber.log()).toContain('CREATE SUBSCRIPTION "orders" CONNECTION');
     await asSuperuser(
       subscriber,
-      `CREATE SUBSCRIPTION by_hand CONNECTION 'host=x password=7f3a-by-hand' PUBLICATION p WITH (connect = false)`,
+      `CREATE SUBSCRIPTION by_hand CONNECTION 'host=x password=by-hand-2b2b' PUBLICATION p WITH (connect = false)`,
       'app',
     );
-    expect(subscriber.log()).toContain('7f3a-by-hand');
+    expect(subscriber.log()).toContain('by-hand-2b2b');
   });
 
   test('LR-4: a failing statement leaves no trace of the password either', async () => {
@@ -278,7 +295,7 @@ describe.each<[TestVersion, TestVersion]>([
 
   test('one that goes out of the declaration goes on, and is noted', async () => {
     await apply(subscriber, state(), options());
-    const report = await apply(subscriber, appWith({}), options());
+    const report = await apply(subscriber, subscribing(), options());
     expect(report.plan.steps).toEqual([]);
     expect(report.plan.notes).toContainEqual(
       expect.stringContaining('the subscription orders of app is not declared any more, and goes on'),
