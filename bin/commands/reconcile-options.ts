@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import * as path from 'node:path';
-import { Plan, reconcile, ReconcileOptions, Report, SecretSource } from '../../lib/runtime/reconcile';
-import { roleSecrets, SecretStore } from '../../lib/runtime/secrets';
+import { Plan, reconcile, ReconcileOptions, Report } from '../../lib/runtime/reconcile';
+import { connectionSecrets, roleSecrets, SecretStore } from '../../lib/runtime/secrets';
 import { CliError } from '../cli-error';
 import { connect, parseAddress } from '../connection';
 import { loadDesiredState, readJson, StateOptions } from '../desired-state';
@@ -26,7 +26,10 @@ export function withReconcileOptions(command: Command): Command {
     .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--identity <id>', 'the resource id of the server; default: what its ledger says')
-    .option('--secrets <file>', 'JSON with the secret ARN of each password role; read with your AWS credentials')
+    .option(
+      '--secrets <file>',
+      'JSON with the secret ARN of each password role and subscription; read with your AWS credentials',
+    )
     .option('--json', 'print one JSON document');
 }
 
@@ -40,7 +43,7 @@ export async function runReconcile(
 ): Promise<Report> {
   const address = parseAddress(options.url);
   const desired = loadDesiredState(options);
-  const secrets = options.secrets === undefined ? undefined : secretsOf(options.secrets);
+  const secrets = options.secrets === undefined ? {} : secretsOf(options.secrets);
   const connection = await connect(address, {
     ca: options.ca,
     rdsBundle: path.join(__dirname, 'functions', 'apply', 'rds-ca.pem'),
@@ -51,7 +54,7 @@ export async function runReconcile(
     return await reconcile(desired, connection, {
       ...how,
       identity: options.identity ?? (await knownIdentity(connection)),
-      secrets,
+      ...secrets,
       holder: 'cdk-postgres command line',
       onProgress: (message) => progress.say(message),
     });
@@ -60,12 +63,18 @@ export async function runReconcile(
   }
 }
 
-function secretsOf(file: string): SecretSource {
+function secretsOf(file: string): Pick<ReconcileOptions, 'secrets' | 'connections'> {
   const arns = readJson(file);
   const isMap =
     typeof arns === 'object' && arns !== null && Object.values(arns).every((arn) => typeof arn === 'string');
   if (!isMap) throw new CliError(`${file} must map role names to secret ARNs, as {"api": "arn:aws:secretsmanager:…"}`);
-  return roleSecrets({ store: new SecretStore(), arns: arns as Record<string, string> });
+  const store = new SecretStore();
+  const known = arns as Record<string, string>;
+  return {
+    secrets: roleSecrets({ store, arns: known }),
+    // Its subscriptions have keys with the database in front: `app.orders`. Without one among them, their connections are not looked at.
+    connections: Object.keys(known).some((key) => key.includes('.')) ? connectionSecrets(store, known) : undefined,
+  };
 }
 
 /** Whether somebody has to act: steps to run, or steps that wait for an acknowledgement. */

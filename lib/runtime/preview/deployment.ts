@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { decodeState, DesiredState, StateDocument } from '../../contract';
+import { decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
 import { reconcile } from '../reconcile';
 import { AccessRow, Plan, Report, Step } from '../reconcile/types';
 import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
@@ -11,6 +11,18 @@ import { PreviewServer } from './preview-server';
 import { previewReferences } from './references';
 import { StateResource, stateDocument } from './state-resources';
 import { asSentByCloudFormation, Resolved, TemplateValues } from './template-values';
+
+/** A preview has no publisher: what subscribes to one is made, and not started. */
+function withoutPublishers(state: DesiredState): DesiredState {
+  if (state.databases.every(({ subscriptions }) => subscriptions.length === 0)) return state;
+  return {
+    ...state,
+    databases: state.databases.map((database) => ({
+      ...database,
+      subscriptions: database.subscriptions.map((subscription) => ({ ...subscription, enabled: false })),
+    })),
+  };
+}
 
 /** What one event did, by the function's own log and answer. */
 export interface Deployment {
@@ -74,9 +86,13 @@ export class PreviewedResource {
       Port: replace('Port', String(postgres.port)),
       Trust: replace('Trust', server.ca, "this preview's own certificate authority"),
     };
-    this.properties = { ...properties, Server: reference };
-    this.document = stateDocument(assembly, resource, values) as StateDocument;
-    this.desired = decodeState(asSentByCloudFormation(this.document));
+    const declaredState = decodeState(asSentByCloudFormation(stateDocument(assembly, resource, values)));
+    this.desired = withoutPublishers(declaredState);
+    this.document = encodeState(this.desired);
+    const differs = this.desired === declaredState ? {} : { State: this.document, StateAsset: undefined };
+    if (this.desired !== declaredState)
+      inPlace.push({ reference: 'subscriptions', value: 'made and not started, since a preview has no publisher' });
+    this.properties = { ...properties, ...differs, Server: reference };
     this.secretArns = (properties.Secrets ?? {}) as Record<string, string>;
     this.connectionArns = (properties.ConnectionSecrets ?? {}) as Record<string, string>;
     this.fillSecrets(String(declared.AdminSecretArn));
@@ -182,7 +198,7 @@ export class PreviewedResource {
     }
   }
 
-  /** A preview has no publisher: a subscription's secret names the preview server itself, which answers and publishes nothing. */
+  /** A secret that a subscription connects by needs no publisher here, and has to be complete all the same. */
   private fillConnections(): void {
     const { secrets, postgres } = this.server;
     for (const arn of Object.values(this.connectionArns)) {
