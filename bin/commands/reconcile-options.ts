@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { Plan, reconcile, ReconcileOptions, Report, SecretSource } from '../../lib/runtime/reconcile';
-import { roleSecrets, SecretStore } from '../../lib/runtime/secrets';
+import { Plan, reconcile, ReconcileOptions, Report } from '../../lib/runtime/reconcile';
+import { connectionSecrets, roleSecrets, SecretStore } from '../../lib/runtime/secrets';
 import { CliError } from '../cli-error';
 import { connect, parseAddress, RDS_BUNDLE } from '../connection';
 import { loadDesiredState, readJson, StateOptions } from '../desired-state';
@@ -25,7 +25,10 @@ export function withReconcileOptions(command: Command): Command {
     .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--identity <id>', 'the resource id of the server; default: what its ledger says')
-    .option('--secrets <file>', 'JSON with the secret ARN of each password role; read with your AWS credentials')
+    .option(
+      '--secrets <file>',
+      'JSON with the secret ARN of each password role and subscription; read with your AWS credentials',
+    )
     .option('--json', 'print one JSON document');
 }
 
@@ -39,7 +42,7 @@ export async function runReconcile(
 ): Promise<Report> {
   const address = parseAddress(options.url);
   const desired = loadDesiredState(options);
-  const secrets = options.secrets === undefined ? undefined : secretsOf(options.secrets);
+  const secrets = options.secrets === undefined ? {} : secretsOf(options.secrets);
   const connection = await connect(address, { ca: options.ca, rdsBundle: RDS_BUNDLE });
   const progress = new Progress();
   progress.say(`connecting to ${connection.host}:${connection.port}`);
@@ -47,7 +50,7 @@ export async function runReconcile(
     return await reconcile(desired, connection, {
       ...how,
       identity: options.identity ?? (await knownIdentity(connection)),
-      secrets,
+      ...secrets,
       holder: 'cdk-postgres command line',
       onProgress: (message) => progress.say(message),
     });
@@ -56,12 +59,18 @@ export async function runReconcile(
   }
 }
 
-function secretsOf(file: string): SecretSource {
+function secretsOf(file: string): Pick<ReconcileOptions, 'secrets' | 'connections'> {
   const arns = readJson(file);
   const isMap =
     typeof arns === 'object' && arns !== null && Object.values(arns).every((arn) => typeof arn === 'string');
   if (!isMap) throw new CliError(`${file} must map role names to secret ARNs, as {"api": "arn:aws:secretsmanager:…"}`);
-  return roleSecrets({ store: new SecretStore(), arns: arns as Record<string, string> });
+  const store = new SecretStore();
+  const known = arns as Record<string, string>;
+  return {
+    secrets: roleSecrets({ store, arns: known }),
+    // Its subscriptions have keys with the database in front: `app.orders`. Without one among them, their connections are not looked at.
+    connections: Object.keys(known).some((key) => key.includes('.')) ? connectionSecrets(store, known) : undefined,
+  };
 }
 
 /** Whether somebody has to act: steps to run, or steps that wait for an acknowledgement. */

@@ -26,6 +26,7 @@ import {
   writeSubscription,
 } from './lines';
 import { nameProblem, NameKind, turnsOf } from './names';
+import { rowFilterProblem } from './row-filter';
 
 /**
  * The form in which a desired state travels: in CloudFormation properties, in a file asset, on disk. `desired-state.schema.json`
@@ -350,7 +351,8 @@ function insideProblems(
       referred('schema', schema);
       referred('table', name);
       referred('column', ...(columns ?? []));
-      text(`the row filter of ${JSON.stringify(name)}`, where ?? '');
+      const problem = where === undefined ? undefined : rowFilterProblem(where);
+      if (problem) problems.push(`the row filter of ${JSON.stringify(name)} ${problem}`);
       if (identity?.kind === 'index') referred('index', identity.index);
     }
     unique(

@@ -245,6 +245,7 @@ export type SubscriptionOption = (typeof SUBSCRIPTION_OPTIONS)[number];
 
 export interface DesiredSubscription {
   readonly name: string;
+  /** A login role: its worker logs in as it, looks tables up as it, and goes on as the owner of each. */
   readonly owner: string;
   /** The key of the secret with the connection to the publisher, among the secrets that come beside the state. */
   readonly secret: string;

@@ -3,3 +3,4 @@ export * from './creators';
 export * from './desired-state';
 export * from './names';
 export * from './resource';
+export * from './row-filter';

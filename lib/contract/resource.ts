@@ -16,6 +16,8 @@ export interface StateResourceProperties {
   readonly StateAsset?: { readonly Bucket: string; readonly Key: string };
   /** Role name to the ARN of its secret, for every role that logs in by password, and every group whose logins take turns. */
   readonly Secrets?: Readonly<Record<string, string>>;
+  /** Key to the ARN of the secret that a subscription connects by, for every key that a subscription names. */
+  readonly ConnectionSecrets?: Readonly<Record<string, string>>;
   /** Role name to the database that its secret names as `dbname`, for every role in `Secrets`. */
   readonly HomeDatabases?: Readonly<Record<string, string>>;
   /** The emergency exit: why this deployment leaves the database alone. The function then answers success without connecting. */

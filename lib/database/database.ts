@@ -8,10 +8,13 @@ import { Extension, ExtensionOptions } from './extension';
 import { GroupRole, GroupRoleOptions } from './group-role';
 import { LoginRole, LoginRoleOptions } from './login-role';
 import { Privilege } from './privilege';
+import { Publication, PublicationOptions } from './publication';
 import { IRole, requireDeclaredRole, requireKnownRole } from './role';
 import { RoleSet, RoleSetOptions } from './role-set';
 import { Schema, SchemaOptions } from './schema';
 import { addSettings } from './settings';
+import { Slot, SlotOptions } from './slot';
+import { Subscription, SubscriptionOptions } from './subscription';
 
 /** How a database is made. */
 export interface DatabaseOptions {
@@ -224,6 +227,36 @@ export class Database extends Construct {
       this.schemas.forEach((schema) => schema.grantRead(this.readers!));
     }
     return this.readers;
+  }
+
+  /**
+   * Declares a publication: changes of tables, for subscribers and for change data capture.
+   *
+   * @param publicationName its name, at most 63 bytes
+   * @param options what it carries
+   */
+  public addPublication(publicationName: string, options: PublicationOptions): Publication {
+    return new Publication(this, `Publication-${publicationName}`, { ...options, database: this, publicationName });
+  }
+
+  /**
+   * Declares a logical replication slot for a consumer.
+   *
+   * @param slotName its name, one for the whole server
+   * @param options who reads from it, and how
+   */
+  public addSlot(slotName: string, options: SlotOptions): Slot {
+    return new Slot(this, `Slot-${slotName}`, { ...options, database: this, slotName });
+  }
+
+  /**
+   * Declares a subscription to publications of another server.
+   *
+   * @param subscriptionName its name, at most 63 bytes
+   * @param options what it follows, and how
+   */
+  public addSubscription(subscriptionName: string, options: SubscriptionOptions): Subscription {
+    return new Subscription(this, `Subscription-${subscriptionName}`, { ...options, database: this, subscriptionName });
   }
 
   /**

@@ -2,7 +2,7 @@ import { DesiredState } from '../../contract';
 import { openClient } from '../connection';
 import { ConnectionSettings, reconcile, release, Report } from '../reconcile';
 import { isRollback } from './rollback';
-import { roleSecrets, SecretStore } from '../secrets';
+import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
 import { connectionTo } from './admin-connection';
 import { ResourceAnswer, ResourceRequest, RunLimits, serveCustomResource } from './cloudformation';
 import { logLine, logMetrics } from './log';
@@ -82,6 +82,7 @@ async function run(
         dbname: homes[role],
       }),
     }),
+    connections: connectionSecrets(store, asMap(request.properties.ConnectionSecrets)),
     onProgress: (message) => logLine('progress', { message }),
   });
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { decodeState, DesiredState, StateDocument } from '../../contract';
+import { decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
 import { reconcile } from '../reconcile';
 import { AccessRow, Plan, Report, Step } from '../reconcile/types';
-import { roleSecrets, SecretStore } from '../secrets';
+import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
 import { Assembly } from './assembly';
 import { invoke, LogRecord } from './function-process';
 import { generateSecret } from './generated-password';
@@ -11,6 +11,18 @@ import { PreviewServer } from './preview-server';
 import { previewReferences } from './references';
 import { StateResource, stateDocument } from './state-resources';
 import { asSentByCloudFormation, Resolved, TemplateValues } from './template-values';
+
+/** A preview has no publisher: what subscribes to one is made, and not started. */
+function withoutPublishers(state: DesiredState): DesiredState {
+  if (state.databases.every(({ subscriptions }) => subscriptions.length === 0)) return state;
+  return {
+    ...state,
+    databases: state.databases.map((database) => ({
+      ...database,
+      subscriptions: database.subscriptions.map((subscription) => ({ ...subscription, enabled: false })),
+    })),
+  };
+}
 
 /** What one event did, by the function's own log and answer. */
 export interface Deployment {
@@ -40,6 +52,7 @@ export class PreviewedResource {
   /** What stands for each reference, and for what a preview puts in the place of the template's own value. */
   readonly references: readonly Resolved[];
   readonly secretArns: Readonly<Record<string, string>>;
+  private readonly connectionArns: Readonly<Record<string, string>>;
   private readonly properties: Readonly<Record<string, unknown>>;
   private readonly functionFolder: string;
   private readonly functionEnvironment: Readonly<Record<string, string>>;
@@ -73,11 +86,17 @@ export class PreviewedResource {
       Port: replace('Port', String(postgres.port)),
       Trust: replace('Trust', server.ca, "this preview's own certificate authority"),
     };
-    this.properties = { ...properties, Server: reference };
-    this.document = stateDocument(assembly, resource, values) as StateDocument;
-    this.desired = decodeState(asSentByCloudFormation(this.document));
+    const declaredState = decodeState(asSentByCloudFormation(stateDocument(assembly, resource, values)));
+    this.desired = withoutPublishers(declaredState);
+    this.document = encodeState(this.desired);
+    const differs = this.desired === declaredState ? {} : { State: this.document, StateAsset: undefined };
+    if (this.desired !== declaredState)
+      inPlace.push({ reference: 'subscriptions', value: 'made and not started, since a preview has no publisher' });
+    this.properties = { ...properties, ...differs, Server: reference };
     this.secretArns = (properties.Secrets ?? {}) as Record<string, string>;
+    this.connectionArns = (properties.ConnectionSecrets ?? {}) as Record<string, string>;
     this.fillSecrets(String(declared.AdminSecretArn));
+    this.fillConnections();
 
     const lambda = this.lambda(values);
     const folder = assembly.assets.get(lambda.key);
@@ -102,6 +121,7 @@ export class PreviewedResource {
         mode: 'plan',
         identity: String((this.properties.Server as { Identity: unknown }).Identity),
         secrets: roleSecrets({ store, arns: this.secretArns }),
+        connections: connectionSecrets(store, this.connectionArns),
         access: true,
       });
       return { plan: report.plan, access: report.access };
@@ -175,6 +195,23 @@ export class PreviewedResource {
           PasswordLength: 40,
         }),
       );
+    }
+  }
+
+  /** A secret that a subscription connects by needs no publisher here, and has to be complete all the same. */
+  private fillConnections(): void {
+    const { secrets, postgres } = this.server;
+    for (const arn of Object.values(this.connectionArns)) {
+      const known = secrets.has(arn) ? secrets.value(arn) : undefined;
+      if (known?.host !== undefined) continue;
+      secrets.create(arn, {
+        username: postgres.master.user,
+        password: postgres.master.password,
+        ...known,
+        host: postgres.host,
+        port: postgres.port,
+        dbname: 'postgres',
+      });
     }
   }
 

@@ -1,3 +1,4 @@
+import { openClient } from '../connection';
 import { ConnectionSettings } from '../reconcile/types';
 import { EmbeddedVersion } from './binaries';
 import { createAuthority } from './certificates';
@@ -23,6 +24,10 @@ export class PreviewServer {
     const authority = createAuthority();
     const tls = authority.issue('127.0.0.1');
     const postgres = await startEmbeddedServer({ version, projectDirectory, tls });
+    // On Amazon RDS membership in rds_replication lets the master make slots; a stock server asks for the attribute.
+    const { host, port, superuser } = postgres;
+    const admin = await openClient({ host, port, ...superuser, database: 'postgres', ca: authority.ca });
+    await admin.query('ALTER ROLE master REPLICATION').finally(() => admin.end());
     return new PreviewServer(
       postgres,
       authority.ca,

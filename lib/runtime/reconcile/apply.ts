@@ -1,5 +1,6 @@
 import pRetry from 'p-retry';
 import { requireVerifier } from '../secrets/scram';
+import { CONNECTION_STATEMENT } from './publisher';
 import { literal, VERIFIER_PLACEHOLDER } from './sql';
 import { PreparedStatement, Session, StatementError, WarningError } from './session';
 import { SecretSource, Step } from './types';
@@ -25,7 +26,8 @@ export function groupSteps(steps: readonly Step[]): Step[][] {
   const groups: Step[][] = [];
   for (const step of steps) {
     const group = groups.at(-1);
-    const shares = (one: Step) => one.transactional && one.locks === undefined && one.database === step.database;
+    const shares = (one: Step) =>
+      one.transactional && !one.alone && one.locks === undefined && one.database === step.database;
     if (group && shares(step) && shares(group[0])) group.push(step);
     else groups.push([step]);
   }
@@ -37,9 +39,10 @@ export async function applyGroup(
   session: Session,
   group: readonly Step[],
   secrets: SecretSource | undefined,
+  connectionOf: ((key: string) => Promise<string>) | undefined,
   within: () => Promise<void>,
 ): Promise<void> {
-  const statements = await prepare(group, secrets);
+  const statements = await prepare(group, secrets, connectionOf);
   if (!group[0].transactional) {
     await retried(() => session.runAlone(statements));
     return;
@@ -109,18 +112,32 @@ async function holders(session: Session, schema: string, name: string): Promise<
   return `${who.join(', ')} ${rows.length === 1 ? 'holds' : 'hold'} it`;
 }
 
-async function prepare(group: readonly Step[], secrets: SecretSource | undefined): Promise<PreparedStatement[]> {
+async function prepare(
+  group: readonly Step[],
+  secrets: SecretSource | undefined,
+  connectionOf: ((key: string) => Promise<string>) | undefined,
+): Promise<PreparedStatement[]> {
   const prepared: PreparedStatement[] = [];
   for (const step of group) {
     for (const statement of step.statements) {
       prepared.push({
         ...statement,
         object: step.object,
-        text: statement.verifierOf === undefined ? statement.sql : await passwordStatement(statement, secrets),
+        ...(statement.connectionOf === undefined
+          ? { text: statement.verifierOf === undefined ? statement.sql : await passwordStatement(statement, secrets) }
+          : { text: CONNECTION_STATEMENT, params: [await connectionText(statement.connectionOf, connectionOf)] }),
       });
     }
   }
   return prepared;
+}
+
+async function connectionText(key: string, source: ((key: string) => Promise<string>) | undefined): Promise<string> {
+  if (!source)
+    throw new Error(
+      `the subscription connects by the secret ${JSON.stringify(key)}, to which this run has no access: apply it by a deployment, or give the secrets`,
+    );
+  return source(key);
 }
 
 async function passwordStatement(

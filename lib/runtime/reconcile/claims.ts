@@ -3,6 +3,7 @@ import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } 
 import { dropKey } from './observe-drops';
 import { exists, Observed } from './observed';
 import { isEnforced, isPartlyEnforced } from './plan-isolations';
+import { replicated } from './replication';
 
 /** What the ledger should say once a run begins, and once it has come to its end. */
 export interface ClaimChanges {
@@ -124,5 +125,6 @@ function* declared(
         yield { kind: 'isolation', name: isolation.schema, database: database.name };
     }
     for (const { name } of database.extensions) yield { kind: 'extension', name, database: database.name };
+    for (const { kind, name } of replicated(database)) yield { kind, name, database: database.name };
   }
 }

@@ -19,6 +19,8 @@ import {
   LedgerHead,
   readLedgerHead,
   readLedger,
+  recordConnections,
+  readConnections,
   recordIdentity,
   recordObjects,
   recordState,
@@ -38,15 +40,21 @@ import {
 import { anyLeft, observeDrops } from './observe-drops';
 import { observeExtensions } from './observe-extensions';
 import { observeIsolation } from './observe-isolations';
+import { observeReplication, observeReplicationFacts } from './observe-replication';
 import { Inside, LoginVerdict, Observed } from './observed';
 import { makePlan } from './plan';
 import { ineffective } from './prove';
+import { connectionString } from './publisher';
+import { connectionKey } from './replication';
 import { Session } from './session';
+import { hash } from './sql';
 import {
   AccessRow,
+  ConnectionSource,
   ConnectionSettings,
   Plan,
   ProofError,
+  PublisherConnection,
   Reconcile,
   ReconcileOptions,
   RefusedError,
@@ -126,6 +134,10 @@ class Run {
   private readonly connections: Connections;
   private readonly timings = { connect: 0, observe: 0, plan: 0, apply: 0, prove: 0 };
   private readonly secrets: SecretSource | undefined;
+  private readonly publishers: ConnectionSource | undefined;
+  /** By connectionKey(): the version of the secret that each subscription connects by, and what the ledger says of it. */
+  private connected = new Map<string, string>();
+  private recorded: ReadonlyMap<string, string> = new Map();
   private identity = '';
   private facts!: ServerFacts;
   private fingerprint?: string;
@@ -144,6 +156,7 @@ class Run {
     this.adminDatabase = connection.database ?? 'postgres';
     this.connections = new Connections(connection, this.adminDatabase);
     this.secrets = options.secrets && remembered(options.secrets);
+    this.publishers = options.connections && remembered(options.connections);
   }
 
   close(): Promise<void> {
@@ -183,6 +196,8 @@ class Run {
     const isCopy = head.identity !== undefined && head.identity !== this.identity;
     this.rehomedFrom = isCopy ? head.identity : head.rehomedFrom;
     if (!isCopy) refuseForeignClaims(desired, this.ledger);
+    if (this.hasSubscriptions) this.recorded = await readConnections(admin);
+    this.connected = new Map(this.recorded);
     await this.observe(admin);
     const first = await this.plan();
     if (options.mode === 'plan') return this.report('planned', first, await this.access());
@@ -206,11 +221,7 @@ class Run {
       facts.databases.size < desired.databases.length ||
       (await anyLeft(this.connections, desired.drops)) ||
       head.proven?.fingerprint !==
-        (await fingerprint(
-          this.connections,
-          desired,
-          inside.then((sums) => sums ?? fingerprintInside(this.connections, desired)),
-        ))
+        (await this.takeFingerprint(inside.then((sums) => sums ?? fingerprintInside(this.connections, desired))))
     ) {
       return false;
     }
@@ -239,17 +250,19 @@ class Run {
       this.options.onProgress?.('reading the catalog');
       this.facts = await observeFacts(admin, this.desired);
       const complete = this.facts.databases.size === this.desired.databases.length;
-      this.fingerprint = complete ? await fingerprint(this.connections, this.desired) : undefined;
+      this.fingerprint = complete ? await this.takeFingerprint() : undefined;
       const server = await observeServer(admin);
       const inside = new Map<string, Inside>();
       for (const database of this.desired.databases) {
         if (!this.facts.databases.has(database.name)) continue;
         const session = await this.connections.in(database.name);
         const schemas = database.schemas.map((schema) => schema.name);
+        const toBeRead = this.options.mode === 'plan';
         inside.set(database.name, {
           ...(await observeInside(session, schemas)),
           extensions: await observeExtensions(session, database.extensions),
           isolation: await observeIsolation(session, database.isolations, this.desired.roles),
+          replication: await observeReplication(session, database, { ...this.facts, ...server }, toBeRead),
         });
       }
       this.observed = {
@@ -258,6 +271,9 @@ class Run {
         inside,
         settingFacts: await observeSettingFacts(admin, this.desired),
         logins: await this.probeLogins(server.roles),
+        replicationFacts: await observeReplicationFacts(admin, this.desired),
+        connectionVersions: await this.connectionVersions(),
+        connectedVersions: new Map(this.connected),
         connected: await observeConnected(admin, [
           ...this.rolesAboutToGo(),
           ...this.desired.settings.flatMap(({ role }) => role ?? []),
@@ -270,6 +286,37 @@ class Run {
         drops: await observeDrops(this.connections, this.desired.drops),
       };
     });
+  }
+
+  private get hasSubscriptions(): boolean {
+    return this.desired.databases.some(({ subscriptions }) => subscriptions.length > 0);
+  }
+
+  /** What a subscription connects by cannot be read from the catalog, so the version of its secret stands for it. */
+  private async takeFingerprint(inside?: Promise<string[]>): Promise<string> {
+    const sums = await fingerprint(this.connections, this.desired, inside);
+    if (!this.hasSubscriptions) return sums;
+    return hash([sums, [...(await this.connectionVersions())].sort()]);
+  }
+
+  private async connectionVersions(): Promise<Map<string, string>> {
+    const versions = new Map<string, string>();
+    if (!this.publishers) return versions;
+    const problems: string[] = [];
+    for (const database of this.desired.databases) {
+      for (const { name, secret } of database.subscriptions) {
+        try {
+          const { versionId } = await this.publishers(secret);
+          versions.set(connectionKey(database.name, name), hash(versionId, 32));
+        } catch (error) {
+          problems.push(
+            `the secret of the subscription ${JSON.stringify(name)} cannot be used, so its connection stays as it is: ${(error as Error).message}`,
+          );
+        }
+      }
+    }
+    if (problems.length > 0) throw new RefusedError(problems.sort());
+    return versions;
   }
 
   private rolesAboutToGo(): string[] {
@@ -363,14 +410,30 @@ class Run {
         await admin.transaction(() => this.begin(admin, steps, start));
         this.hasOpenRun = true;
       }
+      const { publishers } = this;
+      const connectionOf =
+        publishers && (async (key: string) => connectionString(await publishers(key), this.facts.flavour));
       // No connection of this run may stay in a database that is dropped or copied from.
       if (!group[0].transactional && group[0].database === this.adminDatabase) await this.connections.closeOther();
-      await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
+      const session = await this.connections.in(group[0].database);
+      await applyGroup(session, group, this.secrets, connectionOf, async () => {
         if (open) await this.begin(admin, steps, start);
       });
+      this.noteConnections(group);
       this.started = true;
       this.hasOpenRun = true;
       this.ledger = withChanges(this.ledger, start);
+    }
+  }
+
+  private noteConnections(steps: readonly Step[]): void {
+    const keys = new Set(steps.flatMap((step) => step.statements.flatMap(({ connectionOf }) => connectionOf ?? [])));
+    for (const database of this.desired.databases) {
+      for (const { name, secret } of database.subscriptions) {
+        const key = connectionKey(database.name, name);
+        const version = this.observed.connectionVersions.get(key);
+        if (keys.has(secret) && version !== undefined) this.connected.set(key, version);
+      }
     }
   }
 
@@ -427,8 +490,10 @@ class Run {
       end.record.length === 0 &&
       end.forget.length === 0;
     if (same && !changed) return;
+    const connections = [...this.connected].filter(([key, version]) => this.recorded.get(key) !== version);
     await admin.transaction(async () => {
       if (!this.ledgerReady) await this.ensureLedger(admin);
+      await recordConnections(admin, connections);
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
       if (!keepsProof) await recordState(admin, this.desired, { holder, proven });
@@ -494,8 +559,10 @@ function requireUser(secret: RoleSecret, role: string, passwordOf: string | unde
 }
 
 /** One read of each secret a run: the same password proves and sets. */
-function remembered(source: SecretSource): SecretSource {
-  const known = new Map<string, Promise<RoleSecret>>();
+function remembered<T extends RoleSecret | PublisherConnection>(
+  source: (key: string) => Promise<T>,
+): (key: string) => Promise<T> {
+  const known = new Map<string, Promise<T>>();
   return (role) => {
     if (!known.has(role)) known.set(role, source(role));
     return known.get(role)!;

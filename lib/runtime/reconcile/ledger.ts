@@ -1,5 +1,6 @@
 import { ContractError, decodeState, DesiredState, encodeState, StateDocument } from '../../contract';
 import { hash, ident } from './sql';
+import { replicated } from './replication';
 import { Session } from './session';
 import { Plan, RefusedError, Step } from './types';
 
@@ -312,6 +313,31 @@ export async function recordState(
   );
 }
 
+/** The versions of the secrets that subscriptions connect by. The table is made by the first of them, so it may not be there. */
+export async function readConnections(session: Session): Promise<Map<string, string>> {
+  const [{ found }] = await session.read<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [
+    `${LEDGER_SCHEMA}.connection`,
+  ]);
+  if (!found) return new Map();
+  const rows = await session.read<{ subscription: string; version: string }>(
+    `SELECT subscription, version FROM ${LEDGER_SCHEMA}.connection`,
+  );
+  return new Map(rows.map(({ subscription, version }) => [subscription, version]));
+}
+
+export async function recordConnections(session: Session, versions: readonly [string, string][]): Promise<void> {
+  if (versions.length === 0) return;
+  await session.write(
+    `CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.connection (subscription text PRIMARY KEY, version text NOT NULL)`,
+  );
+  for (const row of versions) {
+    await session.write(
+      `INSERT INTO ${LEDGER_SCHEMA}.connection VALUES ($1, $2) ON CONFLICT (subscription) DO UPDATE SET version = excluded.version`,
+      row,
+    );
+  }
+}
+
 /** Two states must not declare the same object: each would take back what the other gives. */
 export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
   const problems: string[] = [];
@@ -328,6 +354,7 @@ export function refuseForeignClaims(state: DesiredState, ledger: Ledger): void {
     check('database', database.name);
     database.schemas.forEach((schema) => check('schema', schema.name, database.name));
     database.extensions.forEach((extension) => check('extension', extension.name, database.name));
+    for (const { kind, name } of replicated(database)) check(kind, name, database.name);
   }
   for (const drop of state.drops) {
     const known = ledger.objects.get(ledgerKey(drop.kind, drop.name, 'database' in drop ? drop.database : ''));

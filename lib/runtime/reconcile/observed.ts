@@ -1,5 +1,6 @@
 import { ManagedKind } from './ledger';
 import { ObservedDrop } from './observe-drops';
+import { Replication, ReplicationFacts } from './replication';
 
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 
@@ -200,6 +201,8 @@ export interface Inside {
   readonly isolation?: ObservedIsolation;
   /** Absent: no extension is declared here. */
   readonly extensions?: ObservedExtensions;
+  /** Absent: nothing is declared that needs it. */
+  readonly replication?: Replication;
 }
 
 /**
@@ -224,6 +227,12 @@ export interface Observed {
   readonly inside: ReadonlyMap<string, Inside>;
   /** Existing password roles. */
   readonly logins: ReadonlyMap<string, LoginVerdict>;
+  /** Absent: nothing is declared that needs them. */
+  readonly replicationFacts?: ReplicationFacts;
+  /** By connectionKey(): a hash of the version of the secret that each declared subscription should connect by, where it is known. */
+  readonly connectionVersions: ReadonlyMap<string, string>;
+  /** The one that it connects by, as far as this library has set it. */
+  readonly connectedVersions: ReadonlyMap<string, string>;
   /** Roles that have a session now, of those that are about to be disabled or have declared settings. */
   readonly connected: ReadonlySet<string>;
   /** By `commentKey()`; absent: no comment is declared. */
@@ -242,7 +251,16 @@ export function exists(
   if (kind === 'database') return observed.databases.has(name);
   if (kind === 'isolation') return true;
   const inside = observed.inside.get(database!);
-  if (kind === 'schema') return inside?.schemas.has(name) ?? false;
-  if (kind === 'extension') return inside?.extensions?.installed.has(name) ?? false;
-  return false;
+  switch (kind) {
+    case 'schema':
+      return inside?.schemas.has(name) ?? false;
+    case 'extension':
+      return inside?.extensions?.installed.has(name) ?? false;
+    case 'publication':
+      return inside?.replication?.publications.has(name) ?? false;
+    case 'slot':
+      return inside?.replication?.slots.has(name) ?? false;
+    case 'subscription':
+      return inside?.replication?.subscriptions.has(name) ?? false;
+  }
 }

@@ -26,6 +26,12 @@ export const PHASES = [
   'databaseOwners',
   'narrowRoles',
   'disableRoles',
+  // At the end, since most of it cannot share a transaction; what a publication needs of a table comes before it.
+  'replicaIdentities',
+  'publications',
+  'slots',
+  'subscriptions',
+  'subscriptionStarts',
   'drops',
 ] as const;
 export type Phase = (typeof PHASES)[number];
@@ -47,6 +53,7 @@ export interface Draft {
   readonly statements: readonly Statement[] | undefined;
   readonly transactional?: boolean;
   readonly locks?: Step['locks'];
+  readonly alone?: boolean;
   /** Whose access the step concerns. A step that takes away runs unasked only if one of them is new, or declared before. */
   readonly subjects?: readonly Subject[];
   /** The previous declaration said what this step takes away, so its reader has seen it go. */
@@ -186,6 +193,7 @@ export class PlanBuilder {
       statements,
       transactional: draft.transactional ?? true,
       ...(draft.locks && { locks: draft.locks }),
+      ...(draft.alone && { alone: true }),
     };
   }
 }

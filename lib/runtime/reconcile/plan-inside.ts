@@ -1,7 +1,9 @@
 import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } from '../../contract';
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
+import { lendCreate } from './lend-create';
 import { planIsolations } from './plan-isolations';
+import { planReplication } from './plan-replication';
 import { DATABASE_OWNER_ROLE, reachable } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
@@ -52,6 +54,7 @@ class InsidePlanner {
       return;
     }
     this.database.schemas.forEach((schema) => this.planSchema(schema.name, schema.owner));
+    planReplication(this.builder, this.previous, this.database);
     this.planSchemaPrivileges();
     this.planObjectPrivileges();
     this.planColumnPrivileges();
@@ -186,12 +189,8 @@ class InsidePlanner {
 
   /** The statements with CREATE on the database for the first of `roles` while they run, unless one of them has it anyway. */
   private lendingCreate(roles: readonly string[], statements: Statement[] | undefined): Statement[] | undefined {
-    if (roles.some((role) => this.mayCreate(role))) return statements;
-    const target = `CREATE ON DATABASE ${ident(this.database.name)}`;
-    const asOwner = (sql: string) => this.builder.power.actAs(this.databaseOwner, [{ sql }]);
-    const before = asOwner(`GRANT ${target} TO ${ident(roles[0])}`);
-    const after = asOwner(`REVOKE ${target} FROM ${ident(roles[0])}`);
-    return statements && before && after && [...before, ...statements, ...after];
+    const { observed, power } = this.builder;
+    return lendCreate(power, observed, this.database, roles, statements);
   }
 
   /** The statements with USAGE on the schema for `role` while they run: an owner who may not enter it cannot name what it owns there. */
@@ -220,16 +219,6 @@ class InsidePlanner {
       this.database.grants.some(
         ({ on, to, privileges }) =>
           on.kind === 'schema' && on.schema === schema && names.has(to) && privileges.includes('USAGE'),
-      )
-    );
-  }
-
-  private mayCreate(role: string): boolean {
-    if (role === this.databaseOwner || this.builder.observed.roles.get(role)?.superuser) return true;
-    return (
-      this.observed?.acl.some((entry) => entry.grantee === role && entry.privilege === 'CREATE') ||
-      this.database.grants.some(
-        (grant) => grant.on.kind === 'database' && grant.to === role && grant.privileges.includes('CREATE'),
       )
     );
   }

@@ -201,6 +201,8 @@ export function planOwners(builder: PlanBuilder): void {
     owners.add(database.owner);
     database.schemas.forEach((schema) => owners.add(schema.owner));
     database.defaultPrivileges.forEach((d) => owners.add(d.creator));
+    database.publications.forEach((publication) => owners.add(publication.owner));
+    database.subscriptions.forEach((subscription) => owners.add(subscription.owner));
   }
   const memberships = [
     ...builder.observed.memberships,

@@ -24,7 +24,7 @@ export class Power {
   private readonly inherited: Set<string>;
 
   constructor(
-    private readonly observed: Observed,
+    private readonly observed: Pick<Observed, 'user' | 'roles' | 'memberships'>,
     toBeRead = false,
   ) {
     const self = observed.roles.get(observed.user);
@@ -70,7 +70,7 @@ export class Power {
 
   /** Whether it has the privileges of `role` as it is, without SET ROLE. */
   inherits(role: string): boolean {
-    return this.superuser || this.inherited.has(role);
+    return this.superuser || this.looksOnly || this.inherited.has(role);
   }
 
   /** Whether a GRANT of a role by the connected role can have this grantor: itself, or a role whose ADMIN it inherits. */

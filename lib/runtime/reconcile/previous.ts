@@ -1,4 +1,4 @@
-import { DesiredExtension, DesiredMembership, DesiredState, GrantTarget } from '../../contract';
+import { DesiredDatabase, DesiredExtension, DesiredMembership, DesiredState, GrantTarget } from '../../contract';
 import { declaredMemberships } from './iam';
 
 export const MEMBERSHIP_OPTIONS = ['inherit', 'set', 'admin'] as const;
@@ -30,6 +30,10 @@ export class Previous {
           this.given.add(key(database.name, d.to, privilege, 'default', d.creator, d.schema, d.objects));
       }
     }
+  }
+
+  database(name: string): DesiredDatabase | undefined {
+    return this.databases.find((database) => database.name === name);
   }
 
   role(name: string): DesiredState['roles'][number] | undefined {

@@ -57,6 +57,18 @@ export class Session {
     return (await this.client.query<T>(sql, params)).rows;
   }
 
+  /** What a statement would do, found out in a transaction that is rolled back; the rows are those of the last of `sql`. */
+  async undone<T extends QueryResultRow>(sql: string): Promise<T[]> {
+    this.counters.reads++;
+    await this.client.query('BEGIN');
+    try {
+      const results = (await this.client.query<T>(sql)) as unknown as { rows: T[] } | { rows: T[] }[];
+      return (Array.isArray(results) ? results.at(-1)! : results).rows;
+    } finally {
+      await this.client.query('ROLLBACK').catch(() => undefined); // the connection may be what failed
+    }
+  }
+
   /** Writes to the library's own ledger. */
   async write(sql: string, params: unknown[] = []): Promise<void> {
     this.counters.writes++;
@@ -88,6 +100,11 @@ export class Session {
     };
     for (const statement of statements) {
       this.counters.writes++;
+      if (statement.params) {
+        await flush();
+        await this.send(statement.text, statement.sql, statement.object, statement.params);
+        continue;
+      }
       if (statement.as !== role) {
         batch.push(statement.as === undefined ? OWN_ROLE : `SET LOCAL ROLE ${ident(statement.as)}`);
         role = statement.as;
@@ -102,24 +119,27 @@ export class Session {
     await flush();
   }
 
-  /** Runs statements that PostgreSQL takes only outside of a transaction, each in a message of its own. */
+  /** Outside a transaction each statement is a message of its own, with the role of the session in place of SET LOCAL ROLE. */
   async runAlone(statements: readonly PreparedStatement[]): Promise<void> {
-    for (const statement of statements) {
-      this.counters.writes++;
-      if (statement.as !== undefined) await this.client.query(`SET ROLE ${ident(statement.as)}`);
-      try {
-        await this.send(statement.text, statement.sql, statement.object);
-      } finally {
-        // The connection may be what failed.
-        if (statement.as !== undefined) await this.client.query('SET ROLE NONE').catch(() => undefined);
+    let role: string | undefined;
+    try {
+      for (const statement of statements) {
+        this.counters.writes++;
+        if (statement.as !== role) {
+          await this.send(statement.as === undefined ? 'SET ROLE NONE' : `SET ROLE ${ident(statement.as)}`, 'SET ROLE');
+          role = statement.as;
+        }
+        await this.send(statement.text, statement.sql, statement.object, statement.params);
       }
+    } finally {
+      if (role !== undefined) await this.client.query('SET ROLE NONE').catch(() => undefined); // the first error is the one to tell
     }
   }
 
-  private async send(text: string, shown: string, object?: string): Promise<void> {
+  private async send(text: string, shown: string, object?: string, params?: readonly string[]): Promise<void> {
     this.warnings = [];
     try {
-      await this.client.query(text);
+      await (params ? this.client.query(text, [...params]) : this.client.query(text));
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       throw new StatementError(this.database, shown, code, message, object);
@@ -127,7 +147,10 @@ export class Session {
     // 01006 privilege not revoked, 01007 privilege not granted, 01000 of a GRANT or REVOKE: "has not been granted membership".
     // They mean that the statement did nothing, with success as its status.
     const failed = this.warnings.find(
-      ({ code }) => code === '01006' || code === '01007' || (code === '01000' && /\b(GRANT|REVOKE)\b/.test(text)),
+      ({ code, message }) =>
+        code === '01006' ||
+        code === '01007' ||
+        (code === '01000' && /\b(GRANT|REVOKE)\b/.test(text) && !UNCONNECTED.test(message)),
     );
     if (failed)
       throw new WarningError(
@@ -137,8 +160,13 @@ export class Session {
   }
 }
 
+/** What CREATE SUBSCRIPTION says of one that is connected by a later statement. */
+const UNCONNECTED = /^subscription was created, but is not connected/;
+
 /** A statement with the text that really runs; `sql` is what may be shown. */
 export interface PreparedStatement extends Statement {
   readonly text: string;
+  /** Travel beside the text, which a server's log of statements does not show. */
+  readonly params?: readonly string[];
   readonly object?: string;
 }

@@ -13,6 +13,8 @@ export interface Statement {
   readonly as?: string;
   /** The role, or the group of a login that takes turns, whose verifier takes the place of the placeholder when the statement runs. */
   readonly verifierOf?: string;
+  /** The key of the secret whose connection string is the statement's only parameter; what is shown has a placeholder for it. */
+  readonly connectionOf?: string;
 }
 
 export interface Step {
@@ -29,6 +31,8 @@ export interface Step {
   readonly transactional: boolean;
   /** The table of a user that it locks against everybody: it then has a transaction of its own, waits for the lock shortly, and tries again. */
   readonly locks?: { readonly schema: string; readonly name: string };
+  /** It has a transaction of its own for another reason. */
+  readonly alone?: boolean;
   /** Why the step is not run; absent for a step that runs. */
   readonly withheld?: string;
   /** It is withheld because it cannot be done: no acknowledgement helps. */
@@ -77,12 +81,32 @@ export interface RoleSecret {
 /** Gives the secret of a role that logs in by password, or of a group whose logins take turns, or throws an error that says what is wrong with it (never PASSWORD NULL). */
 export type SecretSource = (role: string) => Promise<RoleSecret>;
 
+/** Where a subscription gets its rows from. */
+export interface PublisherConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly dbname: string;
+  readonly username: string;
+  readonly password: string;
+  /** Absent: verify-full. */
+  readonly sslmode?: string;
+  /** A file on the subscribing server. Absent: where Amazon RDS keeps the roots, or the operating system's. */
+  readonly sslrootcert?: string;
+  /** The secret's version id; its hash goes to the ledger. */
+  readonly versionId: string;
+}
+
+/** Gives the connection that a subscription's secret holds, by the key that the declaration has for it. */
+export type ConnectionSource = (key: string) => Promise<PublisherConnection>;
+
 export interface ReconcileOptions {
   readonly mode: 'plan' | 'apply';
   /** The server's immutable identity (resource id); absent: the host and port, for an external server. */
   readonly identity?: string;
   /** Absent: password roles are planned, and applying one is an error. */
   readonly secrets?: SecretSource;
+  /** Absent: subscriptions are planned, and applying one is an error. */
+  readonly connections?: ConnectionSource;
   /** Plan hashes to acknowledge besides those in the state. */
   readonly acknowledge?: readonly string[];
   /** Epoch milliseconds after which no new step is started. */

@@ -1,3 +1,4 @@
+export * from './connection-secrets';
 export * from './role-document';
 export * from './role-secrets';
 export * from './scram';

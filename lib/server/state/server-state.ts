@@ -108,6 +108,7 @@ export class ServerState extends Construct {
   private readonly declaration = new Declaration();
   private readonly secrets: Record<string, string> = {};
   private readonly homeDatabases: Record<string, string> = {};
+  private readonly connectionSecrets: Record<string, string> = {};
   private resource?: CustomResource;
   private applyFunction?: ServerFunction;
   private rotateFunction?: ServerFunction;
@@ -190,6 +191,16 @@ export class ServerState extends Construct {
     this.rotatesByAdministrator = true;
   }
 
+  /** Lets the function read the secret that a subscription connects by, which belongs to somebody else and is only read. */
+  public addConnectionSecret(key: string, secret: secretsmanager.ISecret): void {
+    this.declare(() => {
+      this.connectionSecrets[key] = secret.secretArn;
+    });
+    // In the policy of the role, since a secret of another stack or account takes no policy from here.
+    const grant = secret.grantRead(this.applyFunction!.role);
+    grant.applyBefore(this.resource!);
+  }
+
   /** Rotates the admin secret, also of a server inside which nothing is declared. */
   public rotateAdminSecret(): void {
     this.rotatesAdminSecret = true;
@@ -256,6 +267,7 @@ export class ServerState extends Construct {
         State: Lazy.any({ produce: () => (this.isFile ? undefined : this.document()) }),
         StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
         Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
+        ConnectionSecrets: Lazy.any({ produce: () => unlessEmpty(this.connectionSecrets) }),
         HomeDatabases: Lazy.any({ produce: () => unlessEmpty(this.homeDatabases) }),
         SkipReason: skipReason,
       },

@@ -102,6 +102,8 @@ describe('case 116: a plan', () => {
       inside: new Map([['app', await observeInside(inApp, ['billing'])]]),
       settingFacts: await observeSettingFacts(admin, state),
       logins: new Map(),
+      connectionVersions: new Map(),
+      connectedVersions: new Map(),
       connected: new Set(),
     });
     const ledger = deepFreeze(await readLedger(admin, state.name, await readLedgerHead(admin, state.name)));
