@@ -112,7 +112,7 @@ const DANGERS: readonly Danger[] = [
     state: declaration({
       settings: [
         { database: 'app', name: 'default_transaction_read_only', values: ['on'] },
-        { database: 'app', name: 'statement_timeout', values: ['1'] },
+        { database: 'app', name: 'statement_timeout', values: ['2s'] },
       ],
     }),
   },
