@@ -197,12 +197,17 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, this.takenAgain(inside)))
     ) {
       return false;
     }
     const logins = await this.probeLogins(new Set(desired.roles.map((role) => role.name)));
     return [...logins.values()].every((verdict) => verdict !== 'fails');
+  }
+
+  /** What was asked for before the lock may have failed because the run that had it had not made the database yet. */
+  private takenAgain(inside: Promise<string[]> | undefined): Promise<string[]> | undefined {
+    return inside?.catch(() => fingerprintInside(this.connections, this.desired));
   }
 
   private refuseUnknownVersion(): void {
