@@ -425,6 +425,12 @@ export function guardCycles(builder: PlanBuilder): void {
 export function planDatabases(builder: PlanBuilder): void {
   for (const database of builder.desired.databases) {
     const observed = builder.observed.databases.get(database.name);
+    if (database.connectionLimit === 0 && !builder.power.superuser) {
+      builder.refuse(
+        `the database ${JSON.stringify(database.name)} is declared with a connection limit of 0, which lets nobody in, ${builder.power.user} neither, who has to come again: take CONNECT from the roles instead`,
+      );
+      continue;
+    }
     if (!observed) {
       planNewDatabase(builder, database);
       continue;

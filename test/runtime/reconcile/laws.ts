@@ -165,7 +165,7 @@ export function touched(before: readonly Row[], after: readonly Row[], states: r
   const owners = new Set([...before, ...after].map((row) => `${row.database}/${row.schema}/${row.owner}`));
   const kept = (rows: readonly Row[]) =>
     foreign(rows, states)
-      .filter(({ database }) => database == null || existed.has(database))
+      .filter(({ database }) => database === null || database === undefined || existed.has(database))
       .filter((row) => !row.kind.startsWith('acl') || !owners.has(`${row.database}/${row.schema}/${row.grantee}`));
   return differences(kept(before), kept(after), withoutGrantor);
 }
@@ -344,7 +344,8 @@ export function surplus(rows: readonly Row[], state: DesiredState): string[] {
           row.owner === database.owner ||
           database.schemas.some(({ owner }) => owner === row.owner) ||
           database.defaultPrivileges.some(({ creator }) => creator === row.owner);
-        const isJudged = row.schema == null || database.schemas.some(({ name }) => name === row.schema);
+        const isJudged =
+          row.schema === null || row.schema === undefined || database.schemas.some(({ name }) => name === row.schema);
         return objects !== undefined && isCreator && isJudged && !has('default', row.schema, row.owner, objects);
       }
       if (!row.kind.startsWith('acl') || !database.schemas.some(({ name }) => name === row.schema)) return false;
