@@ -9,6 +9,7 @@ import { accessCommand } from './commands/access';
 import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
+import { importCommand } from './commands/import';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
 
@@ -51,6 +52,7 @@ for (const command of [
   driftCommand(),
   checkCommand(),
   accessCommand(),
+  importCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
