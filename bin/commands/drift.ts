@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { summarize } from '../../lib/runtime/reconcile';
 import { EXIT } from '../cli-error';
 import { showPlan } from '../output/plan';
 import { Output } from '../output/terminal';
@@ -30,7 +31,7 @@ Exit code: 0 no drift, 2 drift, 1 error.`,
       const { plan } = report;
       const drifted = hasChanges(plan);
       const output = new Output(process.stdout, options.json);
-      output.document({ drift: drifted, ...report });
+      output.document({ drift: drifted, ...report, summary: summarize(plan) });
       const count = plan.steps.length + plan.withheld.length;
       output.line(
         drifted
@@ -39,7 +40,7 @@ Exit code: 0 no drift, 2 drift, 1 error.`,
       );
       if (plan.steps.length + plan.withheld.length + plan.notes.length > 0) {
         output.line();
-        showPlan(output, plan);
+        showPlan(output, plan, report.sessions);
       }
       process.exitCode = drifted ? EXIT.changes : EXIT.nothing;
     });

@@ -179,6 +179,7 @@ class InsidePlanner {
         this.builder.power.inheriting(from, [{ sql: `ALTER SCHEMA ${ident(name)} OWNER TO ${ident(owner)}` }]),
       ),
       subjects,
+      from,
     });
   }
 
@@ -637,6 +638,7 @@ class InsidePlanner {
         this.databaseOwner,
       ),
       subjects: step.subjects,
+      from: entry.grantee,
       declaredBefore: entry.declaredBefore,
       impossible:
         entry.dependents.length > 0

@@ -29,6 +29,24 @@ export interface Step {
   readonly transactional: boolean;
   /** Why the step is not run; absent for a step that runs. */
   readonly withheld?: string;
+  /** Of a withheld step: who has now what it would take away. */
+  readonly heldBy?: HeldBy;
+}
+
+/** Those who have something now, whoever it was given to; PUBLIC is every role. */
+export interface HeldBy {
+  /** The first of them, those who log in before groups. */
+  readonly roles: readonly Holder[];
+  readonly count: number;
+}
+
+export interface Holder {
+  readonly role: string;
+  readonly login: boolean;
+  /** From the role to whom it was given, over memberships. */
+  readonly path: readonly string[];
+  /** The role of the path that it has to SET ROLE to first, where a membership is not inherited. */
+  readonly setRole?: string;
 }
 
 export interface Plan {
@@ -120,6 +138,8 @@ export interface Report {
   /** After an apply: what a second observation found. Both lists are empty, or reconcile() threw a ProofError. */
   readonly proof?: { readonly checkedPrivileges: number; readonly checkedLogins: number };
   readonly access: readonly AccessRow[];
+  /** How many sessions those have now who hold what a withheld step would take away. */
+  readonly sessions: Readonly<Record<string, number>>;
   /** Milliseconds by phase. */
   readonly timings: Readonly<Record<'connect' | 'observe' | 'plan' | 'apply' | 'prove', number>>;
   /** Statements sent: to read the catalog, and to change something. */
