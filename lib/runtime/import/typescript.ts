@@ -68,6 +68,7 @@ class Writer {
   private readonly blocks: Statement[][] = [];
   private readonly constants = new Map<string, string>();
   private readonly taken = new Set(RESERVED);
+  private hasPasswordComment = false;
   private readonly roles: ReadonlyMap<string, DesiredRole>;
 
   constructor(private readonly state: DesiredState) {
@@ -317,12 +318,19 @@ class Writer {
       constant,
       callee: `${this.constants.get(`database ${database.name}`)}.addLoginRole`,
       args: [text(role.name), ...unlessEmpty(options)],
-      comment:
-        role.authentication === 'none'
-          ? ['Keeps its password. To take it over, with a new one in a secret: Authentication.password()']
-          : undefined,
+      comment: role.authentication === 'none' ? this.passwordComment() : undefined,
     });
     this.constants.set(role.name, constant);
+  }
+
+  /** Once: an adoption resets no password, and its reader has to know how that is asked for. */
+  private passwordComment(): string[] | undefined {
+    if (this.hasPasswordComment) return undefined;
+    this.hasPasswordComment = true;
+    return [
+      'Authentication.none(): the role keeps its password. To take it over, with a new',
+      'one in a secret of its own, leave the line out and acknowledge the plan.',
+    ];
   }
 
   private inside(database: DesiredDatabase): void {

@@ -81,7 +81,6 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     await expectNothingToDo(server, result);
     const text = source(result).replaceAll(/\n\/\/ {3}/g, ' ');
     for (const remark of [
-      'role rdsadmin: not declared: it is a superuser',
       'role root2: not declared: it is a superuser',
       'role master: not declared: it is the one that applies the state',
       'role bypasser: it has BYPASSRLS',
@@ -156,14 +155,10 @@ describe('adoption', () => {
 });
 
 describe('the TypeScript of all of these', () => {
-  test('compiles under strict rules', () => {
+  test('compiles under strict rules; negative control: one that names what does not exist does not', () => {
     expect(sources.length).toBeGreaterThan(10);
-    expect(compileErrors(sources)).toEqual([]);
-  });
-
-  test('negative control: one that names what does not exist does not compile', () => {
     const wrong = sources[0].replace('addDatabase(', 'addDatabaze(');
-    expect(compileErrors([wrong])).toEqual([expect.stringContaining('addDatabaze')]);
+    expect(compileErrors([...sources, wrong])).toEqual([expect.stringContaining('addDatabaze')]);
   });
 
   test('is formatted as Prettier formats it', () => {
