@@ -351,10 +351,10 @@ test('case 114: an older version rolls back on a newer ledger with success, and 
 test('case 120: what is withheld is in the answer with its hash and its holders, cut to 4,096 bytes, and whole in the log', async () => {
   await create();
   const many = Array.from({ length: 120 }, (_, at) => `by_hand_${at}`);
-  await server.query(
-    [...many.map((role) => `CREATE ROLE ${role}`), ...many.map((role) => `GRANT ${role} TO api WITH SET FALSE`)],
-    { superuser: true },
-  );
+  await server.query([
+    ...many.map((role) => `CREATE ROLE ${role}`),
+    ...many.map((role) => `GRANT ${role} TO api WITH SET FALSE`),
+  ]);
   const answer = await create();
   expect(answer).toMatchObject({ Status: 'SUCCESS', Data: { Withheld: '120', PlanHash: expect.any(String) } });
   expect(answer.Reason).toContain(`server.acknowledgePlan('${answer.Data!.PlanHash}'`);
