@@ -10,6 +10,7 @@ import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
 import { handoverCommand } from './commands/handover';
+import { importCommand } from './commands/import';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
 
@@ -53,6 +54,7 @@ for (const command of [
   checkCommand(),
   accessCommand(),
   handoverCommand(),
+  importCommand(),
 ]) {
   command.copyInheritedSettings(program);
   program.addCommand(command.showHelpAfterError(`cdk-postgres ${command.name()} --help says what there is.`));

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
+import { countSteps, summarize } from '../../lib/runtime/reconcile';
 import { EXIT } from '../cli-error';
-import { countSteps, showPlanBelow } from '../output/plan';
+import { showPlanBelow } from '../output/plan';
 import { Output } from '../output/terminal';
 import {
   CONNECTION_HELP,
@@ -38,13 +39,13 @@ Exit code: 0 the server is as declared, 2 withheld steps wait for an acknowledge
       const report = await runReconcile(options, { mode: 'apply', acknowledge: options.acknowledge });
       const { plan, proof } = report;
       const output = new Output(process.stdout, options.json);
-      output.document(report);
+      output.document({ ...report, summary: summarize(plan) });
       output.line(
         report.outcome === 'unchanged'
           ? `PostgreSQL ${report.server.version}: nothing to do`
           : `PostgreSQL ${report.server.version}: done, ${countSteps(plan.steps)}`,
       );
-      showPlanBelow(output, plan);
+      showPlanBelow(output, plan, report.sessions);
       if (proof) {
         output.line();
         output.line(

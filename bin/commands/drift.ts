@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { summarize } from '../../lib/runtime/reconcile';
 import { EXIT } from '../cli-error';
 import { showPlanBelow } from '../output/plan';
 import { Output } from '../output/terminal';
@@ -30,14 +31,14 @@ Exit code: 0 no drift, 2 drift, 1 error.`,
       const { plan } = report;
       const drifted = hasChanges(plan);
       const output = new Output(process.stdout, options.json);
-      output.document({ drift: drifted, ...report });
+      output.document({ drift: drifted, ...report, summary: summarize(plan) });
       const count = plan.steps.length + plan.withheld.length;
       output.line(
         drifted
           ? `Drift: ${count} ${count === 1 ? 'difference' : 'differences'} between the server and its declaration. To go back:`
           : 'No drift: the server is as declared.',
       );
-      showPlanBelow(output, plan);
+      showPlanBelow(output, plan, report.sessions);
       process.exitCode = drifted ? EXIT.changes : EXIT.nothing;
     });
 }

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import * as fs from 'node:fs';
-import { Plan } from '../../lib/runtime/reconcile';
+import { countSteps, Plan } from '../../lib/runtime/reconcile';
 import { appOfProject, Assembly, PackFindings, readAssembly, synthesise } from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
@@ -11,7 +11,7 @@ import { CliError, EXIT } from '../cli-error';
 import { showFindings } from '../output/findings';
 import { showAccess } from '../output/matrix';
 import { Phases } from '../output/phases';
-import { countSteps, showPlan, showSteps } from '../output/plan';
+import { showPlan, showSteps } from '../output/plan';
 import { showTable } from '../output/table';
 import { Output } from '../output/terminal';
 

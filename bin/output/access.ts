@@ -1,10 +1,9 @@
-import { isPlainName, Privilege, PRIVILEGES } from '../../lib/contract';
-import { Access, AccessFacts, AccessReport, EVERYBODY } from '../../lib/runtime/access';
+import { Privilege, PRIVILEGES } from '../../lib/contract';
+import { Access, AccessFacts, AccessReport, EVERYBODY, quoted, reachWords } from '../../lib/runtime/access';
 import { Output } from './terminal';
 
 const MOST_NAMES = 5;
 
-const name = (text: string) => (isPlainName(text) ? text : `"${text.replaceAll('"', '""')}"`);
 const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? '' : 's'}`;
 
 /** By role, then by database: what it can do, and through which path. */
@@ -16,7 +15,7 @@ export function showAccessReport(
 ): void {
   const { colors } = output;
   if (report.superusers.length > 0) {
-    output.wrapped(`May do everything (superuser): ${report.superusers.map(name).join(', ')}`, '');
+    output.wrapped(`May do everything (superuser): ${report.superusers.map(quoted).join(', ')}`, '');
     output.line();
   }
   const sections = new Map<string, Access[]>();
@@ -27,13 +26,13 @@ export function showAccessReport(
     else sections.set(access.role, [access]);
   }
   for (const [role, items] of sections) {
-    output.line(`${colors.bold(role === EVERYBODY ? EVERYBODY : name(role))}  ${colors.dim(describe(facts, role))}`);
+    output.line(`${colors.bold(role === EVERYBODY ? EVERYBODY : quoted(role))}  ${colors.dim(describe(facts, role))}`);
     if (items.length === 0) output.line('  nothing');
     for (const database of [...new Set(items.map((item) => item.on.database))]) {
       const here = items.filter((item) => item.on.database === database);
       const closed = here.find((item) => item.ineffective === 'connect' || item.ineffective === 'closed');
       output.line(
-        colors.dim(`  in the database ${name(database)}`) +
+        colors.dim(`  in the database ${quoted(database)}`) +
           (closed === undefined ? '' : colors.yellow(`, without effect: ${reason(closed)}`)),
       );
       for (const line of lines(facts, here, asked.object !== undefined))
@@ -44,7 +43,7 @@ export function showAccessReport(
   }
   if (report.closed.length > 0)
     output.wrapped(
-      `Not looked into, for want of CONNECT: ${report.closed.map(name).join(', ')}; only what is granted on these databases themselves is above.`,
+      `Not looked into, for want of CONNECT: ${report.closed.map(quoted).join(', ')}; only what is granted on these databases themselves is above.`,
       '',
     );
 }
@@ -77,7 +76,7 @@ function lines(
     const why =
       same.length === 1
         ? `: ${reason(useless[0])}`
-        : ` in ${useless.map(({ on }) => name(on.schema!)).join(', ')}, for want of USAGE`;
+        : ` in ${useless.map(({ on }) => quoted(on.schema!)).join(', ')}, for want of USAGE`;
     return { text: `${text} — without effect${why}`, ineffective: useless.length === same.length };
   });
 }
@@ -87,9 +86,9 @@ function reason({ role, setRole, on, ineffective }: Access): string {
     case 'closed':
       return 'the database takes no connections';
     case 'connect':
-      return `${name(role)} has no CONNECT`;
+      return `${quoted(role)} has no CONNECT`;
     default:
-      return `${name(setRole ?? role)} has no USAGE on the schema ${name(on.schema!)}`;
+      return `${quoted(setRole ?? role)} has no USAGE on the schema ${quoted(on.schema!)}`;
   }
 }
 
@@ -102,28 +101,28 @@ function words({ privileges, on }: Access): string {
 }
 
 function target(facts: AccessFacts, { on, future, by }: Access): string {
-  const schema = on.schema === undefined ? '' : name(on.schema);
+  const schema = on.schema === undefined ? '' : quoted(on.schema);
   switch (on.kind) {
     case 'database':
       return `the database`;
     case 'schema':
       return `schema ${schema}`;
     case 'column':
-      return `column ${schema}.${name(on.names[0])}.${name(on.column!)}`;
+      return `column ${schema}.${quoted(on.names[0])}.${quoted(on.column!)}`;
     default: {
       const isDeclared = facts.of === 'declaration' && on.all;
       if (on.count === 0 && !isDeclared)
-        return `${on.kind}s to come in ${schema} (made by ${future!.map(name).join(', ')})`;
+        return `${on.kind}s to come in ${schema} (made by ${future!.map(quoted).join(', ')})`;
       const owner = ownerOf(facts, on.database, on.schema!);
       const later =
         future === undefined || by === 'owner'
           ? ''
           : future.includes(owner)
             ? '; future too'
-            : `; future ones of ${future.map(name).join(', ')} too`;
+            : `; future ones of ${future.map(quoted).join(', ')} too`;
       if (isDeclared) return `${schema}.* (all ${on.kind}s${later})`;
       if (on.all && on.names.length !== 1) return `${schema}.* (${plural(on.count, on.kind)}${later})`;
-      const item = (text: string) => `${schema}.${on.kind === 'routine' ? text : name(text)}`;
+      const item = (text: string) => `${schema}.${on.kind === 'routine' ? text : quoted(text)}`;
       if (on.count === 1) return `${on.kind} ${item(on.names[0])}${later && ` (${later.slice(2)})`}`;
       const shown = on.names.slice(0, MOST_NAMES).map(item).join(', ');
       return `${plural(on.count, on.kind)}: ${shown}${on.count > MOST_NAMES ? ', …' : ''}`;
@@ -137,17 +136,10 @@ function ownerOf(facts: AccessFacts, database: string, schema: string): string {
   return owner === undefined || owner === 'pg_database_owner' ? found.owner : owner;
 }
 
-export function way(item: Pick<Access, 'by' | 'path' | 'setRole'>): string {
-  const groups = item.path.slice(1).map(name).join(' → ');
-  const owner = item.by === 'owner' ? 'the owner' : '';
+function way(item: Access): string {
   if (item.by === 'public') return 'through PUBLIC';
-  if (item.setRole !== undefined) {
-    const further = item.path.slice(item.path.indexOf(item.setRole) + 1).map(name);
-    const via = further.length === 0 ? '' : `, via ${further.join(' → ')}`;
-    return `only after SET ROLE ${name(item.setRole)}${via}${owner && `, ${owner}`}`;
-  }
-  if (groups !== '') return `via ${groups}${owner && `, ${owner}`}`;
-  return owner === '' ? 'directly' : 'as owner';
+  if (item.by !== 'owner') return reachWords(item);
+  return item.path.length === 1 ? 'as owner' : `${reachWords(item)}, the owner`;
 }
 
 function showMemberships(output: Output, facts: AccessFacts, role: string): void {
@@ -157,6 +149,6 @@ function showMemberships(output: Output, facts: AccessFacts, role: string): void
       row.set ? 'may SET ROLE to it' : 'may not SET ROLE to it',
       ...(row.admin ? ['may make members of it, itself too'] : []),
     ];
-    output.wrapped(`member of ${name(row.role)}: ${may.join(', ')}`, '  ', output.colors.dim);
+    output.wrapped(`member of ${quoted(row.role)}: ${may.join(', ')}`, '  ', output.colors.dim);
   }
 }

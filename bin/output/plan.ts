@@ -1,7 +1,6 @@
-import { Plan, Risk, Step } from '../../lib/runtime/reconcile';
+import { countSteps, heldByWords, Plan, Report, Risk, Step } from '../../lib/runtime/reconcile';
 import { Colors, Output, wrap } from './terminal';
 
-const RISKS: readonly Risk[] = ['add', 'widen', 'narrow', 'disruptive', 'destructive'];
 const SIGN: Readonly<Record<Risk, string>> = { add: '+', widen: '+', narrow: '-', disruptive: '!', destructive: '!' };
 
 function paint(colors: Colors, risk: Risk): (text: string) => string {
@@ -17,26 +16,18 @@ function paint(colors: Colors, risk: Risk): (text: string) => string {
   }
 }
 
-/** `12 steps: 9 add, 2 widen, 1 narrow`. */
-export function countSteps(steps: readonly Step[]): string {
-  if (steps.length === 0) return 'nothing to do';
-  const counts = RISKS.map((risk) => [risk, steps.filter((step) => step.risk === risk).length] as const);
-  const words = counts.filter(([, count]) => count > 0).map(([risk, count]) => `${count} ${risk}`);
-  return `${steps.length} ${steps.length === 1 ? 'step' : 'steps'}: ${words.join(', ')}`;
-}
-
 /** The steps with their SQL and risk, then what is withheld and how it is let through, then notes. */
-export function showPlan(output: Output, plan: Plan): void {
+export function showPlan(output: Output, plan: Plan, sessions: Report['sessions'] = {}): void {
   showSteps(output, plan.steps);
   if (plan.steps.length > 0 && plan.withheld.length > 0) output.line();
-  if (plan.withheld.length > 0) showWithheld(output, plan);
+  if (plan.withheld.length > 0) showWithheld(output, plan, sessions);
   for (const note of plan.notes) output.wrapped(`Note: ${note}`, '  ', output.colors.dim);
 }
 
 /** The same below a line that says how it went: with a blank line between, where there is anything to show. */
-export function showPlanBelow(output: Output, plan: Plan): void {
+export function showPlanBelow(output: Output, plan: Plan, sessions: Report['sessions'] = {}): void {
   if (plan.steps.length + plan.withheld.length + plan.notes.length > 0) output.line();
-  showPlan(output, plan);
+  showPlan(output, plan, sessions);
 }
 
 /** What an added thing always has as its reason, and nobody needs to read. */
@@ -78,13 +69,15 @@ function wrapStatements(output: Output, statements: readonly string[]): string[]
   return statements.flatMap((sql) => wrap(sql, output.width - INDENT.length));
 }
 
-function showWithheld(output: Output, plan: Plan): void {
+function showWithheld(output: Output, plan: Plan, sessions: Report['sessions']): void {
   const { colors } = output;
   output.line(`  ${colors.yellow(`Withheld, and not run: ${countSteps(plan.withheld)}`)}`);
   output.line();
   for (const step of plan.withheld) {
     showStep(output, step);
     output.wrapped(`withheld: ${step.withheld}`, INDENT, colors.yellow);
+    const held = heldByWords(step, sessions);
+    if (held !== undefined) output.wrapped(`held now by: ${held}`, INDENT, colors.yellow);
   }
   if (plan.hash === undefined) return;
   output.line();

@@ -64,8 +64,19 @@ test('a server goes from plan over apply and drift to acknowledged apply', async
   expect(drift).toBe(true);
   expect(plan.withheld).toHaveLength(1);
 
+  const counted = await run('plan', '--summary');
+  expect(counted.stdout).toBe(
+    `add=0 widen=0 narrow=0 disruptive=0 destructive=0 withheld-add=0 withheld-widen=0 withheld-narrow=1 withheld-disruptive=0 withheld-destructive=0 hash=${plan.hash}\n`,
+  );
+  expect(counted.code).toBe(2);
+  expect(JSON.parse((await run('plan', '--json')).stdout).summary).toMatchObject({
+    withheld: { narrow: 1 },
+    hash: plan.hash,
+  });
+
   const waiting = await run('apply');
   expect(waiting.stdout).toContain('Withheld, and not run: 1 step');
+  expect(waiting.stdout).toContain('held now by: api directly'); // case 120
   expect(waiting.code).toBe(2);
 
   const acknowledged = await run('apply', '--acknowledge', plan.hash);

@@ -1,5 +1,5 @@
 import { DATABASE_OWNER_ROLE } from '../reconcile/power';
-import { AccessFacts } from './facts';
+import { ObservedMembership } from '../reconcile/observed';
 
 /** How a role comes to what somebody was given. */
 export interface Reach {
@@ -9,7 +9,12 @@ export interface Reach {
   readonly setRole?: string;
 }
 
-type Edge = AccessFacts['memberships'][number];
+type Edge = Omit<ObservedMembership, 'grantor'>;
+
+interface Graph {
+  readonly roles: ReadonlyMap<string, { readonly superuser: boolean }>;
+  readonly memberships: readonly Edge[];
+}
 
 /** Who reaches whom in one database: its owner is the only member of pg_database_owner, and of nobody else's. */
 export class Reachability {
@@ -17,7 +22,7 @@ export class Reachability {
   private readonly known = new Map<string, ReadonlyMap<string, Reach>>();
 
   constructor(
-    private readonly facts: Pick<AccessFacts, 'memberships' | 'roles'>,
+    private readonly facts: Graph,
     databaseOwner?: string,
   ) {
     const implicit =

@@ -1,6 +1,6 @@
 import { DesiredState } from '../../contract';
 import { openClient } from '../connection';
-import { ConnectionSettings, reconcile, release, Report } from '../reconcile';
+import { approvalText, ConnectionSettings, heldByWords, reconcile, release, Report } from '../reconcile';
 import { isRollback } from './rollback';
 import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
 import { connectionTo } from './admin-connection';
@@ -38,7 +38,7 @@ export async function applyState(
     const connection = await connectionTo(server, store, directory);
     const report = await run(request, limits, server, state, connection, store);
     logReport(report, state, server);
-    return { physicalId, data: summary(report) };
+    return { physicalId, data: summary(report), reason: approvalText(report) };
   } catch (error) {
     logLine('failed', { state: state.name, server: server.Identity, problem: (error as Error).message }, 'error');
     throw error;
@@ -136,7 +136,8 @@ function summary(report: Report): Record<string, string> {
 function logReport(report: Report, state: DesiredState, server: KnownServer): void {
   const { plan, access, ...facts } = report;
   for (const step of plan.steps) logLine('step', { step });
-  for (const step of plan.withheld) logLine('withheld', { step, acknowledge: plan.hash }, 'warn');
+  for (const step of plan.withheld)
+    logLine('withheld', { step, heldBy: heldByWords(step, report.sessions), acknowledge: plan.hash }, 'warn');
   for (const note of plan.notes) logLine('note', { note });
   for (const row of access) logLine('access', { row });
   logLine('report', { state: state.name, ...facts, steps: plan.steps.length, withheld: plan.withheld.length });

@@ -28,12 +28,14 @@ import {
   rehome,
   startRun,
 } from './ledger';
+import { holdersOf } from './holders';
 import { lockServer } from './lock';
 import {
   observeConnected,
   observeFacts,
   observeInside,
   observeServer,
+  observeSessions,
   observeSettingFacts,
   ServerFacts,
 } from './observe';
@@ -66,6 +68,7 @@ import {
 
 export * from './drift';
 export * from './handover';
+export * from './approval';
 export * from './types';
 
 const NOTHING: Plan = { steps: [], withheld: [], notes: [] };
@@ -144,6 +147,7 @@ class Run {
   private ledger!: Ledger;
   private observed!: Observed;
   private rehomedFrom?: string;
+  private sessions: Record<string, number> = {};
   private started = false;
   private hasOpenRun = false;
   private ledgerReady = false;
@@ -190,6 +194,7 @@ class Run {
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
+      await this.countSessions(admin, head.proven.remaining);
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
@@ -200,11 +205,15 @@ class Run {
     this.connected = new Map(this.recorded);
     await this.observe(admin);
     const first = await this.plan();
-    if (options.mode === 'plan') return this.report('planned', first, await this.access());
+    if (options.mode === 'plan') {
+      await this.countSessions(admin, first);
+      return this.report('planned', first, await this.access());
+    }
     const { steps, last } = await this.apply(admin, first);
     const changed = steps.length > 0;
     const proof = changed ? await this.timed('prove', () => this.prove()) : undefined;
     await this.finish(admin, steps, last);
+    await this.countSessions(admin, last);
     const notes = [...new Set([...first.notes, ...last.notes])];
     return this.report(changed ? 'applied' : 'unchanged', { ...last, steps, notes }, await this.access(), proof);
   }
@@ -502,6 +511,11 @@ class Run {
     });
   }
 
+  /** Whoever approves withheld steps wants to know who works with what they take away, now and not when they were planned. */
+  private async countSessions(admin: Session, plan: Plan): Promise<void> {
+    this.sessions = await observeSessions(admin, holdersOf(plan));
+  }
+
   private async access(): Promise<AccessRow[]> {
     if (!this.options.access) return [];
     const rows: AccessRow[] = [];
@@ -528,6 +542,7 @@ class Run {
       plan,
       proof,
       access,
+      sessions: this.sessions,
       timings: this.timings,
       statements: { reads: this.connections.counters.reads, writes: this.connections.counters.writes },
     };

@@ -152,6 +152,17 @@ export async function observeConnected(session: Session, roles: readonly string[
   return new Set(rows.map((row) => row.name));
 }
 
+/** How many sessions each of these roles has now. */
+export async function observeSessions(session: Session, roles: readonly string[]): Promise<Record<string, number>> {
+  if (roles.length === 0) return {};
+  const rows = await session.read<{ name: string; count: number }>(
+    `SELECT usename::text AS name, count(*)::int AS count FROM pg_stat_activity
+     WHERE usename = ANY($1) AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1`,
+    [roles],
+  );
+  return Object.fromEntries(rows.map(({ name, count }) => [name, count]));
+}
+
 type AclRow = [grantee: string | null, grantor: string, privilege: string, grantable: boolean];
 
 const ACL_ROW = `json_build_array(CASE WHEN e.grantee <> 0 THEN pg_get_userbyid(e.grantee) END, pg_get_userbyid(e.grantor), e.privilege_type, e.is_grantable)`;

@@ -1,9 +1,10 @@
 import { DesiredState } from '../../contract';
 import { Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
-import { exists, Observed } from './observed';
+import { Holders } from './holders';
+import { exists, Grantee, Observed } from './observed';
 import { Power } from './power';
 import { hash } from './sql';
-import { Plan, RefusedError, Risk, Statement, Step } from './types';
+import { HeldBy, Plan, RefusedError, Risk, Statement, Step } from './types';
 
 /**
  * Steps run in this order, so that every prefix of a plan is safe: create before grant, grant before revoke, revoke before disable.
@@ -64,6 +65,8 @@ export interface Draft {
   readonly impossible?: string;
   /** More of the reason, which changes from day to day, such as a size: it is shown, and an acknowledgement does not cover it. */
   readonly detail?: string;
+  /** Who was given what it takes away. Absent: the role among the subjects. */
+  readonly from?: Grantee;
 }
 
 interface Withholding {
@@ -78,6 +81,7 @@ export class PlanBuilder {
   readonly problems: string[] = [];
   readonly notes: string[] = [];
   private readonly drafts: Draft[] = [];
+  private holders?: Holders;
 
   constructor(
     readonly desired: DesiredState,
@@ -160,7 +164,7 @@ export class PlanBuilder {
     if (this.problems.length > 0) throw new RefusedError([...new Set(this.problems)]);
     const order = new Map(PHASES.map((phase, at) => [phase, at]));
     const drafts = [...this.drafts].sort((a, b) => order.get(a.phase)! - order.get(b.phase)!);
-    const entries = drafts.map((draft) => ({ step: this.step(draft), because: this.withheldBecause(draft) }));
+    const entries = drafts.map((draft) => ({ draft, step: this.step(draft), because: this.withheldBecause(draft) }));
     const waiting = entries.filter(({ because }) => because?.acknowledgeable).map(({ step }) => step.id);
     const planHash = waiting.length > 0 ? hash(waiting.sort(), 16) : undefined;
     const acknowledged = planHash !== undefined && this.acknowledged.has(planHash);
@@ -170,14 +174,23 @@ export class PlanBuilder {
       steps: entries.filter(({ because }) => runs(because)).map(({ step }) => step),
       withheld: entries
         .filter(({ because }) => !runs(because))
-        .map(({ step, because }) => ({
+        .map(({ draft, step, because }) => ({
           ...step,
           withheld: because!.reason,
           ...(because!.impossible ? { impossible: true } : {}),
+          ...this.heldBy(draft),
         })),
       hash: acknowledged ? undefined : planHash,
       notes: acknowledged ? [...this.notes, `the withheld steps run, since ${planHash} is acknowledged`] : this.notes,
     };
+  }
+
+  private heldBy(draft: Draft): { heldBy?: HeldBy } {
+    if (draft.risk === 'add' || draft.risk === 'widen') return {};
+    const from = draft.from === undefined ? draft.subjects?.find(({ kind }) => kind === 'role')?.name : draft.from;
+    if (from === undefined) return {};
+    this.holders ??= new Holders(this.observed);
+    return { heldBy: this.holders.of(from) };
   }
 
   private step(draft: Draft): Step {

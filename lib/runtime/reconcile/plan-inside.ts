@@ -184,6 +184,7 @@ class InsidePlanner {
         this.builder.power.inheriting(from, [{ sql: `ALTER SCHEMA ${ident(name)} OWNER TO ${ident(owner)}` }]),
       ),
       subjects,
+      from,
     });
   }
 
@@ -674,6 +675,7 @@ class InsidePlanner {
         ),
       ),
       subjects: step.subjects,
+      from: entry.grantee,
       declaredBefore: entry.declaredBefore,
       impossible:
         entry.dependents.length > 0

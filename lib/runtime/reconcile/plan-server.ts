@@ -473,6 +473,7 @@ export function planDatabases(builder: PlanBuilder): void {
           { sql: `ALTER DATABASE ${ident(database.name)} OWNER TO ${ident(database.owner)}` },
         ]),
         subjects,
+        from: observed.owner,
       });
     }
   }

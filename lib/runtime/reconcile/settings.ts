@@ -31,7 +31,7 @@ export function settingLiteral(setting: DesiredSetting): string {
 }
 
 /** The elements of a list as the catalog keeps it: quoted where they are no plain names. */
-function elements(stored: string): string[] {
+export function elements(stored: string): string[] {
   return [...stored.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)].map(([bare, quoted]) =>
     quoted === undefined ? bare.toLowerCase() : quoted.replaceAll('""', '"'),
   );

@@ -37,6 +37,24 @@ export interface Step {
   readonly withheld?: string;
   /** It is withheld because it cannot be done: no acknowledgement helps. */
   readonly impossible?: boolean;
+  /** Of a withheld step: who has now what it would take away. */
+  readonly heldBy?: HeldBy;
+}
+
+/** Those who have something now, whoever it was given to; PUBLIC is every role. */
+export interface HeldBy {
+  /** The first of them, those who log in before groups. */
+  readonly roles: readonly Holder[];
+  readonly count: number;
+}
+
+export interface Holder {
+  readonly role: string;
+  readonly login: boolean;
+  /** From the role to whom it was given, over memberships. */
+  readonly path: readonly string[];
+  /** The role of the path that it has to SET ROLE to first, where a membership is not inherited. */
+  readonly setRole?: string;
 }
 
 export interface Plan {
@@ -152,6 +170,8 @@ export interface Report {
   /** After an apply: what a second observation found. Both lists are empty, or reconcile() threw a ProofError. */
   readonly proof?: { readonly checkedPrivileges: number; readonly checkedLogins: number };
   readonly access: readonly AccessRow[];
+  /** How many sessions those have now who hold what a withheld step would take away. */
+  readonly sessions: Readonly<Record<string, number>>;
   /** Milliseconds by phase. */
   readonly timings: Readonly<Record<'connect' | 'observe' | 'plan' | 'apply' | 'prove', number>>;
   /** Statements sent: to read the catalog, and to change something. */

@@ -348,6 +348,24 @@ test('case 114: an older version rolls back on a newer ledger with success, and 
   expect(await update(properties(), wider)).toMatchObject({ Status: 'SUCCESS', Data: { Outcome: 'unchanged' } });
 });
 
+test('case 120: what is withheld is in the answer with its hash and its holders, cut to 4,096 bytes, and whole in the log', async () => {
+  await create();
+  const many = Array.from({ length: 120 }, (_, at) => `by_hand_${at}`);
+  await server.query([
+    ...many.map((role) => `CREATE ROLE ${role}`),
+    ...many.map((role) => `GRANT ${role} TO api WITH SET FALSE`),
+  ]);
+  const answer = await create();
+  expect(answer).toMatchObject({ Status: 'SUCCESS', Data: { Withheld: '120', PlanHash: expect.any(String) } });
+  expect(answer.Reason).toContain(`server.acknowledgePlan('${answer.Data!.PlanHash}'`);
+  expect(answer.Reason).toContain('narrow: membership of api in by_hand_0, held by api directly');
+  expect(answer.Reason).toContain('the whole text is in the log');
+  expect(Buffer.byteLength(responses.bodies.at(-1)!)).toBeLessThanOrEqual(4096);
+  const logged = lines.filter((line) => line.event === 'withheld');
+  expect(logged).toHaveLength(120);
+  expect(logged[0]).toMatchObject({ heldBy: 'api directly', acknowledge: answer.Data!.PlanHash });
+});
+
 test('the emergency exit answers success without a connection or a secret, and says so loudly', async () => {
   const answer = await create({ SkipReason: 'INC-42: the run lock is stuck' }, { Host: 'gone.invalid' });
   expect(answer).toMatchObject({

@@ -1,0 +1,3 @@
+export * from './adopt';
+export { Existing, OTHER_KINDS, readExisting } from './catalog';
+export { writeTypeScript } from './typescript';
