@@ -161,8 +161,10 @@ class Run {
     const { options, desired } = this;
     // While the admin connection is made and the ledger read, so is the one database, where there is only one: most runs end there.
     // Taken before the run lock, it may match what was proven, and is never noted as proven itself.
-    const inside = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
-    inside?.catch(() => undefined);
+    const early = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
+    early?.catch(() => undefined);
+    // The run that had the lock before this one may have made the database that was not there then.
+    const inside = () => early?.catch(() => fingerprintInside(this.connections, desired));
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -181,7 +183,7 @@ class Run {
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
-    if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
+    if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside())))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
