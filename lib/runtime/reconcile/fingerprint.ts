@@ -10,9 +10,9 @@ import { hash } from './sql';
 export async function fingerprint(
   connections: Connections,
   desired: DesiredState,
-  inside = fingerprintInside(connections, desired),
+  inside?: readonly string[],
 ): Promise<string> {
-  const sums = await Promise.all([ofServer(connections), inside]);
+  const sums = await Promise.all([ofServer(connections), inside ?? fingerprintInside(connections, desired)]);
   return hash(sums.flat());
 }
 

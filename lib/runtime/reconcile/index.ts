@@ -152,8 +152,11 @@ class Run {
     const { options, desired } = this;
     // While the admin connection is made and the ledger read, so is the one database, where there is only one: most runs end there.
     // Taken before the run lock, it may match what was proven, and is never noted as proven itself.
-    const inside = desired.databases.length === 1 ? fingerprintInside(this.connections, desired) : undefined;
-    inside?.catch(() => undefined);
+    // What fails that early is asked again: a run that was before may have made the database while this one waited for the lock.
+    const inside =
+      desired.databases.length === 1
+        ? fingerprintInside(this.connections, desired).catch(() => undefined)
+        : Promise.resolve(undefined);
     const admin = await this.timed('connect', async () => {
       const session = await this.connections.admin();
       if (options.mode === 'apply') {
@@ -196,7 +199,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead, inside: Promise<string[]> | undefined): Promise<boolean> {
+  private async isAsProven(head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -205,7 +208,7 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, inside))
+      head.proven?.fingerprint !== (await fingerprint(this.connections, desired, await inside))
     ) {
       return false;
     }
