@@ -52,6 +52,6 @@ Exit code: 0 the server is as declared, 2 withheld steps wait for an acknowledge
           `  Proven: ${proof.checkedPrivileges} privileges are effective, ${proof.checkedLogins} passwords log in.`,
         );
       }
-      process.exitCode = plan.hash === undefined ? EXIT.nothing : EXIT.changes;
+      process.exitCode = plan.withheld.length === 0 ? EXIT.nothing : EXIT.changes;
     });
 }

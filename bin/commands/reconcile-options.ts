@@ -73,9 +73,9 @@ function secretsOf(file: string): Pick<ReconcileOptions, 'secrets' | 'connection
   };
 }
 
-/** Whether somebody has to act: steps to run, or steps that wait for an acknowledgement. */
+/** Whether the server differs from its declaration: steps to run, or steps that are withheld for whatever reason. */
 export function hasChanges(plan: Plan): boolean {
-  return plan.steps.length > 0 || plan.hash !== undefined;
+  return plan.steps.length + plan.withheld.length > 0;
 }
 
 export function planHash(value: string): string {

@@ -3,8 +3,9 @@ import { DesiredState } from '../../contract';
 import { declarationHash, LEDGER_SCHEMA } from '../reconcile/ledger';
 
 /**
- * Whether an update goes back to a declaration that this server has had: CloudFormation says nowhere in its event that it is rolling
- * back. Source: reconciler cases 109, 110, 114.
+ * Whether an update goes back to a declaration that this server has had, from one that came within the last day or never came to its
+ * end: CloudFormation says nowhere in its event that it is rolling back, and a rollback follows at once. Source: reconciler cases
+ * 109, 110, 114.
  */
 export async function isRollback(
   client: Client,
@@ -22,7 +23,8 @@ export async function isRollback(
   if (!found[0]?.readable) return false;
   const { rows } = await client.query<{ known: boolean }>(
     `SELECT EXISTS (SELECT FROM ${LEDGER_SCHEMA}.state WHERE name = $1 AND hash = $2)
-         OR EXISTS (SELECT FROM ${LEDGER_SCHEMA}.run WHERE state = $1 AND hash = $2 AND outcome = 'applied') AS known`,
+         OR EXISTS (SELECT FROM ${LEDGER_SCHEMA}.state WHERE name = $1 AND updated_at > now() - interval '1 day')
+            AND EXISTS (SELECT FROM ${LEDGER_SCHEMA}.run WHERE state = $1 AND hash = $2 AND outcome = 'applied') AS known`,
     [state.name, hash],
   );
   return rows[0].known;

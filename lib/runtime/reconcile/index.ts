@@ -207,14 +207,18 @@ class Run {
     const first = await this.plan();
     if (options.mode === 'plan') {
       await this.countSessions(admin, first);
-      return this.report('planned', first, await this.access());
+      const found = first.steps.length > 0 ? [] : (await this.prove()).problems;
+      return this.report('planned', { ...first, notes: [...first.notes, ...found] }, await this.access());
     }
     const { steps, last } = await this.apply(admin, first);
     const changed = steps.length > 0;
-    const proof = changed ? await this.timed('prove', () => this.prove()) : undefined;
+    // Also when nothing was to be done: an earlier run may have done it all and failed here.
+    const { problems, ...proof } = await this.timed('prove', () => this.prove());
+    // A rollback that failed would leave the stack stuck.
+    if (problems.length > 0 && !options.rollback) throw new ProofError(problems);
     await this.finish(admin, steps, last);
     await this.countSessions(admin, last);
-    const notes = [...new Set([...first.notes, ...last.notes])];
+    const notes = [...new Set([...first.notes, ...last.notes, ...problems])];
     return this.report(changed ? 'applied' : 'unchanged', { ...last, steps, notes }, await this.access(), proof);
   }
 
@@ -462,7 +466,7 @@ class Run {
   }
 
   /** Empty plans do not lie, but they only compare catalogs: this asks the server whether the declared access has effect. */
-  private async prove(): Promise<{ checkedPrivileges: number; checkedLogins: number }> {
+  private async prove(): Promise<{ checkedPrivileges: number; checkedLogins: number; problems: string[] }> {
     this.options.onProgress?.('proving');
     const problems: string[] = [];
     let checkedPrivileges = 0;
@@ -472,9 +476,8 @@ class Run {
       checkedPrivileges += result.checked;
       problems.push(...result.problems);
     }
-    if (problems.length > 0) throw new ProofError(problems);
     const checkedLogins = [...this.observed.logins.values()].filter((verdict) => verdict === 'works').length;
-    return { checkedPrivileges, checkedLogins };
+    return { checkedPrivileges, checkedLogins, problems };
   }
 
   /** Leaves the outcome of a run that did not come to its end in the ledger, if the connection still lives. */
@@ -484,7 +487,11 @@ class Run {
 
   private async finish(admin: Session, steps: readonly Step[], last: Plan): Promise<void> {
     const changed = steps.length > 0;
-    const proven = this.fingerprint === undefined ? undefined : { fingerprint: this.fingerprint, remaining: last };
+    // What a rollback leaves is for the next deployment to look at, not to take as given.
+    const proven =
+      this.fingerprint === undefined || (this.options.rollback && last.withheld.length > 0)
+        ? undefined
+        : { fingerprint: this.fingerprint, remaining: last };
     // What a run that only adds leaves to the next deployment is no proof, and what the last one has listed stays listed.
     const keepsProof = this.options.onlyAdd === true && last.withheld.length > 0;
     const end = claimsAtEnd(this.desired, this.ledger, this.observed, this.rehomedFrom !== undefined);
@@ -493,7 +500,8 @@ class Run {
       this.ledger.identity === this.identity &&
       this.ledger.previousHash === declarationHash(this.desired) &&
       (keepsProof ||
-        (this.ledger.proven?.fingerprint === this.fingerprint && this.ledger.proven?.remaining.hash === last.hash)) &&
+        (this.ledger.proven?.fingerprint === proven?.fingerprint &&
+          this.ledger.proven?.remaining.hash === proven?.remaining.hash)) &&
       (holder === undefined || holder === this.ledger.holder) &&
       !this.ledger.hasOpenRuns &&
       end.record.length === 0 &&

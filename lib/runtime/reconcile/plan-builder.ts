@@ -113,6 +113,8 @@ export class PlanBuilder {
   /** The ledger's word on an object, or what it will be: created if it does not exist, adopted if it does. */
   standing(subject: Subject): 'new' | 'created' | 'adopted' {
     const known = this.ledgerObject(subject);
+    // What was dropped behind our back is made anew.
+    if (known && !this.exists(subject)) return 'new';
     if (known && known.state !== this.desired.name && !this.rehomed) return 'adopted';
     if (known) return known.origin === 'adopted' ? 'adopted' : known.established ? 'created' : 'new';
     return this.exists(subject) ? 'adopted' : 'new';
@@ -140,7 +142,7 @@ export class PlanBuilder {
       return { reason: 'this run only adds; the next deployment does it', acknowledgeable: false };
     // What a rollback finds may be the work of the update that failed, and may be in use: it only brings back what is missing.
     if (this.rollback && (draft.risk === 'narrow' || draft.risk === 'destructive' || draft.phase === 'disableRoles'))
-      return { reason: 'a rollback takes nothing away', acknowledgeable: false };
+      return { reason: 'a rollback takes nothing away', acknowledgeable: draft.risk === 'narrow' };
     if (draft.asks !== undefined) return { reason: draft.asks, acknowledgeable: true };
     if (draft.risk === 'destructive')
       return { reason: 'it cannot be undone, and runs only when it is acknowledged', acknowledgeable: true };

@@ -326,8 +326,14 @@ class InsidePlanner {
     let skipped = 0;
     // Objects with the same ACL, owner, schema and class, and no grant of their own, have the same differences.
     const memo = new Map<readonly AclEntry[], Map<string, { missing: [Grantee, string[]][]; extra: Extra[] }>>();
+    const creators = this.creators();
+    const strangers = new Map<string, number>();
     for (const object of objects) {
       const { item } = object;
+      if (!item.extension && !creators.has(item.owner)) {
+        const whose = `of the schema ${item.schema} in the database ${this.database.name} belong to ${item.owner}`;
+        strangers.set(whose, (strangers.get(whose) ?? 0) + 1);
+      }
       const own = byObject.get(JSON.stringify([object.one, item.schema, object.key]));
       if (own) found.add(JSON.stringify([object.one, item.schema, object.key]));
       if (item.extension) {
@@ -375,6 +381,10 @@ class InsidePlanner {
         );
       }
     }
+    for (const [whose, count] of strangers)
+      this.builder.notes.push(
+        `${count} objects ${whose}, who is not declared to create there: an owner may do everything with them`,
+      );
     if (skipped > 0)
       this.builder.notes.push(
         `${skipped} objects of extensions in the database ${this.database.name} keep the privileges that their extension gave`,

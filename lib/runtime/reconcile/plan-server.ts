@@ -128,6 +128,7 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
       declaredBefore: before !== undefined && until(before.validUntil) === until(observed.validUntil),
     });
   }
+  planUndeclarable(builder, role, observed);
   if (differences.length > 0 && !builder.power.alters(role.name)) return refuseWithoutAdmin(builder, role.name);
   if (differences.length > 0 && observed.superuser && !builder.power.superuser) {
     return builder.refuse(
@@ -151,6 +152,25 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
   }
 }
 
+/** Attributes that no declaration can give: whoever has them is above every grant here, and somebody gave them by hand. */
+function planUndeclarable(builder: PlanBuilder, role: DesiredRole, observed: ObservedRole): void {
+  for (const [attribute, has] of [
+    ['SUPERUSER', observed.superuser],
+    ['BYPASSRLS', observed.bypassRls],
+  ] as const) {
+    if (!has) continue;
+    builder.add({
+      phase: 'narrowRoles',
+      risk: 'narrow',
+      object: `role ${role.name}`,
+      reason: `it has ${attribute}, which no declaration gives`,
+      statements: builder.power.superuser ? [{ sql: `ALTER ROLE ${ident(role.name)} NO${attribute}` }] : undefined,
+      subjects: [{ kind: 'role', name: role.name }],
+      declaredBefore: false,
+    });
+  }
+}
+
 export function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
   const { user, createRole } = builder.power;
   if (!createRole && !builder.observed.roles.has(role)) return; // that it cannot be made is said already
@@ -165,6 +185,10 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
   // After its VALID UNTIL the server refuses the right password too.
   const until = role.validUntil ?? observed?.validUntil;
   const expired = until !== undefined && Date.parse(until) <= builder.observed.now.getTime();
+  if (observed?.login && expired && role.validUntil === undefined)
+    builder.notes.push(
+      `nobody logs in as ${role.name} by password: it was valid until ${until}, which is not declared`,
+    );
   const login = builder.observed.logins.get(role.name);
   // Without the secret nobody knows whose turn it is; one that nobody has used yet names the first.
   const rests =
@@ -432,6 +456,10 @@ export function planDatabases(builder: PlanBuilder): void {
       continue;
     }
     if (!observed) {
+      if (builder.ledgerObject({ kind: 'database', name: database.name })?.established)
+        builder.notes.push(
+          `the database ${database.name} was there when it was last declared, and is gone: it is made anew, and empty`,
+        );
       planNewDatabase(builder, database);
       continue;
     }

@@ -332,6 +332,28 @@ test('cases 109, 110: a rollback from any state succeeds, and takes away nothing
   expect(await server.query("SELECT 1 FROM pg_roles WHERE rolname = 'newcomer'")).toHaveLength(1);
 });
 
+test('cases 110, 120: what a rollback leaves can be acknowledged, and going back a day later is no rollback', async () => {
+  const { PhysicalResourceId } = await create();
+  const more = { privileges: ['TEMPORARY' as const], on: { kind: 'database' as const }, to: 'api' };
+  const [app] = state().databases;
+  const wider = {
+    ...properties(),
+    State: encodeState(state({ databases: [{ ...app, grants: [...app.grants, more] }] })),
+  };
+  const update = (to: object, from: object) =>
+    send(responses.event({ type: 'Update', physicalId: PhysicalResourceId, properties: to, oldProperties: from }));
+  const has = async () =>
+    (await server.query<{ has: boolean }>("SELECT has_database_privilege('api', 'app', 'TEMPORARY') AS has"))[0].has;
+  await update(wider, properties());
+  const back = await update(properties(), wider);
+  expect(back).toMatchObject({ Status: 'SUCCESS', Data: { Withheld: '1', PlanHash: expect.any(String) } });
+  expect(await has()).toBe(true);
+  await update(wider, properties());
+  await server.query("UPDATE cdk_postgres.state SET updated_at = now() - interval '25 hours'");
+  expect(await update(properties(), wider)).toMatchObject({ Status: 'SUCCESS', Data: { Withheld: '0' } });
+  expect(await has()).toBe(false);
+});
+
 test('case 114: an older version rolls back on a newer ledger with success, and refuses anything else', async () => {
   const { PhysicalResourceId } = await create();
   await server.query('UPDATE cdk_postgres.server SET version = 99');

@@ -259,6 +259,17 @@ describe('databases and schemas', () => {
     expect((await apply(server, state)).outcome).toBe('unchanged');
   });
 
+  test('a database that somebody dropped is made anew and said to be empty, by the plan as by the run', async () => {
+    await apply(server, declaration());
+    await server.query(['SET ROLE app_owner', 'DROP DATABASE app']);
+    const planned = (await plan(server, declaration())).plan;
+    expect(planned.withheld).toEqual([]);
+    const done = (await apply(server, declaration())).plan;
+    for (const { notes } of [planned, done])
+      expect(notes).toContainEqual(expect.stringContaining('the database app was there when it was last declared'));
+    expect(sqlOf(done.steps)).toEqual(sqlOf(planned.steps));
+  });
+
   test('case 52: a database and a schema that are declared no more keep everything', async () => {
     const archive = { ...app, name: 'archive', grants: [], defaultPrivileges: [] };
     const both = declaration({

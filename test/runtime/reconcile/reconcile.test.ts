@@ -1,6 +1,7 @@
 import { reconcile } from '../../../lib/runtime/reconcile';
-import { freshServer, TestServer } from '../../support/postgres';
+import { freshServer, startServer, TestServer } from '../../support/postgres';
 import { declaration } from './declaration';
+import { apply, appWith, grantsOf, plan } from './runs';
 
 describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
   let server: TestServer;
@@ -16,4 +17,16 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
     expect(second.outcome).toBe('unchanged');
     expect(second.statements.writes).toBe(0);
   });
+});
+
+test('case 117: a run that finds nothing to do still proves, since an earlier one may have done it all and failed there', async () => {
+  const server = await startServer({ version: 18 });
+  const usage = { privileges: ['USAGE' as const], on: { kind: 'schema' as const, schema: 'billing' }, to: 'api' };
+  const connect = grantsOf(declaration()).filter(({ on }) => on.kind === 'database');
+  const state = appWith({ grants: [usage] });
+  const problem = /no effective CONNECT on the database app/;
+  await expect(apply(server, state)).rejects.toThrow(problem);
+  await expect(apply(server, state)).rejects.toThrow(problem);
+  expect((await plan(server, state)).plan.notes.join()).toMatch(problem);
+  expect(await apply(server, appWith({ grants: [usage, ...connect] }))).toMatchObject({ outcome: 'applied' });
 });

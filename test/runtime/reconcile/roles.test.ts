@@ -93,11 +93,27 @@ describe.each(VERSIONS)('roles on PostgreSQL %i', (version) => {
     },
   );
 
-  test.each(['SUPERUSER', 'REPLICATION', 'BYPASSRLS'])('case 24: %s cannot be declared', async (attribute) => {
+  test.each(['SUPERUSER', 'BYPASSRLS'])('case 24: %s cannot be declared', async (attribute) => {
     await expect(server.query(`CREATE ROLE api ${attribute}`)).rejects.toThrow(/permission denied to create role/);
     const document = { ...encodeState(rolesOnly([login('api')])), roles: [`api LOGIN ${attribute}`] };
     expect(() => decodeState(document)).toThrow(ContractError);
     expect(() => decodeState(document)).toThrow(new RegExp(`nothing should stand where ${attribute} does`));
+  });
+
+  test.each(['SUPERUSER', 'BYPASSRLS'])('case 119: %s given by hand is drift', async (attribute) => {
+    const state = rolesOnly([login('api')]);
+    await apply(server, state);
+    await asSuperuser(server, `ALTER ROLE api ${attribute}`);
+    const { withheld } = (await plan(server, state)).plan;
+    expect(withheld).toMatchObject([
+      { object: 'role api', risk: 'narrow', impossible: true, reason: expect.stringContaining(attribute) },
+    ]);
+    // Who has the power takes it back, once it is acknowledged.
+    const bySuperuser = (acknowledge: string[]) =>
+      reconcile(state, server.connection(server.superuser), { mode: 'apply', acknowledge });
+    const { hash } = (await bySuperuser([])).plan;
+    expect((await bySuperuser([hash!])).plan.withheld).toEqual([]);
+    expect((await plan(server, state)).plan.withheld).toEqual([]);
   });
 
   test('case 24: in place of REPLICATION there is the role that RDS has for it', async () => {
