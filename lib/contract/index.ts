@@ -1,5 +1,6 @@
 export * from './codec';
 export * from './creators';
 export * from './desired-state';
+export * from './encodings';
 export * from './names';
 export * from './resource';

@@ -366,3 +366,12 @@ test('the same declaration in another order gives the same document', () => {
   };
   expect(make(['a', 'b', 'c'])).toBe(make(['c', 'a', 'b']));
 });
+
+test.each([
+  [{ encoding: 'utf9' }, /Test\/Server\/Database-app: encoding "utf9" is none that a database can have; .*UTF8/],
+  [{ encoding: '' }, /Test\/Server\/Database-app: encoding "" is none/],
+  [{ encoding: 'BIG5' }, /encoding "BIG5" is none/],
+  [{ locale: '' }, /Test\/Server\/Database-app: locale "" is no locale/],
+])('case 45: %j is refused at synthesis', (options, message) => {
+  expect(() => new DeclaredServer(newStack(), 'Server').addDatabase('app', options)).toThrow(message);
+});

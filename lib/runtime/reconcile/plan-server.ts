@@ -1,4 +1,12 @@
-import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole } from '../../contract';
+import {
+  DesiredDatabase,
+  DesiredMembership,
+  DesiredRole,
+  DesiredSetting,
+  isServerRole,
+  serverEncoding,
+  serverLocale,
+} from '../../contract';
 import { declaredMemberships, IAM_ROLE } from './iam';
 import { FREED } from './ledger';
 import { ObservedMembership, ObservedRole } from './observed';
@@ -396,10 +404,12 @@ export function planDatabases(builder: PlanBuilder): void {
       builder.refuse(
         `the ${object} allows no connections: ALTER DATABASE ${ident(database.name)} ALLOW_CONNECTIONS true, or leave it out`,
       );
+    const created = { encoding: serverEncoding, locale: serverLocale };
     for (const property of ['encoding', 'locale'] as const) {
-      if (database[property] !== undefined && database[property] !== observed[property]) {
+      const declared = database[property];
+      if (declared !== undefined && created[property](declared) !== created[property](observed[property])) {
         builder.refuse(
-          `the ${object} has the ${property} ${observed[property]}, and ${database[property]} is declared: PostgreSQL fixes it at creation, so this needs a new database and a data move`,
+          `the ${object} has the ${property} ${observed[property]}, and ${declared} is declared: PostgreSQL fixes it at creation, so this needs a new database and a data move`,
         );
       }
     }
