@@ -392,6 +392,6 @@ describe('databases and schemas', () => {
     });
     const failed = apply(server, state);
     await expect(failed).rejects.toThrow(ProofError);
-    await expect(failed).rejects.toThrow(/api has no effective CONNECT on the database app/);
+    await expect(failed).rejects.toThrow(/api has no effective CONNECT on the database app: declare it/);
   });
 });
