@@ -17,11 +17,13 @@ import { previewCommand } from './commands/preview';
 // It speaks of the functions' runtime, which is not this one.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
 
-// Whoever reads our output may have enough of it: `cdk-postgres plan | head`.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever reads our output may have enough of it: `cdk-postgres plan | head`.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.nothing);
-    throw error;
+    // What was to be said is lost, so its exit code would mislead: a full disk must not read as no drift.
+    if (stream === process.stdout) process.stderr.write(`cdk-postgres: the output cannot be written (${error.code})\n`);
+    process.exit(EXIT.error);
   });
 }
 

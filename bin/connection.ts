@@ -41,7 +41,7 @@ export function parseAddress(url: string): ServerAddress {
     );
   }
   if (parsed.hostname === '') throw new CliError(`--url names no host; it looks like ${EXAMPLE}`);
-  const user = decodeURIComponent(parsed.username) || process.env.PGUSER;
+  const user = decoded(parsed.username, 'user') || process.env.PGUSER;
   if (!user) throw new CliError(`--url names no user; it looks like ${EXAMPLE}`);
   const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1');
   for (const name of parsed.searchParams.keys()) {
@@ -51,9 +51,17 @@ export function parseAddress(url: string): ServerAddress {
     host,
     port: Number(parsed.port || 5432),
     user,
-    database: decodeURIComponent(parsed.pathname.slice(1)) || 'postgres',
+    database: decoded(parsed.pathname.slice(1), 'database') || 'postgres',
     plaintext: isPlaintext(parsed.searchParams.get('sslmode') ?? 'verify-full', host),
   };
+}
+
+function decoded(text: string, what: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new CliError(`--url has a % in its ${what} that begins no character of UTF-8; write a % of the name as %25`);
+  }
 }
 
 function isPlaintext(mode: string, host: string): boolean {

@@ -6,7 +6,9 @@ import {
   Validations,
 } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
+import { isDay } from '../contract/deploy-guard';
 import { FindingAcknowledgement } from './acknowledgement';
+import { FINDING_IDS, FindingId } from './finding-ids';
 
 /** The plugin's name: a rule is acknowledged as `cdk-postgres::HA-1`. */
 export const PLUGIN_NAME = 'cdk-postgres';
@@ -14,7 +16,7 @@ export const PLUGIN_NAME = 'cdk-postgres';
 /** A guard: what a construct may not be unless somebody says why. */
 export interface Finding {
   /** The requirement's id, such as `HA-1`. */
-  readonly id: string;
+  readonly id: FindingId;
   /** Evaluated when the app is complete. What is wrong, in one sentence with its values, or undefined: nothing. */
   readonly check: () => string | undefined;
   /** What to write instead, in one sentence. */
@@ -42,6 +44,11 @@ export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAc
       `${scope.node.path}: acknowledge({ id: '${id}' }) has no reason; say why the exception is right here`,
     );
   }
+  if (!(FINDING_IDS as readonly string[]).includes(id)) {
+    throw new Error(
+      `${scope.node.path}: acknowledge({ id: '${id}' }) names no guard of this library; there are ${FINDING_IDS.join(', ')}`,
+    );
+  }
   if (hasExpired(scope, id, acknowledgement.expires)) return;
   const registry = registryOf(scope);
   registry.acknowledged.push({ scope, id });
@@ -51,7 +58,7 @@ export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAc
 /** An expired exception is none: the finding is back, and says so by itself. */
 function hasExpired(scope: IConstruct, id: string, expires: string | undefined): boolean {
   if (expires === undefined) return false;
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(expires) || Number.isNaN(Date.parse(expires))) {
+  if (!isDay(expires)) {
     throw new Error(
       `${scope.node.path}: acknowledge({ id: '${id}' }) has expires '${expires}'; write the last day on which it holds, such as '2027-01-31'`,
     );

@@ -1,2 +1,3 @@
 export * from './acknowledgement';
 export * from './findings';
+export * from './finding-ids';

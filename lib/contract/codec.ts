@@ -25,6 +25,7 @@ import {
   writeSlot,
   writeSubscription,
 } from './lines';
+import { serverEncoding } from './encodings';
 import { nameProblem, NameKind, turnsOf } from './names';
 import { rowFilterProblem } from './row-filter';
 
@@ -253,6 +254,11 @@ function semanticProblems(state: DesiredState): string[] {
   for (const database of state.databases) {
     named('database', database.name);
     problems.push(...insideProblems(database, { referred, text, unique }));
+    if (database.encoding !== undefined && serverEncoding(database.encoding) === undefined)
+      problems.push(
+        `the encoding ${JSON.stringify(database.encoding)} of the database ${JSON.stringify(database.name)} is none that a database of PostgreSQL can have`,
+      );
+    text(`the locale of the database ${JSON.stringify(database.name)}`, database.locale ?? '');
     if (database.connectionLimit !== undefined && database.connectionLimit < -1)
       problems.push(
         `connectionLimit of the database ${JSON.stringify(database.name)} is a number from 0 on, or -1 for none`,

@@ -41,6 +41,13 @@ export interface GuardAcknowledgementLine {
   readonly Expires: string;
 }
 
+/** A day of the calendar as `yyyy-mm-dd`; the 31st of November is none. */
+export function isDay(text: string): boolean {
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return false;
+  const day = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text);
+}
+
 /** What the deploy guard refuses, by the id that acknowledges it. */
 export const GUARD_IDS = {
   'guard:replacement': 'a change for which CloudFormation makes a new server and gives up the old one',

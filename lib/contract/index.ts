@@ -1,6 +1,7 @@
 export * from './codec';
 export * from './creators';
 export * from './desired-state';
+export * from './encodings';
 export * from './names';
 export * from './resource';
 export * from './row-filter';

@@ -1,5 +1,5 @@
 import { Construct, Dependable } from 'constructs';
-import { PRIVILEGES, Privilege as ContractPrivilege } from '../contract';
+import { PRIVILEGES, Privilege as ContractPrivilege, serverEncoding, serverEncodings } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
 import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
@@ -135,8 +135,8 @@ export class Database extends Construct {
           props.connectionLimit === undefined
             ? undefined
             : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
-        encoding: props.encoding && requireLiteral(this, 'encoding', props.encoding),
-        locale: props.locale && requireLiteral(this, 'locale', props.locale),
+        encoding: props.encoding === undefined ? undefined : this.requireEncoding(props.encoding),
+        locale: props.locale === undefined ? undefined : this.requireLocale(props.locale),
         public: props.closePublic === false ? 'kept' : 'closed',
       }),
     );
@@ -287,6 +287,26 @@ export class Database extends Construct {
     this.state.declare((declaration) =>
       declaration.addGrant(this.databaseName, { privileges, on: { kind: 'database' }, to }),
     );
+  }
+
+  private requireEncoding(given: string): string {
+    const encoding = requireLiteral(this, 'encoding', given);
+    if (serverEncoding(encoding) === undefined) {
+      throw new Error(
+        `${this.node.path}: encoding ${JSON.stringify(encoding)} is none that a database can have; PostgreSQL knows ${serverEncodings.join(', ')}`,
+      );
+    }
+    return encoding;
+  }
+
+  private requireLocale(given: string): string {
+    const locale = requireLiteral(this, 'locale', given);
+    if (locale === '' || locale.includes('\0')) {
+      throw new Error(
+        `${this.node.path}: locale ${JSON.stringify(locale)} is no locale; write one as C.UTF-8, or leave it out for the server's own`,
+      );
+    }
+    return locale;
   }
 
   private accessRole(id: string, roleName: string): GroupRole {

@@ -9,7 +9,7 @@ import {
 import { Construct, Dependable } from 'constructs';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
-import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
+import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
 import { Authentication } from './authentication';
 import type { Database } from './database';
 import { IRole, MembershipOptions, requireKnownRole, RoleBase } from './role';
@@ -277,7 +277,7 @@ export class LoginRole extends RoleBase {
    * @returns the IAM side of the grant
    */
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
-    const from = options.connections ?? (isConnectable(grantee) ? grantee : undefined);
+    const from = options.connections ?? this.networkOf(grantee);
     if (from) {
       this.server.connections.allowFrom(
         from,
@@ -322,7 +322,7 @@ export class LoginRole extends RoleBase {
         props.connectionLimit === undefined
           ? undefined
           : requireInteger(this, 'connectionLimit', props.connectionLimit, -1, 262_143),
-      validUntil: props.validUntil?.toISOString(),
+      validUntil: props.validUntil === undefined ? undefined : requireMoment(this, 'validUntil', props.validUntil),
       replication: props.replication || undefined,
     } as const;
     if (!this.alternates) {
@@ -360,10 +360,29 @@ export class LoginRole extends RoleBase {
     for (const [name, value] of Object.entries(this.environment)) grantee.addEnvironment(name, value);
   }
 
+  /** Every function of Lambda has `connections` by its type, and one outside a VPC throws when it is asked for them. */
+  private networkOf(grantee: iam.IGrantable): ec2.IConnectable | undefined {
+    if (!isConnectable(grantee)) return undefined;
+    if (!('isBoundToVpc' in grantee) || grantee.isBoundToVpc !== false) return grantee;
+    if (this.server.connections.securityGroups.length === 0) return undefined;
+    const where = Construct.isConstruct(grantee) ? grantee.node.path : 'the function';
+    throw new Error(
+      `${this.node.path}: grantConnect() lets in ${where}, which is in no VPC and has no way to ${this.server.node.path}; give the function ` +
+        'a vpc, or name where it connects from: grantConnect(grantee, { connections })',
+    );
+  }
+
   private requireSupported(props: LoginRoleProps): void {
     if (this.authentication.method === 'iam' && !this._state.supportsIam) {
       throw new Error(
         `${this.node.path}: authentication is Authentication.iam(), which ${this.server.node.path} does not have; use Authentication.password()`,
+      );
+    }
+    const stack = Stack.of(this._state);
+    if (this.authentication.method === 'password' && Stack.of(this) !== stack) {
+      throw new Error(
+        `${this.node.path}: a role that logs in by password belongs into the stack of its server, ${stack.node.path}: the server's state needs ` +
+          'its secret, and its secret the rotation there. Declare it there, as database.addLoginRole() does, or log in by Authentication.iam()',
       );
     }
     const major = this._state.props.majorVersion;
@@ -389,7 +408,7 @@ export class LoginRole extends RoleBase {
       addSettings(this, this._state, { role }, Object.fromEntries(durations));
       addSettings(this, this._state, { role }, props.settings);
       if (props.searchPath?.length) {
-        const values = props.searchPath.map((schema) => requireLiteral(this, 'searchPath', schema));
+        const values = props.searchPath.map((schema) => requireText(this, 'searchPath', schema));
         this._state.declare((declaration) => declaration.addSetting(this, { role, name: 'search_path', values }));
       }
     }

@@ -130,6 +130,7 @@ export function requireKnownRole(scope: Construct, state: ServerState, role: IRo
 
 /** Fails unless the role is declared on the server that a privilege or membership is about. */
 export function requireDeclaredRole(scope: Construct, state: ServerState, role: IRole): string {
+  if (!role) throw new Error(`${scope.node.path}: role is ${String(role)}; name a role of the server`);
   if (!(role instanceof RoleBase)) {
     throw new Error(
       `${scope.node.path}: "${role.roleName}" is not a declared role; privileges go to roles made by addLoginRole() or addGroupRole(), which can ` +

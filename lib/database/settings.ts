@@ -1,13 +1,13 @@
 import { Duration } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { requireLiteral } from '../server/state/literals';
+import { requireText } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 
-const REFUSED: Readonly<Record<string, string>> = {
-  role: 'use actsAs, which makes the role a member as well',
-  session_authorization: 'only a superuser may set it',
-  search_path: 'use searchPath, which quotes each schema',
-};
+const REFUSED = new Map([
+  ['role', 'use actsAs, which makes the role a member as well'],
+  ['session_authorization', 'only a superuser may set it'],
+  ['search_path', 'use searchPath, which quotes each schema'],
+]);
 
 /** Declares defaults of a role or a database. They apply to sessions that begin after the deployment. */
 export function addSettings(
@@ -20,13 +20,13 @@ export function addSettings(
     if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(name)) {
       throw new Error(`${by.node.path}: settings has ${JSON.stringify(name)}, which is not the name of a setting`);
     }
-    const refused = REFUSED[name.toLowerCase()];
+    const refused = REFUSED.get(name.toLowerCase());
     if (refused) throw new Error(`${by.node.path}: settings cannot have ${name}: ${refused}`);
     state.declare((declaration) =>
       declaration.addSetting(by, {
         ...target,
         name: name.toLowerCase(),
-        values: [requireLiteral(by, `settings.${name}`, value)],
+        values: [requireText(by, `settings.${name}`, value)],
       }),
     );
   }

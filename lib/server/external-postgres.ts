@@ -1,5 +1,6 @@
 import { Duration, Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
+import { isIPv6 } from 'node:net';
 import { Platform } from '../contract';
 import { serverKey } from './encryption-key';
 import { Defaults, PostgresProfile } from './postgres-profile';
@@ -181,7 +182,8 @@ class ExternalServer extends PostgresServerBase {
     }
     if (endpoint.identity.trim() === '')
       throw new Error(`${path}: identity is empty; write what the server is, such as a project id`);
-    if (endpoint.host.trim() === '') throw new Error(`${path}: host is empty`);
+    requireHost(path, 'host', endpoint.host);
+    if (endpoint.readerHost !== undefined) requireHost(path, 'readerHost', endpoint.readerHost);
     const port = endpoint.port ?? 5432;
     if (Token.isUnresolved(port)) throw new Error(`${path}: port is a token; write the number`);
     if (!Number.isInteger(port) || port < 1 || port > 65535)
@@ -212,5 +214,17 @@ class ExternalServer extends PostgresServerBase {
       reserveConcurrency: endpoint.reserveConcurrency,
       rotationInterval: endpoint.passwordRotation,
     });
+  }
+}
+
+/** The value goes into no message: what is wrong with it may be that it has a password. */
+function requireHost(path: string, prop: string, host: string): void {
+  if (Token.isUnresolved(host)) return;
+  if (host.trim() === '') throw new Error(`${path}: ${prop} is empty`);
+  if (/[\s/@?#[\]\0]/.test(host) || (host.includes(':') && !isIPv6(host))) {
+    throw new Error(
+      `${path}: ${prop} must be a host name or an address alone, such as db.example.com, without scheme, user, port, path or spaces; ` +
+        'the port has a prop of its own, and the user is in adminSecret',
+    );
   }
 }

@@ -71,6 +71,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
     this.version = props.version;
+    if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
     this.port = literalPort(path, props.port);
     checkRetention(path, props.pointInTimeRecovery);

@@ -20,7 +20,7 @@ test('help is no error, and every command has examples', async () => {
   const commands = [...stdout.matchAll(/^ {2}([a-z]+) .*$/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'help');
-  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check']);
+  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check', 'access']);
   for (const command of commands) {
     const help = await cli([command, '--help']);
     expect(help.code).toBe(0);
@@ -48,6 +48,12 @@ describe('a mistake is said without a stack trace, with exit code 1', () => {
       'must not hold a password',
     ],
     ['a URL that is none', ['plan', '--url', 'db.example.com', '--state', 'x'], '--url is not a URL'],
+    ['a user with half a %', ['plan', '--url', 'postgres://m%e@h/db', '--state', 'x'], '--url has a % in its user'],
+    [
+      'a database with half a %',
+      ['plan', '--url', 'postgres://me@h/d%ff', '--state', 'x'],
+      '--url has a % in its database',
+    ],
     ['another protocol', ['plan', '--url', 'mysql://me@h/db', '--state', 'x'], 'must begin with postgres://'],
     ['a weak sslmode', ['plan', '--url', `${URL}?sslmode=require`, '--state', 'x'], 'does not prove whom'],
     ['no TLS to another machine', ['plan', '--url', `${URL}?sslmode=disable`, '--state', 'x'], 'on this machine only'],
@@ -84,6 +90,42 @@ test('a password that is nowhere is said, with the ways to give it', async () =>
 test('an error is JSON where JSON is asked for', async () => {
   const { stdout } = await cli(['plan', '--url', URL, '--json']);
   expect(JSON.parse(stdout).error.message).toContain('either --state FILE');
+});
+
+test('a disk that is full is said in one line, with the exit code of an error', async () => {
+  const child = spawn('sh', ['-c', `"${process.execPath}" "${cliFile()}" --help > /dev/full`], { stdio: 'pipe' });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  expect(stderr).toBe('cdk-postgres: the output cannot be written (ENOSPC)\n');
+  expect(code).toBe(1);
+});
+
+describe('a manifest of cdk.out', () => {
+  const appWith = (artifact: object) => {
+    const directory = fs.mkdtempSync(path.join(folder, 'cdk.out-'));
+    const artifacts = { S: { type: 'aws:cloudformation:stack', ...artifact } };
+    fs.writeFileSync(path.join(directory, 'manifest.json'), JSON.stringify({ version: '48.0.0', artifacts }));
+    fs.writeFileSync(path.join(directory, 'S.template.json'), '{"Resources":{}}');
+    return directory;
+  };
+  const look = (directory: string) => cli(['check', '--stack', 'S', '--offline', '--app-dir', directory]);
+  const properties = { templateFile: 'S.template.json' };
+
+  test.each([undefined, 'aws://', 'aws://123456789012', 'aws://unknown-account/unknown-region'])(
+    'with the environment %s is read',
+    async (environment) => {
+      const { code, stdout, stderr } = await look(appWith({ environment, properties }));
+      expect([code, stderr]).toEqual([0, '']);
+      expect(stdout).toContain('S has no server that a deploy guard stands before.');
+    },
+  );
+
+  test('with a stack that names no template is an error that says so', async () => {
+    const { code, stderr } = await look(appWith({ environment: 'aws://1/eu-west-1' }));
+    expect(stderr).toMatch(/manifest.json names no template of the stack S: run cdk synth again\n$/);
+    expect(code).toBe(1);
+  });
 });
 
 test('a reader that goes away ends the command without a word', async () => {

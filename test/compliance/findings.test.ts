@@ -4,9 +4,13 @@ import { App, Stack, Stage } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { acknowledgeFinding, addFinding } from '../../lib/compliance';
+import { acknowledgeFinding, addFinding, Finding } from '../../lib/compliance';
 
-const finding = (message: string | undefined) => ({ id: 'HA-1', check: () => message, fix: 'Add a second node.' });
+const finding = (message: string | undefined): Finding => ({
+  id: 'HA-1',
+  check: () => message,
+  fix: 'Add a second node.',
+});
 
 beforeEach(() => void jest.spyOn(console, 'error').mockImplementation());
 
@@ -76,14 +80,22 @@ test('several constructs of one app share one plugin', () => {
   expect(report(app)).toHaveLength(1);
 });
 
-test('an acknowledgement that names no guard is reported, and does not fail the synthesis', () => {
+test('an acknowledgement of a guard that the construct does not have is reported, and does not fail the synthesis', () => {
   const app = new App();
   const stack = new Stack(app, 'S');
   const construct = new Construct(stack, 'Server');
   addFinding(construct, finding(undefined));
-  acknowledgeFinding(construct, { id: 'HA-l', reason: 'a typing mistake' });
+  acknowledgeFinding(construct, { id: 'BK-1', reason: 'of another server' });
   app.synth();
   expect(report(app)[0].violations[0]).toMatchObject({ ruleName: 'LIB-11', severity: 'warning' });
+});
+
+test('an acknowledgement of what is no guard throws and lists those that there are', () => {
+  const construct = new Construct(new Stack(), 'Server');
+  const acknowledging = (id: string) => () => acknowledgeFinding(construct, { id, reason: 'a typing mistake' });
+  expect(acknowledging('HA-l')).toThrow(/Server: acknowledge\({ id: 'HA-l' }\) names no guard.*BK-1, .*HA-1.*SEC-21/);
+  expect(acknowledging('cdk-postgres::toString')).toThrow(/names no guard/);
+  expect(acknowledging('cdk-postgres::HA-1')).not.toThrow();
 });
 
 test('an acknowledgement without a reason throws', () => {
@@ -101,6 +113,7 @@ test('an acknowledgement holds up to its last day, and not beyond', () => {
   };
   expect(expiring('2099-01-31')).not.toThrow();
   expect(expiring('2020-01-31')).toThrow(/one node only/);
+  expect(expiring('2026-11-31')).toThrow(/Server.*expires '2026-11-31'/);
   expect(expiring('next week')).toThrow(/Server.*expires 'next week'/);
 });
 

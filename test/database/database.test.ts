@@ -366,3 +366,83 @@ test('the same declaration in another order gives the same document', () => {
   };
   expect(make(['a', 'b', 'c'])).toBe(make(['c', 'a', 'b']));
 });
+
+test.each([
+  [{ encoding: 'utf9' }, /Test\/Server\/Database-app: encoding "utf9" is none that a database can have; .*UTF8/],
+  [{ encoding: '' }, /Test\/Server\/Database-app: encoding "" is none/],
+  [{ encoding: 'BIG5' }, /encoding "BIG5" is none/],
+  [{ locale: '' }, /Test\/Server\/Database-app: locale "" is no locale/],
+])('case 45: %j is refused at synthesis', (options, message) => {
+  expect(() => new DeclaredServer(newStack(), 'Server').addDatabase('app', options)).toThrow(message);
+});
+
+describe('what the function would refuse is an error at synthesis that says where', () => {
+  const app = () => new DeclaredServer(newStack(), 'Server').addDatabase('app');
+
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      'a moment that is none',
+      () => app().addLoginRole('api', { validUntil: new Date('garbage') }),
+      /app\/Role-api: validUntil must be a moment in the years 1 to 9999, not Invalid Date/,
+    ],
+    [
+      'a year of five digits',
+      () => app().addLoginRole('api', { validUntil: new Date(Date.UTC(20000, 0, 1)) }),
+      /app\/Role-api: validUntil must be.*not \+020000-01-01/,
+    ],
+    [
+      'a text as a moment',
+      () => app().addLoginRole('api', { validUntil: '2030-01-01' as never }),
+      /app\/Role-api: validUntil must be.*not 2030-01-01/,
+    ],
+    [
+      'NUL in a setting',
+      () => app().addLoginRole('api', { settings: { work_mem: 'a\0' } }),
+      /app\/Role-api: settings.work_mem has a NUL/,
+    ],
+    [
+      'NUL in a search path',
+      () => app().addLoginRole('api', { searchPath: ['a\0'] }),
+      /app\/Role-api: searchPath has a NUL/,
+    ],
+    [
+      'a number as a setting',
+      () => app().addLoginRole('api', { settings: { work_mem: 5 as never } }),
+      /app\/Role-api: settings.work_mem must be a text, not number/,
+    ],
+    [
+      'no role',
+      () =>
+        app()
+          .addSchema('x')
+          .grantRead(undefined as never),
+      /app\/Schema-x: role is undefined/,
+    ],
+    ['no role for the database', () => app().grantConnect(undefined as never), /Database-app: role is undefined/],
+    ['a number as a name', () => app().addLoginRole(42 as never), /app\/Role-42: roleName must be a text, not number/],
+    [
+      'a name that CDK drops',
+      () => app().addLoginRole('__proto__'),
+      /app\/Role-__proto__: roleName "__proto__" cannot be the name of a role: it is a word of JavaScript/,
+    ],
+    ['a schema that CDK drops', () => app().addSchema('__proto__'), /schemaName "__proto__" cannot be/],
+  ])('%s', (_what, declare, message) => expect(declare).toThrow(message));
+
+  test('anything else that the function would refuse', () => {
+    const stack = newStack();
+    const server = new DeclaredServer(stack, 'Server');
+    server.addDatabase('app');
+    server.state.declare((declaration) =>
+      declaration.addSetting(server, { role: 'api', name: 'work_mem', values: ['a\0'] }),
+    );
+    expect(() => declaredState(stack)).toThrow(
+      /Test\/Server: what is declared inside is not valid: .*"work_mem" contains a NUL/,
+    );
+  });
+
+  test('a setting with the name of a property that every object has', () => {
+    const stack = newStack();
+    new DeclaredServer(stack, 'Server').addDatabase('app', { settings: Object.fromEntries([['constructor', 'x']]) });
+    expect(declaredState(stack).settings).toMatchObject([{ name: 'constructor', values: ['x'] }]);
+  });
+});

@@ -1,4 +1,4 @@
-import { aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { aws_ec2 as ec2, aws_lambda as lambda, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication } from '../../lib/database';
 import { ExternalPostgres } from '../../lib/server/external-postgres';
@@ -70,4 +70,18 @@ test('IAM login is an error that names the alternative', () => {
   expect(() => app.addLoginRole('x', { authentication: Authentication.iam() })).toThrow(
     /Test\/CloudSql does not have; use Authentication.password\(\)/,
   );
+});
+
+test('a function outside a VPC is let in where nothing is to be opened, and gets the secret', () => {
+  const { stack, app } = setup();
+  const handler = new lambda.Function(stack, 'Handler', {
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: 'index.handler',
+    code: lambda.Code.fromInline('exports.handler = async () => {};'),
+  });
+  expect(app.addLoginRole('worker').grantConnect(handler).success).toBe(true);
+  expect(app.addLoginRole('other').grantConnect(handler.currentVersion).success).toBe(true);
+  const template = Template.fromStack(stack);
+  template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 0);
+  template.hasResourceProperties('AWS::IAM::Policy', { Roles: [{ Ref: Match.stringLikeRegexp('Handler') }] });
 });

@@ -1,7 +1,7 @@
-import { aws_ec2 as ec2, aws_iam as iam, aws_lambda as lambda } from 'aws-cdk-lib';
+import { Stack, aws_ec2 as ec2, aws_iam as iam, aws_lambda as lambda } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import { Authentication } from '../../lib/database';
-import { DeclaredServer, newStack } from './declared-server';
+import { Authentication, LoginRole } from '../../lib/database';
+import { declaredState, DeclaredServer, newStack } from './declared-server';
 
 jest.mock('../../lib/server/package-root', () => ({
   functionBundle: () => jest.requireActual('../server/state/fake-bundles').fakeBundle(),
@@ -174,4 +174,30 @@ test('LIB-16: a second role does not silently take the environment of the first'
     /Role-report: grantConnect\(\) would overwrite the environment variables that the grantee has for .*Role-api; pass environment: false/,
   );
   expect(report.grantConnect(handler, { environment: false }).success).toBe(true);
+});
+
+test('a function outside a VPC is told that it has no way to the server, unless its connections are named', () => {
+  const { stack, server, app } = setup();
+  const outside = new lambda.Function(stack, 'Outside', {
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: 'index.handler',
+    code: lambda.Code.fromInline('exports.handler = async () => {};'),
+  });
+  const api = app.addLoginRole('api');
+  expect(() => api.grantConnect(outside)).toThrow(
+    /Role-api: grantConnect\(\) lets in Test\/Outside, which is in no VPC and has no way to Test\/Server; give the function a vpc/,
+  );
+  const connections = new ec2.SecurityGroup(stack, 'From', { vpc: server.vpc });
+  expect(api.grantConnect(outside, { connections }).success).toBe(true);
+});
+
+test('a role that logs in by password stands in the stack of its server', () => {
+  const { stack, app } = setup();
+  const other = new Stack(stack.node.root, 'Other');
+  expect(() => new LoginRole(other, 'Api', { database: app, roleName: 'api' })).toThrow(
+    /Other\/Api: a role that logs in by password belongs into the stack of its server, Test/,
+  );
+  const byToken = { database: app, roleName: 'worker', authentication: Authentication.iam() };
+  expect(() => new LoginRole(other, 'Worker', byToken)).not.toThrow();
+  expect(declaredState(stack).roles.map(({ name }) => name)).toContain('worker');
 });

@@ -1,4 +1,4 @@
-import { aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Duration, Lazy, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { ExternalEndpoint, ExternalPostgres, ServerTrust } from '../../lib/server/external-postgres';
 import { cleanStack, quiet } from './support';
@@ -56,8 +56,45 @@ test('lets a client in through the security groups it was given', () => {
 test.each<[string, Partial<ExternalEndpoint>, RegExp]>([
   ['no host', { host: ' ' }, /Test\/Postgres: host is empty/],
   ['no identity', { identity: '' }, /identity is empty/],
+  ['a URL as its host', { host: 'postgres://u:hidden@h:1/x' }, /Test\/Postgres: host must be a host name(?!.*hidden)/],
+  ['a user in its host', { host: 'u:hidden@h' }, /host must be a host name(?!.*hidden)/],
+  ['a port in its host', { host: 'db.example.com:5432' }, /host must be a host name.*the port has a prop/],
+  ['spaces around its host', { host: ' db ' }, /host must be a host name/],
+  ['a URL as the host of its readers', { readerHost: 'https://h' }, /Test\/Postgres: readerHost must be a host name/],
+  [
+    'a rotation by the hour',
+    { passwordRotation: Duration.hours(1) },
+    /Test\/Postgres: passwordRotation must be 1 to 1000 whole days, not 1 hour/,
+  ],
+  ['a rotation by less than a day and more', { passwordRotation: Duration.hours(36) }, /must be 1 to 1000 whole days/],
+  ['no time between rotations', { passwordRotation: Duration.days(0) }, /must be 1 to 1000 whole days/],
+  ['a rotation after years', { passwordRotation: Duration.days(1001) }, /1 to 1000 whole days, not 1001 days/],
+  ['a rotation that is a token', { passwordRotation: Duration.days(Lazy.number({ produce: () => 3 })) }, /not a token/],
+  ['a state without a name', { stateName: '' }, /Test\/Postgres: stateName is empty/],
+  [
+    'a state whose name is a token',
+    { stateName: Lazy.string({ produce: () => 'x' }) },
+    /Test\/Postgres: stateName must be a literal text; a token/,
+  ],
   ['an impossible port', { port: 70000 }, /port is 70000/],
 ])('fails for %s', (_what, endpoint, message) => expect(() => make(endpoint)).toThrow(message));
+
+test.each(['10.0.0.1', '::1', 'fe80::1', 'db', 'db.example.com.', 'db_1.example.com'])('takes %s as its host', (host) =>
+  expect(make({ host }).server.host).toBe(host),
+);
+
+test('takes a host that is known at deployment alone', () => {
+  const host = Lazy.string({ produce: () => 'h' });
+  expect(make({ host }).server.host).toBe(host);
+});
+
+test.each([1, 1000])('rotates passwords every %i days', (days) => {
+  const { server, stack } = make({ passwordRotation: Duration.days(days) });
+  server.addDatabase('app').addLoginRole('api');
+  Template.fromStack(stack).hasResourceProperties('AWS::SecretsManager::RotationSchedule', {
+    RotationRules: { AutomaticallyAfterDays: days },
+  });
+});
 
 test('addVpcEndpoints() needs a VPC', () =>
   expect(() => make().server.addVpcEndpoints()).toThrow(/Test\/Postgres: addVpcEndpoints\(\) needs the vpc/));

@@ -441,3 +441,7 @@ describe('fails for malformed input, naming construct, prop and value', () => {
     ).toThrow(/no 'Private' subnet/i);
   });
 });
+
+test('a server without a network is an error that names the prop', () => {
+  expect(() => make({ vpc: undefined as never })).toThrow(/Postgres: vpc is undefined; a server needs a network/);
+});

@@ -38,15 +38,16 @@ export function isConnectionFailure(error: unknown): boolean {
 
 /** What went wrong while connecting, and what to do about it. The password is in no message of PostgreSQL, Node.js or this. */
 export function explainConnectionFailure(error: unknown, settings: ConnectionSettings): ConnectionError {
-  const { code: given, message } = error as { code?: string; message: string };
+  const { code: given, message, routine } = error as { code?: string; message: string; routine?: string };
   const timedOut = given === undefined && /timeout/.test(message);
   const code = given ?? (timedOut ? 'ETIMEDOUT' : undefined);
-  return new ConnectionError(describe(code, message, settings), code);
+  return new ConnectionError(describe(code, message, settings, routine), code);
 }
 
-function describe(code: string | undefined, message: string, settings: ConnectionSettings): string {
+function describe(code: string | undefined, message: string, settings: ConnectionSettings, routine?: string): string {
   const where = `${settings.host}:${settings.port}`;
   const user = JSON.stringify(settings.user);
+  const database = JSON.stringify(settings.database ?? 'postgres');
   switch (code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
@@ -62,10 +63,15 @@ function describe(code: string | undefined, message: string, settings: Connectio
     case '28000':
       return `${where} does not let ${user} in (${code}: ${message}): check pg_hba.conf, LOGIN, and whether the role must use an IAM token`;
     case '3D000':
-      return `The database ${JSON.stringify(settings.database ?? 'postgres')} does not exist on ${where} (${code})`;
+      return `The database ${database} does not exist on ${where} (${code})`;
     case '42501':
-      return `${user} may not connect to the database ${JSON.stringify(settings.database ?? 'postgres')} on ${where} (${code}: ${message})`;
+      return `${user} may not connect to the database ${database} on ${where} (${code}: ${message})`;
     case '53300':
+      // The code is that of three limits; the message that tells them apart may be in any language.
+      if (routine === 'InitializeSessionUserId')
+        return `${user} has as many sessions on ${where} as its CONNECTION LIMIT allows (${code}: ${message}): end idle ones, or raise the limit of the role`;
+      if (routine === 'CheckMyDatabase')
+        return `The database ${database} on ${where} has as many sessions as its CONNECTION LIMIT allows (${code}: ${message}): end idle ones, or raise the limit of the database`;
       return `${where} has no connection left (${code}: ${message}): end idle sessions, or raise max_connections`;
     case '57P03':
       return `${where} is starting, stopping or recovering (${code}: ${message}): try again when it is available`;

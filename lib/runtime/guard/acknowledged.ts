@@ -1,4 +1,4 @@
-import { GuardAcknowledgementLine } from '../../contract/deploy-guard';
+import { GuardAcknowledgementLine, isDay } from '../../contract/deploy-guard';
 import { Objection } from './judge';
 
 export interface Verdict {
@@ -31,7 +31,5 @@ export function weigh(
 
 /** Through the end of the day that it names. What is no date never holds. */
 export function holds(expires: string, now: Date): boolean {
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(expires)) return false;
-  const end = Date.parse(`${expires}T23:59:59.999Z`);
-  return !Number.isNaN(end) && now.getTime() <= end;
+  return isDay(expires) && now.getTime() <= Date.parse(`${expires}T23:59:59.999Z`);
 }

@@ -116,14 +116,19 @@ export function readAssembly(directory: string): Assembly {
       const { properties } = artifact;
       if (artifact.type === 'aws:cloudformation:stack') {
         const metadata = readMetadata(folder, artifact);
-        const [account, region] = (artifact.environment ?? '').replace('aws://', '').split('/');
+        const [account, region] = environmentOf(artifact);
+        const { templateFile } = properties ?? {};
+        if (typeof templateFile !== 'string')
+          throw new Error(
+            `${path.join(folder, 'manifest.json')} names no template of the stack ${id}: run cdk synth again`,
+          );
         stacks.push({
           id: artifact.displayName?.split(' ')[0] ?? id,
           stackName: (properties?.stackName as string | undefined) ?? id,
           account: account.startsWith('unknown') ? '123456789012' : account,
           region: region.startsWith('unknown') ? 'us-east-1' : region,
           statedRegion: region.startsWith('unknown') ? undefined : region,
-          template: readJson(path.join(folder, properties!.templateFile as string), 'a template') as Template,
+          template: readJson(path.join(folder, templateFile), 'a template') as Template,
           paths: readPaths(metadata),
         });
         acknowledged.push(...readAcknowledged(metadata));
@@ -145,6 +150,12 @@ interface Artifact {
   readonly properties?: Readonly<Record<string, unknown>>;
   readonly metadata?: Metadata;
   readonly additionalMetadataFile?: string;
+}
+
+/** Account and region; a stack that is bound to neither says so, or says nothing. */
+function environmentOf({ environment }: Artifact): [account: string, region: string] {
+  const [account, region] = (environment ?? '').replace('aws://', '').split('/');
+  return [account || 'unknown-account', region || 'unknown-region'];
 }
 
 type Metadata = Readonly<Record<string, readonly { readonly type: string; readonly data?: unknown }[]>>;

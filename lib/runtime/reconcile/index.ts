@@ -16,6 +16,7 @@ import {
   freeObjects,
   Ledger,
   LEDGER_VERSION,
+  mendLedger,
   LedgerHead,
   readLedgerHead,
   readLedger,
@@ -188,6 +189,9 @@ class Run {
     const head = await this.timed('observe', async () => {
       this.facts = await observeFacts(admin, desired);
       this.refuseUnknownVersion();
+      const found = await readLedgerHead(admin, desired.name);
+      if (!found.damage || options.mode === 'plan') return found;
+      await mendLedger(admin, found.damage);
       return readLedgerHead(admin, desired.name);
     });
     const newer = this.refuseNewerLedger(head);

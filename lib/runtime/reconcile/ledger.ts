@@ -37,6 +37,12 @@ export interface LedgerObject {
   readonly removedBy?: string;
 }
 
+export interface LedgerDamage {
+  readonly what: string;
+  /** Why `mendLedger()` cannot help, and what can. */
+  readonly beyond?: string;
+}
+
 /** What the ledger says of the server and of one state, without the objects. */
 export interface LedgerHead {
   readonly exists: boolean;
@@ -58,6 +64,8 @@ export interface LedgerHead {
   readonly holder?: string;
   /** Why it could not be read; a plan then treats the server as unknown. */
   readonly unreadable?: string;
+  /** What of it is gone. */
+  readonly damage?: LedgerDamage;
   /** Why the connected role can neither make it nor write to it. */
   readonly unwritable?: string;
 }
@@ -79,16 +87,21 @@ export function declarationHash(state: DesiredState): string {
 const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false, hasOpenRuns: false };
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
-  const [{ found, usable, writable, user }] = await session.read<{
+  const [{ found, usable, writable, mendable, columns, user }] = await session.read<{
     found: boolean;
     usable: boolean;
     writable: boolean;
+    mendable: boolean;
+    columns: string[];
     user: string;
   }>(
     `SELECT to_regnamespace($1) IS NOT NULL AS found, current_user AS user,
-            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE') AND bool_and(has_table_privilege(oid, 'SELECT')), false) AS usable,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE') AND coalesce(bool_and(has_table_privilege(oid, 'SELECT')), true), false) AS usable,
             coalesce(bool_and(has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')),
-                     has_database_privilege(current_database(), 'CREATE')) AS writable
+                     has_schema_privilege(to_regnamespace($1), 'CREATE'), has_database_privilege(current_database(), 'CREATE')) AS writable,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'CREATE') AND coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true), false) AS mendable,
+            ARRAY(SELECT t.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class t ON t.oid = a.attrelid
+                  WHERE t.relnamespace = to_regnamespace($1) AND t.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped) AS columns
      FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'`,
     [LEDGER_SCHEMA],
   );
@@ -106,13 +119,23 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
       unreadable: `the schema ${LEDGER_SCHEMA} cannot be read by this role, so everything is treated as not made by this state: GRANT USAGE ON SCHEMA ${LEDGER_SCHEMA}, SELECT ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`,
     };
   }
+  const damage = damageOf(columns);
+  if (damage) {
+    return {
+      ...EMPTY,
+      exists: true,
+      unwritable,
+      damage: { ...damage, beyond: damage.beyond ?? (mendable ? undefined : notMendable(user, session.database)) },
+      unreadable: `${damage.what}, so everything is treated as not made by this state: ${damage.beyond ?? 'an apply mends it'}`,
+    };
+  }
   const [head] = await session.read<{
     version: number | null;
     identity: string | null;
     hash: string | null;
     holder: string | null;
     fingerprint: string | null;
-    remaining: Plan | null;
+    remaining: unknown;
     removals: boolean;
     open_runs: boolean;
     rehomed_from: string | null;
@@ -126,6 +149,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
      FROM (VALUES (1)) AS one LEFT JOIN ${LEDGER_SCHEMA}.state s ON s.name = $1`,
     [stateName, FREED],
   );
+  const remaining = readPlan(head.remaining);
   return {
     exists: true,
     unwritable,
@@ -133,8 +157,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     identity: head.identity ?? undefined,
     previousHash: head.hash ?? undefined,
     holder: head.holder ?? undefined,
-    proven:
-      head.fingerprint && head.remaining ? { fingerprint: head.fingerprint, remaining: head.remaining } : undefined,
+    proven: head.fingerprint && remaining ? { fingerprint: head.fingerprint, remaining } : undefined,
     hasRemovals: head.removals,
     hasOpenRuns: head.open_runs,
     rehomedFrom: head.rehomed_from ?? undefined,
@@ -181,23 +204,129 @@ function previousState(document: StateDocument): DesiredState | undefined {
   }
 }
 
+/**
+ * The tables, column by column. A column without a default of its own, or NULL, is one that a row cannot be without: who loses it has
+ * lost what the rows said. All of these are of the first version: what a later one adds is no damage where it is not there yet.
+ */
+const TABLES = {
+  server: {
+    only_row: 'boolean PRIMARY KEY DEFAULT true CHECK (only_row)',
+    identity: 'text NOT NULL',
+    system_identifier: 'text',
+    version: 'int NOT NULL',
+    since: 'timestamptz NOT NULL DEFAULT now()',
+    history: "jsonb NOT NULL DEFAULT '[]'",
+  },
+  state: {
+    name: 'text PRIMARY KEY',
+    declaration: 'jsonb',
+    hash: 'text',
+    holder: 'text',
+    fingerprint: 'text',
+    remaining: 'jsonb',
+    updated_at: 'timestamptz NOT NULL DEFAULT now()',
+  },
+  object: {
+    kind: 'text NOT NULL',
+    database: 'text NOT NULL',
+    name: 'text NOT NULL',
+    state: 'text NOT NULL',
+    origin: 'text NOT NULL',
+    established: 'boolean NOT NULL DEFAULT false',
+    since: 'timestamptz NOT NULL DEFAULT now()',
+    removed_at: 'timestamptz',
+    removed_by: 'text',
+  },
+  run: {
+    id: 'bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY',
+    state: 'text NOT NULL',
+    hash: 'text NOT NULL',
+    by_role: 'text NOT NULL DEFAULT current_user',
+    started_at: 'timestamptz NOT NULL DEFAULT now()',
+    finished_at: 'timestamptz',
+    outcome: 'text NOT NULL',
+    plan: 'jsonb NOT NULL',
+  },
+} as const;
+
+const CONSTRAINTS: Readonly<Record<string, string>> = { object: ', PRIMARY KEY (kind, database, name)' };
+
 export async function createLedger(session: Session): Promise<void> {
   await session.write(`CREATE SCHEMA IF NOT EXISTS ${LEDGER_SCHEMA}`);
-  await session.write(`
-    COMMENT ON SCHEMA ${LEDGER_SCHEMA} IS 'The ledger of cdk-postgres: what each declared state manages on this server. Keep it: without it everything counts as made by somebody else.';
-    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.server (
-      only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-      identity text NOT NULL, system_identifier text, version int NOT NULL, since timestamptz NOT NULL DEFAULT now(),
-      history jsonb NOT NULL DEFAULT '[]');
-    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.state (
-      name text PRIMARY KEY, declaration jsonb, hash text, holder text, fingerprint text, remaining jsonb, updated_at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.object (
-      kind text NOT NULL, database text NOT NULL, name text NOT NULL, state text NOT NULL, origin text NOT NULL,
-      established boolean NOT NULL DEFAULT false, since timestamptz NOT NULL DEFAULT now(), removed_at timestamptz, removed_by text,
-      PRIMARY KEY (kind, database, name));
-    CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.run (
-      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state text NOT NULL, hash text NOT NULL, by_role text NOT NULL DEFAULT current_user,
-      started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, outcome text NOT NULL, plan jsonb NOT NULL)`);
+  await session.write(
+    `COMMENT ON SCHEMA ${LEDGER_SCHEMA} IS 'The ledger of cdk-postgres: what each declared state manages on this server. Keep it: without it everything counts as made by somebody else.'`,
+  );
+  await createTables(session);
+}
+
+async function createTables(session: Session): Promise<void> {
+  for (const [table, columns] of Object.entries(TABLES)) {
+    const definitions = Object.entries(columns).map(([name, type]) => `${name} ${type}`);
+    await session.write(
+      `CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.${table} (${definitions.join(', ')}${CONSTRAINTS[table] ?? ''})`,
+    );
+  }
+}
+
+/** Makes again what is gone from the ledger. What was proven with it is not any more: each state looks at all that it claims. */
+export async function mendLedger(session: Session, damage: LedgerDamage): Promise<void> {
+  if (damage.beyond) throw new RefusedError([`${damage.what}: ${damage.beyond}`]);
+  await session.transaction(async () => {
+    await createTables(session);
+    for (const [table, columns] of Object.entries(TABLES)) {
+      const added = Object.entries(columns).filter(([, type]) => !isEssential(type));
+      const additions = added.map(([name, type]) => `ADD COLUMN IF NOT EXISTS ${name} ${type}`);
+      await session.write(`ALTER TABLE ${LEDGER_SCHEMA}.${table} ${additions.join(', ')}`);
+    }
+    await session.write(`UPDATE ${LEDGER_SCHEMA}.state SET fingerprint = NULL, remaining = NULL`);
+  });
+}
+
+function isEssential(type: string): boolean {
+  return type.includes('PRIMARY KEY') || (type.includes('NOT NULL') && !type.includes('DEFAULT'));
+}
+
+function damageOf(present: readonly string[]): LedgerDamage | undefined {
+  const there = new Set(present);
+  const tables = Object.entries(TABLES).map(([table, columns]) => ({
+    table,
+    isThere: present.some((column) => column.startsWith(`${table}.`)),
+    missing: Object.entries(columns).filter(([name]) => !there.has(`${table}.${name}`)),
+  }));
+  const gone = tables.flatMap(({ table, isThere, missing }) =>
+    isThere ? missing.map(([name]) => `${table}.${name}`) : [table],
+  );
+  if (gone.length === 0) return undefined;
+  const broken = tables.filter(({ isThere, missing }) => isThere && missing.some(([, type]) => isEssential(type)));
+  const drops = broken.map(({ table }) => `DROP TABLE ${LEDGER_SCHEMA}.${table}`);
+  return {
+    what: `the ledger is damaged: the schema ${LEDGER_SCHEMA} lacks ${gone.join(', ')}`,
+    beyond:
+      drops.length === 0
+        ? undefined
+        : `without that, what is left says nothing; bring it back from a backup, or give it up, after which what it recorded counts as made by somebody else: ${drops.join('; ')}`,
+  };
+}
+
+function notMendable(user: string, database: string): string {
+  return `${user} may not mend it: GRANT CREATE ON SCHEMA ${LEDGER_SCHEMA} TO ${ident(user)}, and make ${user} the owner of the tables in it, in the database ${database}`;
+}
+
+/** What was withheld when the state was proven. Anything else than a plan counts as nothing proven. */
+function readPlan(value: unknown): Plan | undefined {
+  const plan = value as Plan | null;
+  const isText = (text: unknown) => typeof text === 'string';
+  const isStep = (step: unknown) => {
+    const { id, database, object, reason, risk, statements } = (step ?? {}) as Step;
+    return (
+      [id, database, object, reason, risk].every(isText) &&
+      Array.isArray(statements) &&
+      (statements as unknown[]).every((statement) => isText((statement as Step['statements'][number] | null)?.sql))
+    );
+  };
+  const lists = [plan?.steps, plan?.withheld, plan?.notes];
+  if (!lists.every(Array.isArray)) return undefined;
+  return [...plan!.steps, ...plan!.withheld].every(isStep) && plan!.notes.every(isText) ? plan! : undefined;
 }
 
 /** Says which server this is, and that this version has written to it. */

@@ -1,4 +1,13 @@
-import { DesiredDatabase, DesiredMembership, DesiredRole, DesiredSetting, isServerRole, turnsOf } from '../../contract';
+import {
+  DesiredDatabase,
+  DesiredMembership,
+  DesiredRole,
+  DesiredSetting,
+  isServerRole,
+  serverEncoding,
+  serverLocale,
+  turnsOf,
+} from '../../contract';
 import { declaredMemberships, IAM_ROLE, REPLICATION_ROLE } from './iam';
 import { FREED } from './ledger';
 import { ObservedMembership, ObservedRole } from './observed';
@@ -18,6 +27,9 @@ const PREDEFINED_SINCE: Readonly<Record<string, number>> = {
   pg_maintain: 17,
   pg_signal_autovacuum_worker: 18,
 };
+
+/** What the master of Amazon RDS is a member of, and nobody else by a declaration. */
+const RDS_SUPERUSER = 'rds_superuser';
 
 /** How long a role that went out of the declaration keeps its login, unless a later declaration is applied before. */
 const DISABLE_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -285,6 +297,12 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
       `the ${object} cannot be given: the owner of each database is its only member; grant the owner itself`,
     );
   }
+  const { user, looksOnly } = builder.power;
+  if (m.member === user && !looksOnly) {
+    return builder.refuse(
+      `the ${object} cannot be declared: ${user} applies this state, and has by itself what it needs to act as the owners; leave it out`,
+    );
+  }
   const since = PREDEFINED_SINCE[m.role];
   const major = Math.floor(builder.observed.versionNumber / 10_000);
   if (since !== undefined && major < since) {
@@ -310,6 +328,11 @@ function planMembership(builder: PlanBuilder, previous: Previous, m: DesiredMemb
   const effective = (option: 'inherit' | 'set' | 'admin', among = rows) => among.some((row) => row[option]);
   const missing = MEMBERSHIP_OPTIONS.filter((option) => m[option] && !effective(option));
   if (rows.length === 0 || missing.length > 0) {
+    if (m.role === RDS_SUPERUSER) {
+      return builder.refuse(
+        `the ${object} is not given: its members administer the whole server and every role in it; grant what ${m.member} needs, or a predefined role such as pg_monitor`,
+      );
+    }
     if (!builder.power.administers(m.role)) return refuseWithoutAdmin(builder, m.role);
     // All three options are written out: an omitted one would keep an old value or follow the member's attribute. A GRANT
     // changes the row of its own grantor alone, and what is too much in it goes by a step that says so.
@@ -468,10 +491,12 @@ export function planDatabases(builder: PlanBuilder): void {
       builder.refuse(
         `the ${object} allows no connections: ALTER DATABASE ${ident(database.name)} ALLOW_CONNECTIONS true, or leave it out`,
       );
+    const created = { encoding: serverEncoding, locale: serverLocale };
     for (const property of ['encoding', 'locale'] as const) {
-      if (database[property] !== undefined && database[property] !== observed[property]) {
+      const declared = database[property];
+      if (declared !== undefined && created[property](declared) !== created[property](observed[property])) {
         builder.refuse(
-          `the ${object} has the ${property} ${observed[property]}, and ${database[property]} is declared: PostgreSQL fixes it at creation, so this needs a new database and a data move`,
+          `the ${object} has the ${property} ${observed[property]}, and ${declared} is declared: PostgreSQL fixes it at creation, so this needs a new database and a data move`,
         );
       }
     }

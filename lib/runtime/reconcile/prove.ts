@@ -58,7 +58,7 @@ export async function ineffective(
     checked: checks.size,
     problems: rows.map(
       ({ role, kind, schema, privilege, missing }) =>
-        `${role} has no effective ${privilege} on the ${kind} ${schema !== null && kind !== 'schema' ? `${schema}.` : ''}${missing} of the database ${database.name}${kind === 'schema' || kind === 'database' ? `: declare it, since grants inside are useless without` : ''}`,
+        `${role} has no effective ${privilege} on the ${kind} ${schema !== null && kind !== 'schema' ? `${schema}.` : ''}${missing}${kind === 'database' ? '' : ` of the database ${database.name}`}${kind === 'schema' || kind === 'database' ? `: declare it, since grants inside are useless without` : ''}`,
     ),
   };
 }

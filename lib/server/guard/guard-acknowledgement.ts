@@ -1,4 +1,4 @@
-import { GUARD_IDS, GuardAcknowledgementLine } from '../../contract/deploy-guard';
+import { GUARD_IDS, GuardAcknowledgementLine, isDay } from '../../contract/deploy-guard';
 
 /** A reasoned exception from the deploy guard, for a time. */
 export interface GuardAcknowledgement {
@@ -22,7 +22,7 @@ export function isGuardId(id: string): boolean {
 export function readGuardAcknowledgement(path: string, given: GuardAcknowledgement): GuardAcknowledgementLine {
   const { id, reason, expires } = given;
   const place = `${path}: acknowledge({ id: '${id}' })`;
-  if (!(id in GUARD_IDS)) {
+  if (!Object.hasOwn(GUARD_IDS, id)) {
     throw new Error(
       `${place} names nothing that the deploy guard refuses; it knows ${Object.keys(GUARD_IDS).join(', ')}`,
     );
@@ -30,16 +30,10 @@ export function readGuardAcknowledgement(path: string, given: GuardAcknowledgeme
   if (typeof reason !== 'string' || reason.trim() === '') {
     throw new Error(`${place} has no reason; say why the server may be touched in this way`);
   }
-  if (typeof expires !== 'string' || !isDate(expires)) {
+  if (typeof expires !== 'string' || !isDay(expires)) {
     throw new Error(
       `${place} has expires ${JSON.stringify(expires)}; write the last day on which it holds, such as '2027-01-31'`,
     );
   }
   return { Id: id, Reason: reason, Expires: expires };
-}
-
-function isDate(text: string): boolean {
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return false;
-  const date = new Date(`${text}T00:00:00Z`);
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
 }

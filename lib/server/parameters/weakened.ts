@@ -1,8 +1,8 @@
-import { addFinding } from '../../compliance';
+import { addFinding, FindingId } from '../../compliance';
 import type { BuildParametersOptions } from './build-parameters';
 
 interface Weakening {
-  readonly id: string;
+  readonly id: FindingId;
   readonly parameter: string;
   /** Whether a value gives up what the requirement asks for. Undefined: the parameter is not in the group. */
   readonly isWeak: (value: string | undefined) => boolean;

@@ -1,9 +1,10 @@
-import { Annotations, Token } from 'aws-cdk-lib';
+import { Annotations, Duration, Token } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
 import { isPlainName, NameKind, nameProblem } from '../../contract';
 
 /** Fails for a value that is known only at deployment, where a line of the desired state needs it at synthesis. */
 export function requireLiteral(scope: IConstruct, prop: string, value: string): string {
+  if (typeof value !== 'string') throw new Error(`${scope.node.path}: ${prop} must be a text, not ${typeof value}`);
   if (Token.isUnresolved(value)) {
     throw new Error(
       `${scope.node.path}: ${prop} must be a literal text; a token (${Token.asString(value)}) is known only at deployment, ` +
@@ -16,7 +17,7 @@ export function requireLiteral(scope: IConstruct, prop: string, value: string): 
 /** Fails for a name that PostgreSQL or the server would refuse, change or keep for itself; warns of one that needs quotes. */
 export function requireName(scope: IConstruct, prop: string, kind: NameKind, value: string): string {
   const name = requireLiteral(scope, prop, value);
-  const problem = nameProblem(kind, name);
+  const problem = nameProblem(kind, name) ?? keyProblem(name);
   if (problem) {
     throw new Error(
       `${scope.node.path}: ${prop} ${JSON.stringify(name)} cannot be the name of a ${kind}: it ${problem}`,
@@ -29,6 +30,39 @@ export function requireName(scope: IConstruct, prop: string, kind: NameKind, val
     );
   }
   return name;
+}
+
+/** Names are keys of the template, which CDK copies by assignment: one key never arrives. */
+function keyProblem(name: string): string | undefined {
+  return name === '__proto__' ? 'is a word of JavaScript, which CDK leaves out of every template' : undefined;
+}
+
+/** Fails for a text that PostgreSQL cannot store, whatever it means. */
+export function requireText(scope: IConstruct, prop: string, value: string): string {
+  const text = requireLiteral(scope, prop, value);
+  if (text.includes('\0'))
+    throw new Error(`${scope.node.path}: ${prop} has a NUL character, which PostgreSQL cannot store`);
+  return text;
+}
+
+/** Fails for a moment that is none, or that a declaration cannot say (years of four digits). */
+export function requireMoment(scope: IConstruct, prop: string, value: Date): string {
+  const year = value instanceof Date ? value.getUTCFullYear() : NaN;
+  if (!(year >= 1 && year <= 9999)) {
+    const given = value instanceof Date && !Number.isNaN(year) ? value.toISOString() : String(value);
+    throw new Error(`${scope.node.path}: ${prop} must be a moment in the years 1 to 9999, not ${given}`);
+  }
+  return value.toISOString();
+}
+
+/** Fails for a duration that is a token, no whole number of days, or out of its range. */
+export function requireDays(scope: IConstruct, prop: string, value: Duration, min: number, max: number): number {
+  const days = value.isUnresolved() ? NaN : value.toDays({ integral: false });
+  if (!Number.isInteger(days) || days < min || days > max) {
+    const given = value.isUnresolved() ? 'a token' : value.toHumanString();
+    throw new Error(`${scope.node.path}: ${prop} must be ${min} to ${max} whole days, not ${given}`);
+  }
+  return days;
 }
 
 /** Fails for a number that is a token, not whole, or out of its range. */

@@ -21,14 +21,18 @@ import { join } from 'node:path';
 import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
+  ContractError,
+  DesiredState,
   encodeState,
   Platform,
   Profile,
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
+  strictState,
 } from '../../contract';
 import { Declaration } from './declaration';
+import { requireDays, requireText } from './literals';
 import { ServerFunction } from './server-function';
 import { endpointsInStack } from './vpc-services';
 
@@ -78,6 +82,9 @@ export const INLINE_STATE_BYTES = 100_000;
 /** More secrets than this, with their policies and schedules, come near CloudFormation's limit of 500 resources. */
 export const MAX_PASSWORD_ROLES = 150;
 
+/** What Secrets Manager takes as AutomaticallyAfterDays. */
+const MAX_ROTATION_DAYS = 1000;
+
 /** The context key of the emergency exit. */
 export const SKIP_STATE_CONTEXT = 'cdk-postgres:skipState';
 
@@ -105,6 +112,7 @@ export class ServerState extends Construct {
   public readonly stateName: string;
   /** Stands for the applied state: what depends on it waits until roles, grants and databases are there. */
   public readonly applied: IDependable;
+  private readonly rotationDays: number;
   private readonly declaration = new Declaration();
   private readonly secrets: Record<string, string> = {};
   private readonly homeDatabases: Record<string, string> = {};
@@ -130,6 +138,13 @@ export class ServerState extends Construct {
         `${server.node.path}: port must be a literal number; a token cannot stand in a security group rule`,
       );
     }
+    const { rotationInterval, stateName } = props;
+    if (stateName !== undefined && requireText(server, 'stateName', stateName) === '')
+      throw new Error(`${server.node.path}: stateName is empty; leave it out for the stack's name`);
+    this.rotationDays =
+      rotationInterval === undefined
+        ? 30
+        : requireDays(server, 'passwordRotation', rotationInterval, 1, MAX_ROTATION_DAYS);
     const stack = Stack.of(this);
     this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
@@ -390,7 +405,7 @@ export class ServerState extends Construct {
       rotationLambdaArn: rotate.function.functionArn,
       // The role does not exist before the state is applied, and a deployment must not change passwords.
       rotateImmediatelyOnUpdate: false,
-      rotationRules: { automaticallyAfterDays: (this.props.rotationInterval ?? Duration.days(30)).toDays() },
+      rotationRules: { automaticallyAfterDays: this.rotationDays },
     });
     schedule.node.addDependency(this.rotatePermission!, ...rotate.ready, ...after);
   }
@@ -398,10 +413,22 @@ export class ServerState extends Construct {
   private encoded() {
     if (this.cached?.revision !== this.revision) {
       const { profile, defaults } = this.props;
-      const document = encodeState(this.declaration.toState({ name: this.stateName, profile, defaults }));
+      const state = this.declaration.toState({ name: this.stateName, profile, defaults });
+      this.refuseInvalid(state);
+      const document = encodeState(state);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }
     return this.cached;
+  }
+
+  /** What the function would refuse at the deployment is an error here. */
+  private refuseInvalid(state: DesiredState): void {
+    try {
+      strictState(state);
+    } catch (error) {
+      if (!(error instanceof ContractError)) throw error;
+      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
+    }
   }
 
   private document(): object {

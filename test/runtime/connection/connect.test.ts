@@ -1,4 +1,5 @@
 import * as net from 'node:net';
+import { Client } from 'pg';
 import { isConnectionFailure, openClient, tryLogin } from '../../../lib/runtime/connection';
 import { createAuthority } from '../../support/certificates';
 import { freshServer, startServer, TestServer } from '../../support/postgres';
@@ -78,14 +79,46 @@ describe('openClient()', () => {
     await pooler.close();
   });
 
-  test('a server that is full, and what to do', async () => {
-    await server.query(["CREATE ROLE few LOGIN CONNECTION LIMIT 0 PASSWORD 'abc'"]);
-    const refusal = openClient(server.connection({ user: 'few', password: 'abc' }));
-    await expect(refusal).rejects.toMatchObject({
-      code: '53300',
-      message: expect.stringContaining('no connection left'),
-    });
+  test.each([
+    [
+      'role',
+      'ALTER ROLE few CONNECTION LIMIT 0',
+      /"few" has as many sessions .* CONNECTION LIMIT .*raise the limit of the role/,
+    ],
+    [
+      'database',
+      'ALTER DATABASE narrow CONNECTION LIMIT 0',
+      /The database "narrow" on .* has as many sessions .*raise the limit of the database/,
+    ],
+  ])('a %s at the limit of its own, and what to do', async (_what, limit, message) => {
+    await server.query(["CREATE ROLE few LOGIN PASSWORD 'abc'"]);
+    await server.query('CREATE DATABASE narrow');
+    await server.query(limit);
+    const refusal = openClient(server.connection({ user: 'few', password: 'abc', database: 'narrow' }));
+    await expect(refusal).rejects.toMatchObject({ code: '53300', message: expect.stringMatching(message) });
+    await expect(refusal).rejects.not.toMatchObject({ message: expect.stringContaining('max_connections') });
     await refusal.catch((error) => expect(isConnectionFailure(error)).toBe(true));
+  });
+
+  test('a server that is full, and what to do', async () => {
+    await server.query(["CREATE ROLE few LOGIN PASSWORD 'abc'"]);
+    const [{ slots }] = await server.query<{ slots: number }>(
+      "SELECT current_setting('max_connections')::int AS slots",
+    );
+    const sessions: Client[] = [];
+    let refusal: { code?: string; message?: string } = {};
+    while (sessions.length <= slots && refusal.code === undefined) {
+      await openClient(server.connection({ user: 'few', password: 'abc' })).then(
+        (client) => sessions.push(client),
+        (error) => (refusal = error),
+      );
+    }
+    await Promise.all(sessions.map((client) => client.end()));
+    expect(refusal).toMatchObject({
+      code: '53300',
+      message: expect.stringMatching(/no connection left .*max_connections/),
+    });
+    expect(isConnectionFailure(refusal)).toBe(true);
   });
 
   test.each([

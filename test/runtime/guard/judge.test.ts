@@ -296,6 +296,7 @@ describe('acknowledgements', () => {
     ['of another kind', { ...line, Id: 'guard:port' }, '2026-05-03T00:00:00Z'],
     ['without reason', { ...line, Reason: ' ' }, '2026-05-03T00:00:00Z'],
     ['with a day that is none', { ...line, Expires: 'soon' }, '2026-05-03T00:00:00Z'],
+    ['with a day that its month does not have', { ...line, Expires: '2026-11-31' }, '2026-05-03T00:00:00Z'],
   ])('%s do not', (_, given, now) => {
     expect(weigh([objection], [given], new Date(now)).refused).toEqual([objection]);
   });

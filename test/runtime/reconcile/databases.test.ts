@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ContractError, decodeState, encodeState } from '../../../lib/contract';
+import { ContractError, decodeState, encodeState, serverEncoding, serverEncodings } from '../../../lib/contract';
 import { ProofError, RefusedError } from '../../../lib/runtime/reconcile';
 import { startServer, TestServer } from '../../support/postgres';
 import { declaration, login, owner } from './declaration';
@@ -171,6 +171,59 @@ describe('databases and schemas', () => {
     expect(sqlOf(report.plan.steps).join()).toContain(`ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0`);
     await somebody.end();
     expect((await apply(server, appWith({ encoding: 'UTF8', locale: 'C' }))).outcome).toBe('unchanged');
+  });
+
+  test.each([
+    [{ encoding: 'utf8' }, 'UTF8', 'C'],
+    [{ encoding: 'UTF-8', locale: 'POSIX' }, 'UTF8', 'C'],
+    [{ encoding: 'unicode' }, 'UTF8', 'C'],
+    [{ encoding: 'latin-1', locale: 'C' }, 'LATIN1', 'C'],
+  ])('case 45: %j is what the server calls %s and %s, in the second run too', async (changes, encoding, locale) => {
+    await apply(server, appWith(changes));
+    expect(
+      await server.query(
+        "SELECT pg_encoding_to_char(encoding) AS encoding, datcollate AS locale FROM pg_database WHERE datname = 'app'",
+      ),
+    ).toEqual([{ encoding, locale }]);
+    expect((await apply(server, appWith(changes))).outcome).toBe('unchanged');
+  });
+
+  test('case 45: every name of an encoding means what it means to the server, and no client encoding is one', async () => {
+    const rows = await server.query<{ name: string; database: boolean }>(
+      'SELECT pg_encoding_to_char(n) AS name, n <= 34 AS database FROM generate_series(0, 41) n',
+    );
+    for (const { name, database } of rows)
+      expect([name, serverEncoding(name)]).toEqual([name, database ? name : undefined]);
+    expect([...serverEncodings].sort()).toEqual(rows.flatMap(({ name, database }) => (database ? name : [])).sort());
+    const others = [
+      'iso-8859-1',
+      'ISO_8859-15',
+      'iso885916',
+      'windows-1252',
+      'Win 1251',
+      'alt',
+      'win',
+      'abc',
+      'VSCII',
+      'tcvn',
+      'tcvn5712',
+      'koi8',
+      'windows866',
+      'windows874',
+      'utf 8',
+      'no such',
+    ];
+    for (const name of others) {
+      const [{ encoding }] = await server.query(
+        `SELECT pg_encoding_to_char(pg_char_to_encoding('${name}')) AS encoding`,
+      );
+      expect([name, serverEncoding(name) ?? '']).toEqual([name, encoding]);
+    }
+  });
+
+  test('case 45: an encoding that no database can have is refused before anything changes', async () => {
+    await expect(apply(server, appWith({ encoding: 'utf9' }))).rejects.toThrow(/encoding "utf9" of the database "app"/);
+    expect(await server.query("SELECT FROM pg_roles WHERE rolname IN ('app_owner', 'api')")).toEqual([]);
   });
 
   test.each([
@@ -350,6 +403,6 @@ describe('databases and schemas', () => {
     });
     const failed = apply(server, state);
     await expect(failed).rejects.toThrow(ProofError);
-    await expect(failed).rejects.toThrow(/api has no effective CONNECT on the database app/);
+    await expect(failed).rejects.toThrow(/api has no effective CONNECT on the database app: declare it/);
   });
 });

@@ -107,6 +107,24 @@ describe.each(VERSIONS)('memberships on PostgreSQL %i', (version) => {
     await looker.end();
   });
 
+  test('SEC-26: nobody is made an administrator of the whole server, nor the role that applies the state a member', async () => {
+    const roles = [login('api'), group('team')];
+    await expectRefused(
+      server,
+      rolesOnly(roles, membership('rds_superuser', 'api')),
+      /^the membership of api in rds_superuser is not given: its members administer the whole server/,
+    );
+    await expectRefused(
+      server,
+      rolesOnly(roles, membership('team', 'master', { admin: true })),
+      /^the membership of master in team cannot be declared: master applies this state/,
+    );
+    // Who is one already stays one.
+    await apply(server, rolesOnly(roles));
+    await asSuperuser(server, 'GRANT rds_superuser TO api WITH INHERIT TRUE, SET FALSE');
+    expect((await apply(server, rolesOnly(roles, membership('rds_superuser', 'api')))).plan.steps).toEqual([]);
+  });
+
   test('case 22: an owner that is a member of the master is refused, since it could not be granted to it', async () => {
     await asSuperuser(server, [
       'CREATE ROLE app_owner',
