@@ -8,7 +8,7 @@ import { ServerState, ServerStateProps } from '../../lib/server/state/server-sta
 
 /** A server without anything around it: what is declared inside does not depend on what kind of server it is. */
 export class DeclaredServer extends PostgresServerBase {
-  public readonly identity = 'cluster-ABC';
+  public readonly identity: string;
   public readonly host = 'writer.example';
   public readonly readerHost = 'reader.example';
   public readonly port = 5433;
@@ -21,6 +21,7 @@ export class DeclaredServer extends PostgresServerBase {
 
   constructor(scope: Construct, id: string, props: Partial<ServerStateProps> & { platform?: Platform } = {}) {
     super(scope, id);
+    this.identity = id === 'Server' ? 'cluster-ABC' : `cluster-${id}`;
     this.vpc = new ec2.Vpc(this, 'Vpc', { natGateways: 1, maxAzs: 2 });
     const encryptionKey = new kms.Key(this, 'Key');
     this.adminSecret = new secretsmanager.Secret(this, 'AdminSecret', { encryptionKey });

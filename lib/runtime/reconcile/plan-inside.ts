@@ -589,9 +589,8 @@ class InsidePlanner {
       if (!judged) continue;
       const dependents = entry.grantable
         ? acl
-            .filter(
-              (e) => e.grantor === entry.grantee && e.privilege === entry.privilege && e.grantee !== entry.grantee,
-            )
+            // To itself too: PostgreSQL takes the option from nobody who has used it.
+            .filter((e) => e.grantor === entry.grantee && e.privilege === entry.privilege)
             .map((e) => nameOf(e.grantee))
         : [];
       const { grantee: to, grantor } = entry;

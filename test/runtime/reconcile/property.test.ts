@@ -2,7 +2,7 @@ import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { stories } from './generators';
 import { check, parameters, QUIET_SERVER, Tally } from './laws';
 
-const { seed, path } = parameters();
+const { seed, path } = parameters(1);
 const STORIES = 100;
 
 describe.each(VERSIONS)('PostgreSQL %i', (version) => {
