@@ -11,14 +11,14 @@ interface HandoverCommandOptions {
   readonly ca?: string;
   readonly from: string;
   readonly to: string;
-  readonly role: readonly string[];
-  readonly database: readonly string[];
-  readonly schema: readonly HandoverSubject[];
+  readonly role?: readonly string[];
+  readonly database?: readonly string[];
+  readonly schema?: readonly HandoverSubject[];
   readonly yes?: boolean;
   readonly json?: boolean;
 }
 
-const collect = (value: string, before: readonly string[]) => [...before, value];
+const collect = (value: string, before: readonly string[] = []) => [...before, value];
 
 export function handoverCommand(): Command {
   return new Command('handover')
@@ -29,9 +29,9 @@ export function handoverCommand(): Command {
     .requiredOption('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
     .requiredOption('--from <state>', 'the state that manages it now')
     .requiredOption('--to <state>', 'the state that will declare it')
-    .option('--role <name>', 'a role (repeatable)', collect, [])
-    .option('--database <name>', 'a database with all that the state manages in it (repeatable)', collect, [])
-    .option('--schema <database.schema>', 'a schema alone (repeatable)', collectSchema, [])
+    .option('--role <name>', 'a role (repeatable)', collect)
+    .option('--database <name>', 'a database with all that the state manages in it (repeatable)', collect)
+    .option('--schema <database.schema>', 'a schema alone (repeatable)', collectSchema)
     .option('--yes', 'do it; without it, only say what would be handed over')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--json', 'print one JSON document')
@@ -46,9 +46,9 @@ Exit code: 0 handed over, 2 it would be, with --yes, 1 error.`,
     )
     .action(async (options: HandoverCommandOptions) => {
       const subjects: HandoverSubject[] = [
-        ...options.role.map((name) => ({ kind: 'role', name }) as const),
-        ...options.database.map((name) => ({ kind: 'database', name }) as const),
-        ...options.schema,
+        ...(options.role ?? []).map((name) => ({ kind: 'role', name }) as const),
+        ...(options.database ?? []).map((name) => ({ kind: 'database', name }) as const),
+        ...(options.schema ?? []),
       ];
       if (subjects.length === 0) throw new CliError('say what is handed over: --role, --database or --schema');
       const connection = await connect(parseAddress(options.url), {
@@ -70,7 +70,7 @@ Exit code: 0 handed over, 2 it would be, with --yes, 1 error.`,
 }
 
 /** At the first dot: a database with a dot in its name is given whole, by --database. */
-function collectSchema(value: string, before: readonly HandoverSubject[]): readonly HandoverSubject[] {
+function collectSchema(value: string, before: readonly HandoverSubject[] = []): readonly HandoverSubject[] {
   const at = value.indexOf('.');
   if (at < 1 || at === value.length - 1)
     throw new InvalidArgumentError('It looks like app.billing, the database first.');
