@@ -21,8 +21,7 @@ export function importCommand(): Command {
     .option(
       '--database <name>',
       'only this database (repeatable); default: all that may be declared',
-      (value: string, before: readonly string[]) => [...before, value],
-      [],
+      (value: string, before: readonly string[] = []) => [...before, value],
     )
     .addOption(new Option('--language <language>', 'the language of the declaration').choices(['ts']).default('ts'))
     .option('--state-name <name>', 'the name of the state in the JSON document', 'imported')
@@ -42,8 +41,11 @@ Exit code: 0 it was written, 1 error.`,
       const connections = await connectTo(options);
       let imported: Imported;
       try {
-        const existing = await readExisting(connections, options.database.length === 0 ? undefined : options.database);
-        const missing = options.database.filter((name) => !existing.observed.databases.has(name));
+        const existing = await readExisting(
+          connections,
+          (options.database ?? []).length === 0 ? undefined : (options.database ?? []),
+        );
+        const missing = (options.database ?? []).filter((name) => !existing.observed.databases.has(name));
         if (missing.length > 0)
           throw new CliError(`there is no database ${missing.join(', ')}, or it belongs to the server itself`);
         imported = adopt(existing, options.stateName);
