@@ -6,7 +6,7 @@ import { connectTo, parseAddress, ServerOptions } from '../connection';
 import { CONNECTION_HELP } from './reconcile-options';
 
 interface ImportOptions extends ServerOptions {
-  readonly database: readonly string[];
+  readonly database?: readonly string[];
   readonly stateName: string;
   readonly json?: boolean;
 }
@@ -41,10 +41,7 @@ Exit code: 0 it was written, 1 error.`,
       const connections = await connectTo(options);
       let imported: Imported;
       try {
-        const existing = await readExisting(
-          connections,
-          (options.database ?? []).length === 0 ? undefined : (options.database ?? []),
-        );
+        const existing = await readExisting(connections, options.database);
         const missing = (options.database ?? []).filter((name) => !existing.observed.databases.has(name));
         if (missing.length > 0)
           throw new CliError(`there is no database ${missing.join(', ')}, or it belongs to the server itself`);

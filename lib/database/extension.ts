@@ -44,6 +44,13 @@ export class Extension extends Construct {
   /** The name of the extension. */
   public readonly extensionName: string;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: ExtensionProps) {
     super(scope, id);
     this.database = props.database;

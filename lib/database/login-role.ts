@@ -161,7 +161,11 @@ export interface ConnectionDescriptor {
   readonly port: number;
   /** The database. */
   readonly database: string;
-  /** The role. Undefined where two logins take turns: the secret says in `username` who logs in. */
+  /**
+   * The role.
+   *
+   * @default - two logins take turns, and the secret says in `username` who logs in
+   */
   readonly user?: string;
   /** `password`, `alternatingPasswords`, `iam` or `none`. */
   readonly authentication: string;

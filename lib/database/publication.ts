@@ -109,6 +109,13 @@ export class Publication extends Construct {
   /** The name of the publication. */
   public readonly publicationName: string;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: PublicationProps) {
     super(scope, id);
     const state = ServerState.of(props.database.server);

@@ -105,6 +105,13 @@ export class RoleSet extends Construct {
   public readonly breakGlass?: IRole;
   private readonly database: Database;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: RoleSetProps) {
     super(scope, id);
     const { database } = props;

@@ -161,6 +161,8 @@ export class Schema extends Construct {
    * it has set in its transaction. Tables, existing and future, are isolated if they have the column.
    *
    * Row security stays when this declaration goes.
+   *
+   * @param options whose rows, and how far
    */
   public isolateTenants(options: TenantIsolationOptions): void {
     const prop = (name: string) => `isolateTenants() ${name}`;

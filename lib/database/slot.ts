@@ -46,6 +46,13 @@ export class Slot extends Construct {
   /** The name of the slot. */
   public readonly slotName: string;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: SlotProps) {
     super(scope, id);
     const state = ServerState.of(props.database.server);

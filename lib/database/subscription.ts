@@ -134,6 +134,13 @@ export class Subscription extends Construct {
   /** The name of the subscription. */
   public readonly subscriptionName: string;
 
+  /**
+   * Makes the declaration.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope. What is in the server is known by its PostgreSQL name, not by this
+   * @param props its properties
+   */
   constructor(scope: Construct, id: string, props: SubscriptionProps) {
     super(scope, id);
     const state = ServerState.of(props.database.server);
