@@ -2,7 +2,7 @@ import pRetry from 'p-retry';
 import { DesiredState, strictState } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
-import { applyGroup, groupSteps, isOvertaken } from './apply';
+import { applyGroup, groupSteps, isOvertaken, OvertakenError } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
 import { observeComments } from './comments';
 import { Connections } from './connections';
@@ -81,7 +81,7 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
           (overtaken || isConnectionFailure(error)) && Date.now() < (options.deadline ?? Infinity) - 5_000;
         if (!isConnectionFailure(error)) await run.fail().catch(() => undefined); // the first error is the one to tell
         if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
-        const what = overtaken ? 'somebody else changed the server meanwhile' : 'the connection was lost';
+        const what = overtaken ? 'somebody else changed something meanwhile' : 'the connection was lost';
         options.onProgress?.(`${what}, and the run begins anew: ${(error as Error).message}`);
         throw error;
       } finally {
@@ -123,7 +123,10 @@ class Run {
   private readonly adminDatabase: string;
   private readonly connections: Connections;
   private readonly timings = { connect: 0, observe: 0, plan: 0, apply: 0, prove: 0 };
-  private readonly secrets: SecretSource | undefined;
+  /** As they were when the logins were last tried, each read once. */
+  private secrets?: SecretSource;
+  /** The version of each secret that this run has set a password from. */
+  private readonly setFrom = new Map<string, string>();
   private identity = '';
   private facts!: ServerFacts;
   private fingerprint?: string;
@@ -141,7 +144,6 @@ class Run {
   ) {
     this.adminDatabase = connection.database ?? 'postgres';
     this.connections = new Connections(connection, this.adminDatabase);
-    this.secrets = options.secrets && remembered(options.secrets);
   }
 
   close(): Promise<void> {
@@ -283,6 +285,8 @@ class Run {
   /** A password cannot be read from the catalog, so the only way to know whether it is the secret's is to log in with it. */
   private async probeLogins(existing: { has(role: string): boolean }): Promise<Map<string, LoginVerdict>> {
     const verdicts = new Map<string, LoginVerdict>();
+    // Read anew, since a rotation may have ended while steps ran.
+    this.secrets = this.options.secrets && remembered(this.options.secrets);
     if (!this.secrets) return verdicts;
     const wanted = this.desired.roles.filter((role) => role.authentication === 'password').map((role) => role.name);
     const problems: string[] = [];
@@ -296,11 +300,11 @@ class Run {
         );
         return;
       }
-      if (existing.has(role))
-        verdicts.set(
-          role,
-          await tryLogin({ ...this.connection, user: role, password: secret.password, database: this.adminDatabase }),
-        );
+      if (!existing.has(role)) return;
+      const settings = { ...this.connection, user: role, password: secret.password, database: this.adminDatabase };
+      const verdict = await tryLogin(settings);
+      if (verdict === 'fails') await this.refuseOlderSecret(role);
+      verdicts.set(role, verdict);
     };
     const queue = [...wanted];
     await Promise.all(
@@ -310,6 +314,28 @@ class Run {
     );
     if (problems.length > 0) throw new RefusedError(problems.sort());
     return verdicts;
+  }
+
+  /** The secret as it is now, if it is the one that the plan is made with: a password that was rotated since must not go back. */
+  private async refuseOlderSecret(role: string): Promise<RoleSecret> {
+    const [planned, now] = [await this.secrets!(role), await this.options.secrets!(role)];
+    if (now.versionId !== planned.versionId) throw new OvertakenError(`the secret of the role ${JSON.stringify(role)}`);
+    return now;
+  }
+
+  private async secretToSet(role: string): Promise<RoleSecret> {
+    const secret = await this.refuseOlderSecret(role);
+    this.setFrom.set(role, secret.versionId);
+    return secret;
+  }
+
+  /** A step that ran has to run again where a rotation ended at the same time. */
+  private async isOfOlderSecret({ statements }: Step): Promise<boolean> {
+    for (const { verifierOf } of statements) {
+      if (verifierOf === undefined || !this.secrets) continue;
+      if (this.setFrom.get(verifierOf) !== (await this.secrets(verifierOf)).versionId) return true;
+    }
+    return false;
   }
 
   private plan(): Promise<Plan> {
@@ -332,6 +358,7 @@ class Run {
       plan.steps.forEach((step) => done.set(step.id, step));
       await this.observe(admin);
       plan = await this.plan();
+      for (const step of plan.steps) if (await this.isOfOlderSecret(step)) done.delete(step.id);
       // One that was acknowledged comes back as withheld: what is left of its plan has a hash that nobody has acknowledged.
       const again = [...plan.steps, ...plan.withheld].filter((step) => done.has(step.id));
       const left = pass === MOST_PASSES ? plan.steps : [];
@@ -359,7 +386,8 @@ class Run {
       }
       // No connection of this run may stay in a database that is dropped or copied from.
       if (!group[0].transactional && group[0].database === this.adminDatabase) await this.connections.closeOther();
-      await applyGroup(await this.connections.in(group[0].database), group, this.secrets, async () => {
+      const secrets = this.secrets && ((role: string) => this.secretToSet(role));
+      await applyGroup(await this.connections.in(group[0].database), group, secrets, async () => {
         if (open) await this.begin(admin, steps, start);
       });
       this.started = true;
@@ -474,7 +502,7 @@ function describe(step: Step): string {
   return `${step.object} (${step.reason})`;
 }
 
-/** One read of each secret a run: the same password proves and sets. */
+/** One read of each secret. */
 function remembered(source: SecretSource): SecretSource {
   const known = new Map<string, Promise<RoleSecret>>();
   return (role) => {
