@@ -175,6 +175,8 @@ class Run {
     });
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
+    const returned = this.refuseReturnedIdentity(head);
+    if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
@@ -232,6 +234,15 @@ class Run {
     const what = `the ledger on this server was written by a newer version of cdk-postgres (ledger ${head.version}, this code ${LEDGER_VERSION})`;
     if (this.options.rollback) return `${what}: a rollback changes nothing`;
     throw new RefusedError([`${what}: deploy with that version or a newer one`]);
+  }
+
+  /** A copy gets an identity that no server had before. */
+  private refuseReturnedIdentity({ identity, earlierIdentities }: LedgerHead): string | undefined {
+    if (identity === undefined || identity === this.identity || !earlierIdentities.includes(this.identity)) return;
+    const [now, given] = [JSON.stringify(identity), JSON.stringify(this.identity)];
+    const what = `the state ${JSON.stringify(this.desired.name)} says that this server is ${given}, which it was before it became ${now}: no copy of a server is that, but two states that call one server by two names, and each would set the passwords of the other and take over what it manages`;
+    if (this.options.rollback || this.options.identityBefore === identity) return `${what}; a rollback changes nothing`;
+    throw new RefusedError([`${what}: give every state of this server the same identity, ${now}`]);
   }
 
   private async observe(admin: Session): Promise<void> {
