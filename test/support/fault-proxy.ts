@@ -19,6 +19,7 @@ export class FaultProxy {
   private readonly connections = new Set<Connection>();
   private plan?: Cut;
   private dead = false;
+  private last?: RegExp;
 
   private constructor(private readonly server: net.Server) {}
 
@@ -44,6 +45,11 @@ export class FaultProxy {
     this.plan = plan;
   }
 
+  /** Takes no new connection once a statement like this has come, until `heal()`; those that are there go on. */
+  refuseAfter(statement: RegExp): void {
+    this.last = statement;
+  }
+
   /** Counts from zero again, without a cut. */
   reset(): void {
     this.statements.length = 0;
@@ -51,9 +57,10 @@ export class FaultProxy {
     this.heal();
   }
 
-  /** Takes connections again after a `kill`. */
+  /** Takes connections again after a `kill` or `refuseAfter()`. */
   heal(): void {
     this.dead = false;
+    this.last = undefined;
   }
 
   async stop(): Promise<void> {
@@ -69,6 +76,7 @@ export class FaultProxy {
     const connection = new Connection(client, net.connect(target), {
       beforeStatement: (sql) => {
         this.statements.push(sql);
+        if (this.last?.test(sql)) this.dead = true;
         if (this.plan?.at !== this.statements.length) return true;
         if (this.plan.when === 'stall') {
           this.plan = undefined;

@@ -52,20 +52,26 @@ export async function openClient(settings: ConnectionSettings, options: OpenOpti
   );
 }
 
+/** Where the server is once it has checked the password; before that, a server without any slot left has the same code as a limit. */
+const AFTER_PASSWORD = new Set(['InitPostgres', 'InitializeSessionUserId', 'CheckMyDatabase']);
+
 /** Whether a password is the role's. The server checks it before LOGIN, CONNECT and limits, so those do not matter. */
-export async function tryLogin(settings: ConnectionSettings): Promise<'works' | 'fails' | 'unknown'> {
-  const client = newClient(settings, { applicationName: 'cdk-postgres login probe' });
+export async function tryLogin(
+  settings: ConnectionSettings,
+  options: Pick<OpenOptions, 'connectTimeout'> = {},
+): Promise<'works' | 'fails' | 'unknown'> {
+  const client = newClient(settings, { applicationName: 'cdk-postgres login probe', ...options });
   try {
     await client.connect();
     return 'works';
   } catch (error) {
     const { code, routine } = error as { code?: string; routine?: string };
     if (code === '28P01') return 'fails';
-    // pg_hba refused before it came to the password; what else has one of these codes comes after it.
-    if (code === undefined || routine === 'ClientAuthentication' || !/^(28000|42501|53300|3D000|55000)$/.test(code)) {
-      return 'unknown';
-    }
-    return 'works';
+    // Nothing but a database that is closed, not there or not for this role.
+    if (code === '42501' || code === '3D000' || code === '55000') return 'works';
+    // NOLOGIN and limits; pg_hba, other ways to log in and a full server have these codes too, and come before the password.
+    const afterPassword = AFTER_PASSWORD.has(routine ?? '');
+    return (code === '28000' || code === '53300') && afterPassword ? 'works' : 'unknown';
   } finally {
     await client.end().catch(() => undefined);
   }

@@ -69,6 +69,7 @@ async function run(
   return reconcile(state, connection, {
     mode: 'apply',
     identity: server.Identity,
+    identityBefore: asMap(request.oldProperties?.Server).Identity,
     holder: holderOf(request),
     deadline: limits.deadline,
     rollback,

@@ -14,6 +14,7 @@ import {
   PRIVILEGES,
 } from '../../contract';
 import { IAM_ROLE } from '../reconcile/iam';
+import { Ledger } from '../reconcile/ledger';
 import { AclEntry, Inside, Observed, ObservedDatabase, PUBLIC, Securable } from '../reconcile/observed';
 import { makePlan } from '../reconcile/plan';
 import { DATABASE_OWNER_ROLE, Power, reachable } from '../reconcile/power';
@@ -46,7 +47,14 @@ const CLASSES = [
   { kind: 'routine', all: 'allRoutines', future: 'routines' },
 ] as const;
 
-const NO_LEDGER = { exists: false, version: 1, hasRemovals: false, hasOpenRuns: false, objects: new Map() } as const;
+const NO_LEDGER: Ledger = {
+  exists: false,
+  version: 1,
+  earlierIdentities: [],
+  hasRemovals: false,
+  hasOpenRuns: false,
+  objects: new Map(),
+};
 
 class Adoption {
   private readonly observed: Observed;

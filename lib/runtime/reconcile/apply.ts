@@ -17,7 +17,16 @@ export function isRetryable(error: { code?: string; message: string }): boolean 
 /** SQLSTATEs of what another tool made or dropped after it was read: a run that begins anew sees it. */
 const OVERTAKEN = new Set(['42710', '42P04', '42P06', '42704', '42P01', '42883', '3D000', '3F000']);
 
+/** What was read is not so any more. */
+export class OvertakenError extends Error {
+  constructor(what: string) {
+    super(`${what} has changed since it was read`);
+    this.name = 'OvertakenError';
+  }
+}
+
 export function isOvertaken(error: unknown): boolean {
+  if (error instanceof OvertakenError) return true;
   return error instanceof StatementError && error.code !== undefined && OVERTAKEN.has(error.code);
 }
 

@@ -2,7 +2,7 @@ import pRetry from 'p-retry';
 import { DesiredRole, DesiredState, strictState, turnsOf } from '../../contract';
 import { isConnectionFailure, tryLogin } from '../connection';
 import { observeAccess } from './access';
-import { applyGroup, groupSteps, isOvertaken } from './apply';
+import { applyGroup, groupSteps, isOvertaken, OvertakenError } from './apply';
 import { ClaimChanges, claimsAtEnd, claimsAtStart, withChanges } from './claims';
 import { observeComments } from './comments';
 import { Connections } from './connections';
@@ -95,7 +95,7 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
           (overtaken || isConnectionFailure(error)) && Date.now() < (options.deadline ?? Infinity) - 5_000;
         if (!isConnectionFailure(error)) await run.fail().catch(() => undefined); // the first error is the one to tell
         if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
-        const what = overtaken ? 'somebody else changed the server meanwhile' : 'the connection was lost';
+        const what = overtaken ? 'somebody else changed something meanwhile' : 'the connection was lost';
         options.onProgress?.(`${what}, and the run begins anew: ${(error as Error).message}`);
         throw error;
       } finally {
@@ -137,7 +137,10 @@ class Run {
   private readonly adminDatabase: string;
   private readonly connections: Connections;
   private readonly timings = { connect: 0, observe: 0, plan: 0, apply: 0, prove: 0 };
-  private readonly secrets: SecretSource | undefined;
+  /** As they were when the logins were last tried, each read once. */
+  private secrets?: SecretSource;
+  /** The version of each secret that this run has set a password from. */
+  private readonly setFrom = new Map<string, string>();
   private readonly publishers: ConnectionSource | undefined;
   /** By connectionKey(): the version of the secret that each subscription connects by, and what the ledger says of it. */
   private connected = new Map<string, string>();
@@ -160,7 +163,6 @@ class Run {
   ) {
     this.adminDatabase = connection.database ?? 'postgres';
     this.connections = new Connections(connection, this.adminDatabase);
-    this.secrets = options.secrets && remembered(options.secrets);
     this.publishers = options.connections && remembered(options.connections);
   }
 
@@ -196,6 +198,8 @@ class Run {
     });
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
+    const returned = this.refuseReturnedIdentity(head);
+    if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
       await this.countSessions(admin, head.proven.remaining);
@@ -260,6 +264,15 @@ class Run {
     const what = `the ledger on this server was written by a newer version of cdk-postgres (ledger ${head.version}, this code ${LEDGER_VERSION})`;
     if (this.options.rollback) return `${what}: a rollback changes nothing`;
     throw new RefusedError([`${what}: deploy with that version or a newer one`]);
+  }
+
+  /** A copy gets an identity that no server had before. */
+  private refuseReturnedIdentity({ identity, earlierIdentities }: LedgerHead): string | undefined {
+    if (identity === undefined || identity === this.identity || !earlierIdentities.includes(this.identity)) return;
+    const [now, given] = [JSON.stringify(identity), JSON.stringify(this.identity)];
+    const what = `the state ${JSON.stringify(this.desired.name)} says that this server is ${given}, which it was before it became ${now}: no copy of a server is that, but two states that call one server by two names, and each would set the passwords of the other and take over what it manages`;
+    if (this.options.rollback || this.options.identityBefore === identity) return `${what}; a rollback changes nothing`;
+    throw new RefusedError([`${what}: give every state of this server the same identity, ${now}`]);
   }
 
   private async observe(admin: Session): Promise<void> {
@@ -349,6 +362,8 @@ class Run {
   /** A password cannot be read from the catalog, so the only way to know whether it is the secret's is to log in with it. */
   private async probeLogins(existing: { has(role: string): boolean }): Promise<Map<string, LoginVerdict>> {
     const verdicts = new Map<string, LoginVerdict>();
+    // Read anew, since a rotation may have ended while steps ran.
+    this.secrets = this.options.secrets && remembered(this.options.secrets);
     if (!this.secrets) return verdicts;
     const wanted = this.desired.roles.filter((role) => role.authentication === 'password');
     const problems: string[] = [];
@@ -363,13 +378,18 @@ class Run {
         );
         return;
       }
-      if (passwordOf !== undefined && secret.user !== role) verdicts.set(role, 'resting');
-      else if (!existing.has(role)) verdicts.set(role, 'fails');
-      else
-        verdicts.set(
-          role,
-          await tryLogin({ ...this.connection, user: role, password: secret.password, database: this.adminDatabase }),
-        );
+      if (passwordOf !== undefined && secret.user !== role) {
+        verdicts.set(role, 'resting');
+        return;
+      }
+      if (!existing.has(role)) {
+        verdicts.set(role, 'fails');
+        return;
+      }
+      const settings = { ...this.connection, user: role, password: secret.password, database: this.adminDatabase };
+      const verdict = await tryLogin(settings);
+      if (verdict === 'fails') await this.refuseOlderSecret(passwordOf ?? role);
+      verdicts.set(role, verdict);
     };
     const queue = [...wanted];
     await Promise.all(
@@ -379,6 +399,28 @@ class Run {
     );
     if (problems.length > 0) throw new RefusedError([...new Set(problems)].sort());
     return verdicts;
+  }
+
+  /** The secret as it is now, if it is the one that the plan is made with: a password that was rotated since must not go back. */
+  private async refuseOlderSecret(role: string): Promise<RoleSecret> {
+    const [planned, now] = [await this.secrets!(role), await this.options.secrets!(role)];
+    if (now.versionId !== planned.versionId) throw new OvertakenError(`the secret of the role ${JSON.stringify(role)}`);
+    return now;
+  }
+
+  private async secretToSet(role: string): Promise<RoleSecret> {
+    const secret = await this.refuseOlderSecret(role);
+    this.setFrom.set(role, secret.versionId);
+    return secret;
+  }
+
+  /** A step that ran has to run again where a rotation ended at the same time. */
+  private async isOfOlderSecret({ statements }: Step): Promise<boolean> {
+    for (const { verifierOf } of statements) {
+      if (verifierOf === undefined || !this.secrets) continue;
+      if (this.setFrom.get(verifierOf) !== (await this.secrets(verifierOf)).versionId) return true;
+    }
+    return false;
   }
 
   private plan(): Promise<Plan> {
@@ -402,6 +444,7 @@ class Run {
       plan.steps.forEach((step) => done.set(step.id, step));
       await this.observe(admin);
       plan = await this.plan();
+      for (const step of plan.steps) if (await this.isOfOlderSecret(step)) done.delete(step.id);
       // One that was acknowledged comes back as withheld: what is left of its plan has a hash that nobody has acknowledged.
       const again = [...plan.steps, ...plan.withheld].filter((step) => done.has(step.id));
       const left = pass === MOST_PASSES ? plan.steps : [];
@@ -433,7 +476,8 @@ class Run {
       // No connection of this run may stay in a database that is dropped or copied from.
       if (!group[0].transactional && group[0].database === this.adminDatabase) await this.connections.closeOther();
       const session = await this.connections.in(group[0].database);
-      await applyGroup(session, group, this.secrets, connectionOf, async () => {
+      const secrets = this.secrets && ((role: string) => this.secretToSet(role));
+      await applyGroup(session, group, secrets, connectionOf, async () => {
         if (open) await this.begin(admin, steps, start);
       });
       this.noteConnections(group);
@@ -585,7 +629,7 @@ function requireUser(secret: RoleSecret, role: string, passwordOf: string | unde
   }
 }
 
-/** One read of each secret a run: the same password proves and sets. */
+/** One read of each secret. */
 function remembered<T extends RoleSecret | PublisherConnection>(
   source: (key: string) => Promise<T>,
 ): (key: string) => Promise<T> {

@@ -50,6 +50,8 @@ export interface LedgerHead {
   readonly version: number;
   /** The server's identity that it was written for. */
   readonly identity?: string;
+  /** Those that it was written for before, as long as the server was another. */
+  readonly earlierIdentities: readonly string[];
   /** The hash of this state's last complete declaration. */
   readonly previousHash?: string;
   /** Of the catalog when this state was last proven (fingerprint.ts), and what was withheld then. */
@@ -84,7 +86,13 @@ export function declarationHash(state: DesiredState): string {
   return hash(encodeState(state));
 }
 
-const EMPTY: LedgerHead = { exists: false, version: LEDGER_VERSION, hasRemovals: false, hasOpenRuns: false };
+const EMPTY: LedgerHead = {
+  exists: false,
+  version: LEDGER_VERSION,
+  earlierIdentities: [],
+  hasRemovals: false,
+  hasOpenRuns: false,
+};
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
   const [{ found, usable, writable, mendable, columns, user }] = await session.read<{
@@ -132,6 +140,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
   const [head] = await session.read<{
     version: number | null;
     identity: string | null;
+    earlier: string[];
     hash: string | null;
     holder: string | null;
     fingerprint: string | null;
@@ -141,6 +150,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     rehomed_from: string | null;
   }>(
     `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
+            ARRAY(SELECT e ->> 'identity' FROM ${LEDGER_SCHEMA}.server, jsonb_array_elements(history) AS e) AS earlier,
             s.hash, s.holder, s.fingerprint, s.remaining,
             EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object
                     WHERE state = $1 AND kind = 'role' AND removed_at IS NOT NULL AND removed_by <> $2) AS removals,
@@ -155,6 +165,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     unwritable,
     version: head.version ?? LEDGER_VERSION,
     identity: head.identity ?? undefined,
+    earlierIdentities: head.earlier,
     previousHash: head.hash ?? undefined,
     holder: head.holder ?? undefined,
     proven: head.fingerprint && remaining ? { fingerprint: head.fingerprint, remaining } : undefined,

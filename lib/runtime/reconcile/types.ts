@@ -121,6 +121,8 @@ export interface ReconcileOptions {
   readonly mode: 'plan' | 'apply';
   /** The server's immutable identity (resource id); absent: the host and port, for an external server. */
   readonly identity?: string;
+  /** The identity that the last deployment of this state gave, where it is known: a rollback may give an older one again. */
+  readonly identityBefore?: string;
   /** Absent: password roles are planned, and applying one is an error. */
   readonly secrets?: SecretSource;
   /** Absent: subscriptions are planned, and applying one is an error. */

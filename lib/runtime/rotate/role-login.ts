@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { ConnectionError, openClient } from '../connection';
+import { ConnectionError, openClient, tryLogin } from '../connection';
 import { ConnectionSettings } from '../reconcile/types';
 import { requireVerifier, StoredSecret } from '../secrets';
 
@@ -18,14 +18,7 @@ export async function logIn(server: RotationServer, secret: StoredSecret): Promi
   for (const [at, database] of databases.entries()) {
     try {
       return await openClient(
-        {
-          host: server.host,
-          port: server.port,
-          ca: server.ca,
-          user: secret.username,
-          password: secret.password,
-          database,
-        },
+        { ...loginOf(server, secret), database },
         { applicationName: 'cdk-postgres rotation', patience: server.patience },
       );
     } catch (error) {
@@ -38,10 +31,23 @@ export async function logIn(server: RotationServer, secret: StoredSecret): Promi
   return undefined;
 }
 
+/** Whether the server takes the password of a secret, which no limit of the role or the server says anything about. */
 export async function canLogIn(server: RotationServer, secret: StoredSecret): Promise<boolean> {
+  const verdict = await tryLogin(loginOf(server, secret));
+  if (verdict !== 'unknown') return verdict === 'works';
+  // With patience, and with an error that says what is wrong.
   const client = await logIn(server, secret);
   await client?.end();
   return client !== undefined;
+}
+
+/** The same in one attempt, for a moment in which nobody should have to wait. */
+export function tryLoginOnce(server: RotationServer, secret: StoredSecret, connectTimeout: number) {
+  return tryLogin(loginOf(server, secret), { connectTimeout });
+}
+
+function loginOf({ host, port, ca, database }: RotationServer, secret: StoredSecret): ConnectionSettings {
+  return { host, port, ca, database, user: secret.username, password: secret.password };
 }
 
 /** A role may change its own password. Sends the verifier, never the password. */

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
 import {
   completeSecret,
   fitsVerifier,
   readSecret,
-  scramVerifier,
   SecretError,
   SecretStore,
   StoredSecret,
+  verifierOf,
 } from '../secrets';
 import { RotationEvent } from './event';
-import { canLogIn, logIn, RotationServer, setOwnPassword } from './role-login';
+import { canLogIn, logIn, RotationServer, setOwnPassword, tryLoginOnce } from './role-login';
 import { otherLogin, setPasswordOfOther } from './turns';
 
 export interface RotationContext {
@@ -114,35 +115,15 @@ async function trySecret(event: RotationEvent, context: RotationContext, version
 async function finishSecret(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
   const next = requireNext(event, versions);
   if (await canLogIn(context.server, next)) {
-    if (!versions.isFinished) await makeCurrent(event, context, versions);
+    if (versions.isFinished) return;
+    if (next.group !== undefined) await makeCurrent(event, context, versions);
+    else await changePassword(event, context, versions, { next, earlier: versions.current });
     return;
   }
   if (next.group !== undefined) return finishTurn(event, context, versions, next);
   const { client, secret: earlier } = await logInWithEarlier(event, context, versions);
   try {
-    await setOwnPassword(client, next.verifier).catch(async (error: Error) => {
-      // A connection that broke says nothing about whether the change was made.
-      if (!(await canLogIn(context.server, next))) throw error;
-    });
-    const takeBack = () => setOwnPassword(client, earlier.verifier ?? scramVerifier(earlier.password));
-    if (!(await canLogIn(context.server, next))) {
-      await takeBack();
-      throw new SecretError(
-        event.secret,
-        'was not rotated: the server took the new password and refuses a login with it',
-      );
-    }
-    context.onProgress?.('the new password is set and proven by a login');
-    if (versions.isFinished) return;
-    try {
-      await makeCurrent(event, context, versions);
-    } catch (error) {
-      // Where it is unknown whether the version was moved, the password stays: a repeated step goes on from there.
-      const { stages } = await context.store.describe(event.secret);
-      if (stages.get(event.token)?.includes('AWSCURRENT')) return;
-      await takeBack();
-      throw error;
-    }
+    await changePassword(event, context, versions, { next, earlier, client });
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -172,9 +153,86 @@ async function finishTurn(
   await makeCurrent(event, context, versions);
 }
 
+/** Milliseconds for each thing that is waited for while the server and the secret disagree, and clients are refused. */
+const WHILE_REFUSED = 5_000;
+
+interface Change {
+  readonly next: StoredSecret & { readonly verifier: string };
+  readonly earlier: StoredSecret;
+  /** Logged in as the role, which has the earlier password yet. Absent: it has the next one already. */
+  readonly client?: Client;
+}
+
+/** Makes the next password that of the server and of the secret, or of neither. */
+async function changePassword(
+  event: RotationEvent,
+  context: RotationContext,
+  versions: Versions,
+  change: Change,
+): Promise<void> {
+  const { next, client } = change;
+  const { server, store, onProgress } = context;
+  try {
+    if (client) {
+      await setOwnPassword(client, next.verifier);
+      await prove(event.secret, server, next);
+      onProgress?.('the new password is set and proven by a login');
+    }
+    if (versions.isFinished) return;
+    await makeCurrent(event, context, versions);
+  } catch (error) {
+    // What is the current version already is never taken back. When nobody can tell, it was most likely not moved.
+    const isCurrent = versions.isFinished || (await isCurrentVersion(event, store).catch(() => false));
+    if (!isCurrent) await takeBack(context, change);
+    if (!isCurrent || versions.isFinished) throw error;
+  }
+  // A deployment that read the secret just before may have set the password of that time.
+  if ((await tryLoginOnce(server, next, WHILE_REFUSED)) !== 'fails') return;
+  if (client) await setOwnPassword(client, next.verifier);
+  else await finishSecret(event, context, { ...versions, isFinished: true });
+}
+
 async function makeCurrent(event: RotationEvent, context: RotationContext, versions: Versions): Promise<void> {
-  await context.store.makeCurrent(event.secret, event.token, versions.currentId);
+  await context.store.makeCurrent(event.secret, event.token, versions.currentId, WHILE_REFUSED);
   context.onProgress?.('the new password is the current one');
+}
+
+/** A limit that refuses the login comes after the password was taken, and so proves it too. */
+async function prove(secret: string, server: RotationServer, next: StoredSecret): Promise<void> {
+  const verdict = await tryLoginOnce(server, next, WHILE_REFUSED);
+  if (verdict === 'fails')
+    throw new SecretError(secret, 'was not rotated: the server took the new password and refuses a login with it');
+  if (verdict === 'unknown')
+    throw new SecretError(
+      secret,
+      'was not rotated: a login to prove the new password came to no verdict; try it again',
+    );
+}
+
+async function isCurrentVersion({ secret, token }: RotationEvent, store: SecretStore): Promise<boolean> {
+  return (await store.describe(secret, WHILE_REFUSED)).stages.get(token)?.includes('AWSCURRENT') ?? false;
+}
+
+/** Over the connection that is there, or over a new one with the next password; where the server refuses that, it has the earlier one. */
+async function takeBack({ server, onProgress }: RotationContext, { client, next, earlier }: Change): Promise<void> {
+  if (earlier.username !== next.username) return; // never the password of one role for another
+  const set = (on: Client) => setOwnPassword(on, verifierOf(earlier));
+  try {
+    if (client && (await succeeds(set(client)))) return;
+    const another = await logIn({ ...server, patience: 0 }, next);
+    if (another) await set(another).finally(() => another.end().catch(() => undefined));
+  } catch (error) {
+    onProgress?.(
+      `the password could not be taken back, so the current version may be refused until this step is repeated: ${(error as Error).message}`,
+    );
+  }
+}
+
+function succeeds(work: Promise<unknown>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
+  );
 }
 
 /** With the current password, or with the one before, in case the secret got a value that the server never had. */

@@ -50,20 +50,21 @@ export function readSecret(secret: string, text: string | undefined, role?: stri
   return document as unknown as StoredSecret;
 }
 
+/** The verifier in a secret, or a new one where that is none of its password, as after an edit by hand. */
+export function verifierOf({ password, verifier }: StoredSecret): string {
+  return typeof verifier === 'string' && fitsVerifier(password, verifier) ? verifier : scramVerifier(password);
+}
+
 /**
  * The secret with what the library writes into it, or undefined when all of it is there. The verifier is kept as long as it fits,
  * since the server and a pooler must have the same one.
  */
 export function completeSecret(current: StoredSecret, endpoint: SecretEndpoint | undefined): StoredSecret | undefined {
-  const verifier =
-    typeof current.verifier === 'string' && fitsVerifier(current.password, current.verifier)
-      ? current.verifier
-      : scramVerifier(current.password);
   const complete = defined({
     ...current,
     engine: 'postgres' as const,
     ...(endpoint && defined({ ...endpoint })),
-    verifier,
+    verifier: verifierOf(current),
   });
   if (endpoint && endpoint.readerHost === undefined) delete (complete as { readerHost?: string }).readerHost;
   const keys = new Set([...Object.keys(current), ...Object.keys(complete)]);

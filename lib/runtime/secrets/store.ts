@@ -50,10 +50,13 @@ export class SecretStore {
     return { versionId: output.VersionId, text: output.SecretString };
   }
 
-  /** Version ids with their stages, and whether rotation is on. */
-  async describe(secret: string): Promise<{ rotation: boolean; stages: ReadonlyMap<string, readonly string[]> }> {
+  /** Version ids with their stages, and whether rotation is on. `within`: milliseconds, all attempts together. */
+  async describe(
+    secret: string,
+    within?: number,
+  ): Promise<{ rotation: boolean; stages: ReadonlyMap<string, readonly string[]> }> {
     const output = await this.call(secret, 'described', () =>
-      this.client.send(new DescribeSecretCommand({ SecretId: secret })),
+      this.client.send(new DescribeSecretCommand({ SecretId: secret }), endingIn(within)),
     );
     return {
       rotation: output.RotationEnabled === true,
@@ -76,7 +79,8 @@ export class SecretStore {
     return output.VersionId ?? token;
   }
 
-  async makeCurrent(secret: string, version: string, before: string): Promise<void> {
+  /** `within`: milliseconds, all attempts together. */
+  async makeCurrent(secret: string, version: string, before: string, within?: number): Promise<void> {
     await this.call(secret, 'given its new current version', () =>
       this.client.send(
         new UpdateSecretVersionStageCommand({
@@ -85,6 +89,7 @@ export class SecretStore {
           MoveToVersionId: version,
           RemoveFromVersionId: before,
         }),
+        endingIn(within),
       ),
     );
   }
@@ -106,6 +111,10 @@ export class SecretStore {
   }
 }
 
+function endingIn(milliseconds: number | undefined): { abortSignal?: AbortSignal } {
+  return milliseconds === undefined ? {} : { abortSignal: AbortSignal.timeout(milliseconds) };
+}
+
 class MissingSecretError extends SecretError {}
 
 /** The SDK wraps some errors of the network and keeps their code in the message only. */
@@ -124,6 +133,7 @@ function advice(code: string): string {
       return 'it is marked for deletion or has no value; restore it or give it one';
     case 'ThrottlingException':
       return 'too many requests; run it again';
+    case 'AbortError':
     case 'TimeoutError':
     case 'ETIMEDOUT':
     case 'ENOTFOUND':

@@ -2,7 +2,7 @@ import * as net from 'node:net';
 import { Client } from 'pg';
 import { isConnectionFailure, openClient, tryLogin } from '../../../lib/runtime/connection';
 import { createAuthority } from '../../support/certificates';
-import { freshServer, startServer, TestServer } from '../../support/postgres';
+import { freshServer, startServer, TestServer, VERSIONS } from '../../support/postgres';
 
 describe('openClient()', () => {
   let server: TestServer;
@@ -187,6 +187,26 @@ describe('tryLogin()', () => {
     await server.query(`CREATE ROLE probe ${attributes} PASSWORD 'right'`);
     expect(await tryLogin(server.connection({ user: 'probe', password }))).toBe(verdict);
   });
+
+  test.each(VERSIONS)(
+    'a full server of version %i gives a verdict only where it has looked at the password',
+    async (version) => {
+      const settings = { max_connections: '6', superuser_reserved_connections: '2' };
+      const server = await freshServer({ version, settings });
+      const verdictOf = (password: string) => tryLogin(server.connection({ user: 'probe', password }));
+      try {
+        await server.query("CREATE ROLE probe LOGIN PASSWORD 'right'");
+        for (let slot = 0; slot < 4; slot++) await server.connect();
+        expect(await verdictOf('right')).toBe('works');
+        expect(await verdictOf('wrong')).toBe('fails');
+        for (let slot = 0; slot < 2; slot++) await server.connect({ superuser: true });
+        expect(await verdictOf('right')).toBe('unknown');
+        expect(await verdictOf('wrong')).toBe('unknown');
+      } finally {
+        await server.stop();
+      }
+    },
+  );
 
   test('a server that is gone gives no verdict', async () => {
     const server = await startServer({ version: 18 });

@@ -235,6 +235,22 @@ describe('case 108: another server in the place of the first', () => {
   });
 });
 
+test('case 108: going back to the identity of before succeeds and changes nothing where the resource itself had changed it', async () => {
+  await create();
+  const renamed = properties({}, { Identity: 'db-RENAMED' });
+  const physicalId = 'cdk-postgres/db-ABCDEFGH/test';
+  const update = (properties: object, oldProperties: object) =>
+    send(responses.event({ type: 'Update', physicalId, properties, oldProperties }));
+  expect(await update(renamed, properties())).toMatchObject({ Status: 'SUCCESS' });
+  expect(await update(properties(), renamed)).toMatchObject({ Status: 'SUCCESS', Data: { Outcome: 'unchanged' } });
+  expect(await server.query('SELECT identity FROM cdk_postgres.server')).toEqual([{ identity: 'db-RENAMED' }]);
+  // Somebody else, or the next deployment.
+  expect(await update(properties(), properties())).toMatchObject({
+    Status: 'FAILED',
+    Reason: expect.stringContaining('give every state of this server the same identity, "db-RENAMED"'),
+  });
+});
+
 test('case 111: the order of lists is no change, and numbers come as text', async () => {
   const { grants, ...app } = state().databases[0];
   const more = [...grants, { privileges: ['TEMPORARY' as const], on: { kind: 'database' as const }, to: 'api' }];

@@ -7,6 +7,7 @@ import { TestSecretsManager } from '../../support/secrets-manager';
 import { login } from './declaration';
 import { objectRows, origins } from './ledger-rows';
 import { apply, appWith, asOwner, plan, sqlOf } from './runs';
+import { secretsOf } from './secrets';
 
 const ORIGINAL = 'db-ORIGINAL';
 const RESTORED = 'db-RESTORED';
@@ -170,6 +171,46 @@ describe.each(VERSIONS)('a restored copy, PostgreSQL %i', (version) => {
       expect(await origins(second)).toContain('role legacy: adopted');
     } finally {
       await second.stop();
+    }
+  });
+});
+
+describe.each(VERSIONS)('two states that call one server by two names, PostgreSQL %i', (version) => {
+  test('are no copies of each other: the one that comes again is refused, and nothing changes', async () => {
+    const server = await freshServer({ version });
+    try {
+      const secretsOfA = secretsOf({ api: 'api of a', legacy: 'legacy of a' });
+      const secretsOfB = secretsOf({ api: 'api of b', legacy: 'legacy of b' });
+      const b = { ...state, name: 'b' };
+      await apply(server, state, { identity: 'A', secrets: secretsOfA });
+      // Nothing tells this from a copy yet.
+      expect(await apply(server, b, { identity: 'B', secrets: secretsOfB })).toMatchObject({ rehomedFrom: 'A' });
+      const everything = async () => [
+        await server.query('SELECT rolname, rolpassword FROM pg_authid ORDER BY 1', { superuser: true }),
+        await server.query('SELECT identity, history FROM cdk_postgres.server'),
+        await server.query('SELECT * FROM cdk_postgres.object ORDER BY kind, database, name'),
+        await server.query('SELECT * FROM cdk_postgres.state ORDER BY name'),
+        await server.query('SELECT * FROM cdk_postgres.run ORDER BY id'),
+      ];
+      const before = await everything();
+      for (const run of [plan, apply]) {
+        const refused = await run(server, state, { identity: 'A', secrets: secretsOfA }).catch((error: Error) => error);
+        expect(refused).toBeInstanceOf(RefusedError);
+        expect(refused).toMatchObject({
+          message: expect.stringMatching(
+            /^the state "test" says that this server is "A", which it was before it became "B": .* two states .*: give every state of this server the same identity, "B"$/,
+          ) as string,
+        });
+      }
+      const rolledBack = await apply(server, state, { identity: 'A', secrets: secretsOfA, rollback: true });
+      expect(rolledBack).toMatchObject({ outcome: 'unchanged', plan: { steps: [], withheld: [] } });
+      expect(rolledBack.plan.notes).toEqual([expect.stringContaining('a rollback changes nothing')]);
+      expect(await everything()).toEqual(before);
+      // The one that is there goes on, and a copy of this server is a copy: its identity is new.
+      expect(await apply(server, b, { identity: 'B', secrets: secretsOfB })).toMatchObject({ outcome: 'unchanged' });
+      expect(await plan(server, state, { identity: 'C', secrets: secretsOfA })).toMatchObject({ rehomedFrom: 'B' });
+    } finally {
+      await server.stop();
     }
   });
 });
