@@ -13,19 +13,31 @@ import {
   PRIVILEGES,
 } from '../../../lib/contract';
 import { NOTHING_INSIDE } from '../../support/nothing-inside';
+import {
+  ADMINS,
+  ANYBODY,
+  DATABASES,
+  DECLARABLE,
+  HandStep,
+  MEMBERS,
+  mostly,
+  oneOf,
+  OTHER_DATABASE,
+  OTHER_SCHEMA,
+  OTHERS,
+  OWNERS,
+  quoted,
+  rarely,
+  SCHEMAS,
+  some,
+  step,
+  weighted,
+} from './stories';
 
 /**
  * Random declarations and random servers for the laws of the reconciler. Names are few, so that what is declared and what somebody
  * made by hand meet often. A further kind of object is one more arbitrary in `declarations()` and one more in `handSteps`.
  */
-
-/** One thing that somebody does by hand. It may fail, since nobody has looked whether it can be done: then nothing has changed. */
-export interface HandStep {
-  readonly database: string;
-  /** Who does it; absent: the superuser. */
-  readonly as?: string;
-  readonly sql: string;
-}
 
 /** What happens to one server, one after the other. */
 export interface Story {
@@ -34,29 +46,6 @@ export interface Story {
   readonly between: readonly HandStep[];
   readonly second: DesiredState;
 }
-
-const OWNERS = ['own_a', 'own_b'] as const;
-const MEMBERS = ['role_a', 'role_b', 'role_c', 'role_d'] as const;
-/** Never declared. */
-const OTHERS = ['other_a', 'other_b'] as const;
-/** Never declared; each may hand out roles that it was given to administer. */
-const ADMINS = ['admin_a', 'admin_b'] as const;
-const DECLARABLE = [...OWNERS, ...MEMBERS] as const;
-const ANYBODY = [...DECLARABLE, ...OTHERS, ...ADMINS] as const;
-export const DATABASES = ['app', 'more'] as const;
-/** Never declared. */
-export const OTHER_DATABASE = 'elsewhere';
-const SCHEMAS = ['sales', 'stock'] as const;
-/** Never declared. */
-const OTHER_SCHEMA = 'private';
-
-const oneOf = <T>(items: readonly T[]) => fc.constantFrom(...items);
-const rarely = (weight = 8) => fc.integer({ min: 1, max: weight }).map((n) => n === 1);
-const mostly = (weight = 8) => rarely(weight).map((value) => !value);
-const some = <T>(items: readonly T[]) => fc.subarray([...items], { minLength: 1 });
-/** One of several arbitraries, each with how often it is meant. */
-const weighted = <T>(...choices: readonly (readonly [number, fc.Arbitrary<T>])[]) =>
-  fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 const roleArbitrary = (name: string): fc.Arbitrary<DesiredRole> =>
   fc
@@ -225,8 +214,6 @@ export const declarations: fc.Arbitrary<DesiredState> = fc
     }),
   );
 
-const quoted = (grantee: string) => (grantee === 'PUBLIC' ? grantee : `"${grantee}"`);
-const step = (sql: string, as?: string, database = 'postgres'): HandStep => ({ database, as, sql });
 const ATTRIBUTES = ['LOGIN', 'NOLOGIN', 'NOINHERIT', 'INHERIT', 'CREATEDB', 'NOCREATEDB', 'CREATEROLE', 'NOCREATEROLE'];
 
 /** The kinds of things that somebody does by hand, each with how often. */

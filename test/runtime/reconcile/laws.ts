@@ -3,7 +3,7 @@ import { DesiredDatabase, DesiredState, GrantTarget, OBJECT_KIND_OF } from '../.
 import { reconcile, RefusedError, Report, Step } from '../../../lib/runtime/reconcile';
 import { fitsVerifier } from '../../../lib/runtime/secrets';
 import { TestServer } from '../../support/postgres';
-import { HandStep, Story } from './generators';
+import { Story } from './generators';
 import { secretsOf } from './secrets';
 
 /** What holds for every declaration on every server, checked by other means than those of the code under test. */
