@@ -51,6 +51,13 @@ export interface RoleInDatabase {
   }[];
   readonly defaultPrivileges: number;
   readonly userMappings: number;
+  /** Where its heir has to have CREATE to be given what it owns there: schemas, or the database itself. */
+  readonly heirCreatesIn: readonly {
+    /** Absent: the database. */
+    readonly schema: string | null;
+    readonly owner: string;
+    readonly may: boolean;
+  }[];
 }
 
 export interface ObservedDatabaseDrop {
@@ -102,7 +109,7 @@ export async function observeDrops(
   }
   for (const drop of drops) {
     if (drop.kind !== 'role') continue;
-    const observed = await observeRole(connections, admin, drop.name);
+    const observed = await observeRole(connections, admin, drop.name, drop.reassignTo);
     if (observed) found.set(dropKey(drop), observed);
   }
   // Last: no connection of this run may be left in a database that is to go.
@@ -272,6 +279,7 @@ async function observeRole(
   connections: Connections,
   admin: Session,
   name: string,
+  heir: string | undefined,
 ): Promise<ObservedRoleDrop | undefined> {
   const [role] = await admin.read<{ sessions: number }>(
     `SELECT (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usename = r.rolname) AS sessions FROM pg_roles r WHERE rolname = $1`,
@@ -288,7 +296,8 @@ async function observeRole(
   );
   const databases: RoleInDatabase[] = [];
   const names = [...new Set(rows.flatMap((row) => (row.database !== null && row.open ? row.database : [])))];
-  for (const database of names) databases.push(await observeRoleIn(await connections.in(database), database, name));
+  for (const database of names)
+    databases.push(await observeRoleIn(await connections.in(database), database, name, heir));
   return {
     kind: 'role',
     sessions: role.sessions,
@@ -313,7 +322,25 @@ const ACLS: readonly [catalog: string, object: string, owner: string, acl: strin
 /** In large object's dependencies stands the catalog of their data. */
 const DEPENDING: Readonly<Record<string, string>> = { pg_largeobject_metadata: 'pg_largeobject' };
 
-async function observeRoleIn(session: Session, database: string, role: string): Promise<RoleInDatabase> {
+/** What PostgreSQL gives only to an owner who may create such a thing in its schema; it does not ask for tables and types. */
+const CREATED_IN_SCHEMA = [
+  'pg_proc',
+  'pg_operator',
+  'pg_opclass',
+  'pg_opfamily',
+  'pg_collation',
+  'pg_conversion',
+  'pg_statistic_ext',
+  'pg_ts_dict',
+  'pg_ts_config',
+];
+
+async function observeRoleIn(
+  session: Session,
+  database: string,
+  role: string,
+  heir: string | undefined,
+): Promise<RoleInDatabase> {
   const acls = ACLS.map(
     ([catalog, object, owner, acl, from]) =>
       `SELECT '${DEPENDING[catalog] ?? catalog}'::regclass::oid AS classid, ${object} AS objid, ${owner} AS owner, ${acl} AS acl FROM ${from ?? catalog} WHERE ${acl} IS NOT NULL`,
@@ -344,8 +371,16 @@ async function observeRoleIn(session: Session, database: string, role: string): 
                  'alone', cardinality(polroles) = 1) ORDER BY polname, polrelid::regclass::text), '[]')
         FROM deps JOIN pg_policy p ON p.oid = objid JOIN pg_class c ON c.oid = polrelid WHERE classid = 'pg_policy'::regclass) AS policies,
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_default_acl'::regclass) AS "defaultPrivileges",
-       (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings"`,
-    [role],
+       (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings",
+       (SELECT coalesce(json_agg(json_build_object('schema', schema, 'owner', owner, 'may', coalesce(may, false)) ORDER BY schema), '[]') FROM (
+          SELECT n.nspname AS schema, pg_get_userbyid(n.nspowner) AS owner, has_schema_privilege(h.oid, n.oid, 'CREATE') AS may
+          FROM pg_namespace n LEFT JOIN pg_roles h ON h.rolname = $2
+          WHERE n.nspname IN (SELECT (pg_identify_object(classid, objid, 0)).schema FROM deps
+                              WHERE deptype = 'o' AND classid::regclass::text = ANY($3))
+          UNION ALL SELECT NULL, pg_get_userbyid(d.datdba), has_database_privilege(h.oid, d.oid, 'CREATE')
+          FROM pg_database d LEFT JOIN pg_roles h ON h.rolname = $2
+          WHERE d.datname = current_database() AND EXISTS (SELECT FROM deps WHERE deptype = 'o' AND classid = 'pg_publication'::regclass)) c) AS "heirCreatesIn"`,
+    [role, heir ?? null, CREATED_IN_SCHEMA],
   );
   return { database, ...row };
 }

@@ -204,6 +204,16 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   ];
   if (owned.length > 0 && heir === undefined)
     refuse(`it owns ${owned.join('; ')}: say who gets that (reassignTo), or drop it first`);
+  // Dropped by this plan before the role is.
+  const droppedSubscriptions = desired.drops.filter((other) => {
+    const observedDrop = other.kind === 'subscription' ? observed.drops?.get(dropKey(other)) : undefined;
+    return observedDrop?.kind === 'subscription' && observedDrop.owner === role;
+  }).length;
+  const subscriptions = there.shared.find(({ catalog, type }) => type === 'o' && catalog === 'pg_subscription');
+  if (subscriptions && subscriptions.count > droppedSubscriptions)
+    refuse(
+      `it owns ${subscriptions.count} subscription${subscriptions.count === 1 ? '' : 's'}, whose workers apply changes as it: drop them first, or give them to another role with ALTER SUBSCRIPTION … OWNER TO`,
+    );
   refuseLostAccess(refuse, databases);
   for (const { catalog, type, count } of there.shared)
     if (type === 'a' && catalog !== 'pg_database' && catalog !== 'pg_auth_members')
@@ -254,10 +264,22 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     ];
     // Only who may create a schema can give one away.
     if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
+    const lent =
+      heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
+    actors.push(...lent.map(({ owner }) => own(owner)));
+    const create = ({ schema }: HeirPlace) =>
+      schema === null ? `CREATE ON DATABASE ${ident(d.database)}` : `CREATE ON SCHEMA ${ident(schema)}`;
     step({
       database: d.database,
       reason: `in the database ${d.database}: ${whatGoes(d, heir)}`,
-      statements: within(actors, clearing),
+      statements: within(actors, [
+        ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
+        ...clearing,
+        // What is the heir's by now is not taken back: it would be its own privilege.
+        ...lent
+          .filter(({ owner }) => owner !== role)
+          .map((place) => ({ sql: `REVOKE ${create(place)} FROM ${ident(heir!)}` })),
+      ]),
     });
   }
   const members = observed.memberships.filter((m) => m.role === role && m.member !== power.user).map((m) => m.member);
@@ -276,6 +298,26 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       { sql: `DROP ROLE ${ident(role)}` },
     ],
   });
+}
+
+type HeirPlace = ObservedRoleDrop['databases'][number]['heirCreatesIn'][number];
+
+/** Once what is declared is applied, which it is before anything is dropped. */
+function mayCreate(
+  builder: PlanBuilder,
+  { database }: ObservedRoleDrop['databases'][number],
+  { schema, may }: HeirPlace,
+  heir: string,
+): boolean {
+  const declared = builder.desired.databases.find(({ name }) => name === database);
+  const owner = schema === null ? declared?.owner : declared?.schemas.find(({ name }) => name === schema)?.owner;
+  const isGranted = declared?.grants.some(
+    ({ on, to, privileges }) =>
+      to === heir &&
+      privileges.includes('CREATE') &&
+      (schema === null ? on.kind === 'database' : on.kind === 'schema' && on.schema === schema),
+  );
+  return may || owner === heir || (isGranted ?? false);
 }
 
 /** Access that would silently be another one: a policy that vanishes, privileges that others have from it, grants that would stay. */
