@@ -46,6 +46,8 @@ function title(drop: DesiredDrop): string {
 function mayGo(builder: PlanBuilder, drop: DesiredDrop, there: ObservedDrop): boolean {
   const { power } = builder;
   if (there.kind === 'closed') {
+    // A declared one is opened by this plan, whose notes say that what is inside shows then.
+    if ('database' in drop && builder.desired.databases.some(({ name }) => name === drop.database)) return false;
     builder.refuse(
       `${title(drop)} cannot be dropped, since ${power.user} cannot enter the database: GRANT CONNECT ON DATABASE ${ident('database' in drop ? drop.database : drop.name)} TO ${ident(power.user)}`,
     );

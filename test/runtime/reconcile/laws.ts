@@ -216,8 +216,16 @@ export function touched(before: readonly Row[], after: readonly Row[], states: r
 
 /** First contact is additive: nobody has lost anything, and no password, owner or limit has changed. */
 export function lostAtFirstContact(before: readonly Row[], after: readonly Row[]): string[] {
+  // A table that is identified by all of its columns is identified by those of before too.
+  const place = (row: Row) => JSON.stringify([row.database, row.schema, row.name]);
+  const isFull = (row: Row) => row.kind === 'replica identity' && row.value === JSON.stringify('f');
+  const full = new Set(after.filter(isFull).map(place));
   const only = (rows: readonly Row[]) =>
-    rows.filter((row) => !(row.kind === 'role') && !(row.kind === 'database') && row.kind !== 'membership');
+    rows.filter(
+      (row) =>
+        !['role', 'database', 'membership'].includes(row.kind) &&
+        !(row.kind === 'replica identity' && full.has(place(row))),
+    );
   const lost = differences(only(before), only(after), withoutGrantor).filter((line) => line.startsWith('gone: '));
   const owners = (rows: readonly Row[]) =>
     rows.filter(({ kind }) => kind === 'database').map(({ kind, database, owner }): Row => ({ kind, database, owner }));
