@@ -49,6 +49,13 @@ export interface RoleInDatabase {
     /** No other role has it, and it would vanish. */
     readonly alone: boolean;
   }[];
+  /** What it may give on, with who owns it, as a REVOKE names it. */
+  readonly grantable: readonly {
+    readonly owner: string;
+    readonly what: string;
+    /** The schema that it is in, where its owner may not enter that. */
+    readonly closed: { readonly schema: string; readonly owner: string } | null;
+  }[];
   readonly defaultPrivileges: number;
   readonly userMappings: number;
   /** Where its heir has to have CREATE to be given what it owns there: schemas, or the database itself. */
@@ -343,7 +350,7 @@ async function observeRoleIn(
 ): Promise<RoleInDatabase> {
   const acls = ACLS.map(
     ([catalog, object, owner, acl, from]) =>
-      `SELECT '${DEPENDING[catalog] ?? catalog}'::regclass::oid AS classid, ${object} AS objid, ${owner} AS owner, ${acl} AS acl FROM ${from ?? catalog} WHERE ${acl} IS NOT NULL`,
+      `SELECT '${DEPENDING[catalog] ?? catalog}'::regclass::oid AS classid, ${object} AS objid, ${owner} AS owner, ${acl} AS acl, ${from === undefined ? 'NULL' : 'attname'} AS of_column FROM ${from ?? catalog} WHERE ${acl} IS NOT NULL`,
   );
   const [row] = await session.read<Omit<RoleInDatabase, 'database'>>(
     `WITH me AS (SELECT oid FROM pg_roles WHERE rolname = $1),
@@ -352,7 +359,7 @@ async function observeRoleIn(
        WHERE refclassid = 'pg_authid'::regclass AND refobjid = (SELECT oid FROM me)
          AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())),
      acls AS (
-       SELECT o.classid, o.objid, o.owner, e.grantor, e.grantee FROM (${acls.join(' UNION ALL ')}) o, aclexplode(o.acl) e
+       SELECT o.classid, o.objid, o.owner, o.of_column, e.grantor, e.grantee, e.is_grantable FROM (${acls.join(' UNION ALL ')}) o, aclexplode(o.acl) e
        WHERE (o.classid, o.objid) IN (SELECT classid, objid FROM deps WHERE deptype = 'a')
          AND (e.grantee = (SELECT oid FROM me) OR e.grantor = (SELECT oid FROM me))),
      mine AS (SELECT * FROM acls WHERE grantee = (SELECT oid FROM me) AND owner <> grantee)
@@ -370,6 +377,20 @@ async function observeRoleIn(
        (SELECT coalesce(json_agg(json_build_object('policy', polname, 'table', polrelid::regclass::text, 'owner', pg_get_userbyid(relowner),
                  'alone', cardinality(polroles) = 1) ORDER BY polname, polrelid::regclass::text), '[]')
         FROM deps JOIN pg_policy p ON p.oid = objid JOIN pg_class c ON c.oid = polrelid WHERE classid = 'pg_policy'::regclass) AS policies,
+       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('owner', pg_get_userbyid(owner), 'what',
+                 CASE classid::regclass::text
+                   WHEN 'pg_class' THEN concat_ws(' ', 'ALL', '(' || quote_ident(of_column) || ')', 'ON', CASE type WHEN 'sequence' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                     (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = objid))
+                   WHEN 'pg_proc' THEN 'ALL ON ROUTINE ' || identity
+                   WHEN 'pg_namespace' THEN 'ALL ON SCHEMA ' || identity
+                   WHEN 'pg_type' THEN 'ALL ON TYPE ' || identity
+                   WHEN 'pg_language' THEN 'ALL ON LANGUAGE ' || identity
+                   WHEN 'pg_foreign_data_wrapper' THEN 'ALL ON FOREIGN DATA WRAPPER ' || identity
+                   WHEN 'pg_foreign_server' THEN 'ALL ON FOREIGN SERVER ' || identity
+                   ELSE 'ALL ON LARGE OBJECT ' || objid END,
+                 'closed', (SELECT jsonb_build_object('schema', nspname, 'owner', pg_get_userbyid(nspowner)) FROM pg_namespace n
+                            WHERE nspname = schema AND NOT has_schema_privilege(mine.owner, n.oid, 'USAGE')))), '[]')
+        FROM mine, LATERAL pg_identify_object(classid, objid, 0) WHERE is_grantable) AS grantable,
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_default_acl'::regclass) AS "defaultPrivileges",
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings",
        (SELECT coalesce(json_agg(json_build_object('schema', schema, 'owner', owner, 'may', coalesce(may, false)) ORDER BY schema), '[]') FROM (

@@ -245,6 +245,22 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     }
     return result ?? [];
   };
+  // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so the owner goes first.
+  const withoutOptions = (database: string, list: readonly Grantable[]): Statement[] =>
+    list.flatMap(({ owner, what, closed }) => {
+      const databaseOwner = observed.databases.get(database)?.owner;
+      const sql = `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
+      const as = (actor: string, statement: string) => power.actAs(actor, [{ sql: statement }], databaseOwner);
+      const enters = closed && `USAGE ON SCHEMA ${ident(closed.schema)}`;
+      const parts = [
+        closed ? as(closed.owner, `GRANT ${enters} TO ${ident(owner)}`) : [],
+        as(owner, sql),
+        closed ? as(closed.owner, `REVOKE ${enters} FROM ${ident(owner)}`) : [],
+      ];
+      if (parts.some((part) => part === undefined))
+        refuse(`it may pass on what it has from ${owner}, as whom ${power.user} cannot act there: ${sql}`);
+      return parts.flatMap((part) => part ?? []);
+    });
   const owns = owned.length > 0;
   const clearing = [
     ...(owns && heir !== undefined ? [{ sql: `REASSIGN OWNED BY ${ident(role)} TO ${ident(heir)}` }] : []),
@@ -255,6 +271,13 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const step = (draft: Pick<Draft, 'reason' | 'statements'> & Partial<Draft>) =>
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
+  const options = lists
+    .filter((d) => d.acl.some((e) => e.grantee === role && e.grantable))
+    .flatMap((d) =>
+      withoutOptions(d.name, [{ owner: d.owner, what: `ALL ON DATABASE ${ident(d.name)}`, closed: null }]),
+    );
+  // DROP OWNED looks at databases wherever it runs.
+  if (options.length > 0) step({ reason: 'what it could give to others goes first', statements: options });
   for (const d of databases) {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? d.owner : owner);
     const actors = [
@@ -274,14 +297,17 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     step({
       database: d.database,
       reason: `in the database ${d.database}: ${whatGoes(d, heir)}`,
-      statements: within(actors, [
-        ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
-        ...clearing,
-        // What is the heir's by now is not taken back: it would be its own privilege.
-        ...lent
-          .filter(({ owner }) => owner !== role)
-          .map((place) => ({ sql: `REVOKE ${create(place)} FROM ${ident(heir!)}` })),
-      ]),
+      statements: [
+        ...withoutOptions(d.database, d.grantable),
+        ...within(actors, [
+          ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
+          ...clearing,
+          // What is the heir's by now is not taken back: it would be its own privilege.
+          ...lent
+            .filter(({ owner }) => owner !== role)
+            .map((place) => ({ sql: `REVOKE ${create(place)} FROM ${ident(heir!)}` })),
+        ]),
+      ],
     });
   }
   const members = observed.memberships.filter((m) => m.role === role && m.member !== power.user).map((m) => m.member);
@@ -302,6 +328,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   });
 }
 
+type Grantable = ObservedRoleDrop['databases'][number]['grantable'][number];
 type HeirPlace = ObservedRoleDrop['databases'][number]['heirCreatesIn'][number];
 
 /** Once what is declared is applied, which it is before anything is dropped. */

@@ -75,6 +75,27 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     expect(await holds(server, "has_schema_privilege('heir', 'its', 'CREATE')")).toBe(true);
   });
 
+  test('a role that may pass on all that it was given, by an owner from whom the connected role inherits too', async () => {
+    await apply(server, withRoles('old'));
+    await server.query('GRANT app_owner TO master WITH INHERIT TRUE');
+    await asOwner(
+      server,
+      'CREATE FUNCTION billing."To Tal"(int) RETURNS int LANGUAGE sql RETURN 1',
+      'CREATE TABLE billing."In Voice" (id int, "No te" text)',
+      'CREATE SEQUENCE billing.tally',
+      "CREATE TYPE billing.mood AS ENUM ('good')",
+      'GRANT ALL ON FUNCTION billing."To Tal"(int) TO old WITH GRANT OPTION',
+      'GRANT ALL ON billing."In Voice" TO old WITH GRANT OPTION',
+      'GRANT SELECT ("No te") ON billing."In Voice" TO old WITH GRANT OPTION',
+      'GRANT ALL ON SEQUENCE billing.tally TO old WITH GRANT OPTION',
+      'GRANT ALL ON TYPE billing.mood TO old WITH GRANT OPTION',
+      'GRANT ALL ON SCHEMA billing TO old WITH GRANT OPTION',
+      'GRANT ALL ON DATABASE app TO old WITH GRANT OPTION',
+    );
+    await applyAcknowledged(server, dropping(roleDrop('old')));
+    expect(await exists(server, 'old')).toBe(false);
+  });
+
   test('a role that owns a subscription is refused, unless the subscription is dropped before', async () => {
     await apply(server, withRoles('old', 'heir'));
     const subscription = `CREATE SUBSCRIPTION its CONNECTION 'host=127.0.0.1 dbname=none password=none' PUBLICATION p WITH (connect = false, slot_name = NONE)`;

@@ -97,7 +97,11 @@ export function besides(drops: readonly DesiredDrop[], before: readonly Row[]): 
   const place = ({ kind, database, schema, name, role, member, grantee, privilege }: Row) =>
     JSON.stringify([kind, database, schema, name, role, member, grantee, privilege].map((part) => part ?? null));
   const gone = new Set(before.filter(goes).map(place));
-  return (row) => !goes(row) && !gone.has(place(row));
+  // Without the entries of others, default privileges are those that everybody has, which stand in no row.
+  const defaults = ({ database, schema, owner, name }: Row) => JSON.stringify([database, schema ?? null, owner, name]);
+  const emptied = new Set(before.filter((row) => row.kind === 'default' && goes(row)).map(defaults));
+  const isOwn = (row: Row) => row.kind === 'default' && row.grantee === row.owner && emptied.has(defaults(row));
+  return (row) => !goes(row) && !gone.has(place(row)) && !isOwn(row);
 }
 
 export interface Check {
