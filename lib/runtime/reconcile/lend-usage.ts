@@ -2,6 +2,7 @@ import { DesiredDatabase } from '../../contract';
 import { Grantee, PUBLIC } from './observed';
 import { PlanBuilder } from './plan-builder';
 import { DATABASE_OWNER_ROLE, reachable } from './power';
+import { Entrance } from './replication';
 import { ident } from './sql';
 import { Statement } from './types';
 
@@ -12,11 +13,13 @@ export function lendUsage(
   role: string,
   schema: string | undefined,
   statements: Statement[] | undefined,
+  /** Of a schema that is not declared; of no other is more known. */
+  undeclared?: Entrance,
 ): Statement[] | undefined {
-  if (!statements || schema === undefined || mayEnter(builder, database, role, schema)) return statements;
+  if (!statements || schema === undefined || mayEnter(builder, database, role, schema, undeclared)) return statements;
   const { power, observed } = builder;
   const target = `USAGE ON SCHEMA ${ident(schema)}`;
-  const owner = observed.inside.get(database.name)!.schemas.get(schema)!.owner;
+  const owner = observed.inside.get(database.name)?.schemas.get(schema)?.owner ?? undeclared!.owner;
   const asOwner = (sql: string) =>
     power.actAs(owner, [{ sql }], observed.databases.get(database.name)?.owner ?? database.owner);
   const before = asOwner(`GRANT ${target} TO ${ident(role)}`);
@@ -24,14 +27,23 @@ export function lendUsage(
   return before && after && [...before, ...statements, ...after];
 }
 
-function mayEnter(builder: PlanBuilder, database: DesiredDatabase, role: string, schema: string): boolean {
+function mayEnter(
+  builder: PlanBuilder,
+  database: DesiredDatabase,
+  role: string,
+  schema: string,
+  undeclared: Entrance | undefined,
+): boolean {
   const { roles, memberships, inside, databases } = builder.observed;
-  const acl = inside.get(database.name)?.schemas.get(schema)?.acl;
-  if (!acl || roles.get(role)?.superuser || builder.power.looksOnly) return true;
+  const declared = inside.get(database.name)?.schemas.get(schema);
+  const users = declared
+    ? declared.acl.filter(({ privilege }) => privilege === 'USAGE').map(({ grantee }) => grantee)
+    : undeclared?.users;
+  if (!users || roles.get(role)?.superuser || builder.power.looksOnly) return true;
   const names = new Set<Grantee>([PUBLIC, role, ...reachable(memberships, role, (m) => m.inherit)]);
   if (role === (databases.get(database.name)?.owner ?? database.owner)) names.add(DATABASE_OWNER_ROLE);
   return (
-    acl.some((entry) => entry.privilege === 'USAGE' && names.has(entry.grantee)) ||
+    users.some((user) => names.has(user)) ||
     database.grants.some(
       ({ on, to, privileges }) =>
         on.kind === 'schema' && on.schema === schema && names.has(to) && privileges.includes('USAGE'),

@@ -53,8 +53,8 @@ export interface RoleInDatabase {
   readonly grantable: readonly {
     readonly owner: string;
     readonly what: string;
-    /** The schema that it is in, where its owner may not enter that. */
-    readonly closed: { readonly schema: string; readonly owner: string } | null;
+    /** Of the schema that it is in. */
+    readonly schemaOwner: string | null;
   }[];
   readonly defaultPrivileges: number;
   readonly userMappings: number;
@@ -388,8 +388,7 @@ async function observeRoleIn(
                    WHEN 'pg_foreign_data_wrapper' THEN 'ALL ON FOREIGN DATA WRAPPER ' || identity
                    WHEN 'pg_foreign_server' THEN 'ALL ON FOREIGN SERVER ' || identity
                    ELSE 'ALL ON LARGE OBJECT ' || objid END,
-                 'closed', (SELECT jsonb_build_object('schema', nspname, 'owner', pg_get_userbyid(nspowner)) FROM pg_namespace n
-                            WHERE nspname = schema AND NOT has_schema_privilege(mine.owner, n.oid, 'USAGE')))), '[]')
+                 'schemaOwner', (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = schema))), '[]')
         FROM mine, LATERAL pg_identify_object(classid, objid, 0) WHERE is_grantable) AS grantable,
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_default_acl'::regclass) AS "defaultPrivileges",
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings",

@@ -245,22 +245,18 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     }
     return result ?? [];
   };
-  // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so the owner goes first.
-  const withoutOptions = (database: string, list: readonly Grantable[]): Statement[] =>
-    list.flatMap(({ owner, what, closed }) => {
-      const databaseOwner = observed.databases.get(database)?.owner;
-      const sql = `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
-      const as = (actor: string, statement: string) => power.actAs(actor, [{ sql: statement }], databaseOwner);
-      const enters = closed && `USAGE ON SCHEMA ${ident(closed.schema)}`;
-      const parts = [
-        closed ? as(closed.owner, `GRANT ${enters} TO ${ident(owner)}`) : [],
-        as(owner, sql),
-        closed ? as(closed.owner, `REVOKE ${enters} FROM ${ident(owner)}`) : [],
-      ];
-      if (parts.some((part) => part === undefined))
-        refuse(`it may pass on what it has from ${owner}, as whom ${power.user} cannot act there: ${sql}`);
-      return parts.flatMap((part) => part ?? []);
-    });
+  // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so that goes first.
+  const withoutOptions = (list: readonly Grantable[], databaseOwner: string): Statement[] => {
+    const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? databaseOwner : owner);
+    const actors = list.flatMap(({ owner, schemaOwner }) => [own(owner), ...(schemaOwner ? [own(schemaOwner)] : [])]);
+    const sql = (what: string) => `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
+    return list.length === 0
+      ? []
+      : within(
+          actors,
+          list.map(({ what }) => ({ sql: sql(what) })),
+        );
+  };
   const owns = owned.length > 0;
   const clearing = [
     ...(owns && heir !== undefined ? [{ sql: `REASSIGN OWNED BY ${ident(role)} TO ${ident(heir)}` }] : []),
@@ -271,14 +267,16 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const step = (draft: Pick<Draft, 'reason' | 'statements'> & Partial<Draft>) =>
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
-  const options = lists
-    .filter((d) => d.acl.some((e) => e.grantee === role && e.grantable))
-    .flatMap((d) =>
-      withoutOptions(d.name, [{ owner: d.owner, what: `ALL ON DATABASE ${ident(d.name)}`, closed: null }]),
-    );
-  // DROP OWNED looks at databases wherever it runs.
-  if (options.length > 0) step({ reason: 'what it could give to others goes first', statements: options });
-  for (const d of databases) {
+  // DROP OWNED looks at databases wherever it runs, and would revoke as anybody from whom the connected role inherits the option.
+  const onDatabases = lists.flatMap(({ name, owner }) => {
+    const statements = power.actAs(owner, [
+      { sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` },
+    ]);
+    if (!statements)
+      refuse(`it has privileges on the database ${name}, as whose owner ${owner} ${power.user} cannot act`);
+    return statements ?? [];
+  });
+  for (const [at, d] of databases.entries()) {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? d.owner : owner);
     const actors = [
       role,
@@ -298,7 +296,8 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       database: d.database,
       reason: `in the database ${d.database}: ${whatGoes(d, heir)}`,
       statements: [
-        ...withoutOptions(d.database, d.grantable),
+        ...(at === 0 ? onDatabases : []),
+        ...withoutOptions(d.grantable, d.owner),
         ...within(actors, [
           ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
           ...clearing,
@@ -322,6 +321,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       ...(groups.length > 0 ? [`it was a member of ${some([...new Set(groups)])}`] : []),
     ].join('; '),
     statements: [
+      ...(databases.length === 0 ? onDatabases : []),
       ...(clearsShared ? within([role, ...heirs, ...shared], clearing) : []),
       { sql: `DROP ROLE ${ident(role)}` },
     ],

@@ -46,6 +46,7 @@ export function planReplication(builder: PlanBuilder, previous: Previous, databa
 const NOTHING_THERE: Replication = {
   publications: new Map(),
   tables: new Map(),
+  schemas: new Map(),
   filters: new Map(),
   filterProblems: [],
   slots: new Map(),
@@ -278,7 +279,8 @@ class PublicationPlanner {
     statements: Statement[] | undefined,
   ): Statement[] | undefined {
     return [...new Set(schemas)].reduce(
-      (inner: Statement[] | undefined, schema) => lendUsage(this.builder, this.database, role, schema, inner),
+      (inner: Statement[] | undefined, schema) =>
+        lendUsage(this.builder, this.database, role, schema, inner, this.replication.schemas.get(schema)),
       statements,
     );
   }

@@ -30,7 +30,8 @@ export const MORE_INSIDE_ROWS = [
    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'`,
   `SELECT 'publication' AS kind, pubname AS name, pg_get_userbyid(pubowner) AS owner,
      concat_ws(' ', puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
-       (SELECT string_agg(prrelid::regclass::text, ', ' ORDER BY 1) FROM pg_publication_rel WHERE prpubid = p.oid)) AS value
+       (SELECT string_agg(n.nspname || '.' || c.relname, ', ' ORDER BY n.nspname, c.relname) FROM pg_publication_rel r
+        JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid)) AS value
    FROM pg_publication p`,
   `SELECT 'subscription' AS kind, subname AS name, pg_get_userbyid(subowner) AS owner,
      concat_ws(' ', subenabled, subdisableonerr, subslotname, subpublications) AS value
@@ -137,7 +138,7 @@ export function checksInside(state: DesiredState): Map<string, Check[]> {
       add(database, {
         what: `the extension ${name} is there`,
         step: `extension ${name}`,
-        holds: `EXISTS (SELECT FROM pg_extension WHERE extname = ${q(name)}${schema === undefined ? '' : ` AND extnamespace::regnamespace::text = ${q(schema)}`}${version === undefined ? '' : ` AND extversion = ${q(version)}`})`,
+        holds: `EXISTS (SELECT FROM pg_extension WHERE extname = ${q(name)}${schema === undefined ? '' : ` AND extnamespace = ${q(schema)}::regnamespace`}${version === undefined ? '' : ` AND extversion = ${q(version)}`})`,
       });
     for (const { schema, stage } of inside.isolations)
       for (const table of ['item', 'later']) {
@@ -163,7 +164,7 @@ export function checksInside(state: DesiredState): Map<string, Check[]> {
         ...tables.map((table) => `SELECT ${q(`${table.schema}.${table.name}`)}`),
         ...schemas.map(
           (schema) =>
-            `SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = ${q(schema)}::regnamespace AND relkind IN ('r', 'p')`,
+            `SELECT ${q(`${schema}.`)} || c.relname FROM pg_class c WHERE relnamespace = ${q(schema)}::regnamespace AND relkind IN ('r', 'p')`,
         ),
         'SELECT NULL WHERE false',
       ];
