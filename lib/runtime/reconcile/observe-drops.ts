@@ -53,8 +53,8 @@ export interface RoleInDatabase {
   readonly grantable: readonly {
     readonly owner: string;
     readonly what: string;
-    /** Of the schema that it is in. */
-    readonly schemaOwner: string | null;
+    /** That it is in. */
+    readonly schema: { readonly name: string; readonly owner: string } | null;
   }[];
   readonly defaultPrivileges: number;
   readonly userMappings: number;
@@ -388,7 +388,7 @@ async function observeRoleIn(
                    WHEN 'pg_foreign_data_wrapper' THEN 'ALL ON FOREIGN DATA WRAPPER ' || identity
                    WHEN 'pg_foreign_server' THEN 'ALL ON FOREIGN SERVER ' || identity
                    ELSE 'ALL ON LARGE OBJECT ' || objid END,
-                 'schemaOwner', (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = schema))), '[]')
+                 'schema', (SELECT jsonb_build_object('name', nspname, 'owner', pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = schema))), '[]')
         FROM mine, LATERAL pg_identify_object(classid, objid, 0) WHERE is_grantable) AS grantable,
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_default_acl'::regclass) AS "defaultPrivileges",
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings",

@@ -246,9 +246,17 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     return result ?? [];
   };
   // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so that goes first.
-  const withoutOptions = (list: readonly Grantable[], databaseOwner: string): Statement[] => {
+  const withoutOptions = (database: string, list: readonly Grantable[], databaseOwner: string): Statement[] => {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? databaseOwner : owner);
-    const actors = list.flatMap(({ owner, schemaOwner }) => [own(owner), ...(schemaOwner ? [own(schemaOwner)] : [])]);
+    // Who owns the schema now, and who may by then.
+    const ownersOf = (schema: string) =>
+      desired.databases
+        .filter(({ name }) => name === database)
+        .flatMap(({ schemas }) => schemas.flatMap(({ name, owner }) => (name === schema ? owner : [])));
+    const actors = list.flatMap(({ owner, schema }) => [
+      own(owner),
+      ...(schema ? [own(schema.owner), ...ownersOf(schema.name)] : []),
+    ]);
     const sql = (what: string) => `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
     return list.length === 0
       ? []
@@ -297,7 +305,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       reason: `in the database ${d.database}: ${whatGoes(d, heir)}`,
       statements: [
         ...(at === 0 ? onDatabases : []),
-        ...withoutOptions(d.grantable, d.owner),
+        ...withoutOptions(d.database, d.grantable, d.owner),
         ...within(actors, [
           ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
           ...clearing,

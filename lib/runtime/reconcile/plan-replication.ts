@@ -433,16 +433,23 @@ class PublicationPlanner {
     const statements = change.sql.map((sql): Statement => ({
       sql: `ALTER PUBLICATION ${ident(this.desired.name)} ${sql}`,
     }));
-    // After an owner that changes too: whoever owns it by then.
+    // Whether its owner has changed by then is not known, since that may wait for an acknowledgement: so as both.
     const owner = this.maker === this.desired.owner ? this.desired.owner : this.observed!.owner;
-    const current = power.superuser ? power.user : owner;
+    const before = this.observed!.owner;
+    const acting =
+      power.superuser || owner === before
+        ? power.actAs(power.superuser ? power.user : owner, statements)
+        : asBoth(power.inheriting(owner, statements));
+    function asBoth(inner: Statement[] | undefined): Statement[] | undefined {
+      return inner && power.inheriting(before, inner);
+    }
     this.builder.add({
       phase: 'publications',
       database: this.database.name,
       risk: change.risk,
       object: this.object,
       reason: change.reason,
-      statements: this.entering(current, change.schemas ?? [], power.actAs(current, statements)),
+      statements: this.entering(owner, change.schemas ?? [], acting),
       subjects: this.subjects,
       declaredBefore: change.declaredBefore,
     });
