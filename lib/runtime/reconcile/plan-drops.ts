@@ -181,6 +181,9 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const heir = drop.reassignTo;
   if (heir !== undefined && !observed.roles.has(heir) && !desired.roles.some(({ name }) => name === heir))
     refuse(`its heir ${heir} is neither declared nor there`);
+  // A declared one is opened by this plan, and what of the role is in it shows then.
+  const opens = there.closed.filter((database) => desired.databases.some(({ name }) => name === database));
+  if (opens.length > 0) return;
   if (there.closed.length > 0)
     refuse(
       `it has something in ${there.closed.join(', ')}, which ${power.user} cannot enter: let it connect there, or remove what depends on the role`,
@@ -276,14 +279,12 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
   // DROP OWNED looks at databases wherever it runs, and would revoke as anybody from whom the connected role inherits the option.
-  const onDatabases = lists.flatMap(({ name, owner }) => {
-    const statements = power.actAs(owner, [
-      { sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` },
-    ]);
-    if (!statements)
-      refuse(`it has privileges on the database ${name}, as whose owner ${owner} ${power.user} cannot act`);
-    return statements ?? [];
-  });
+  const onDatabases = lists.flatMap(({ name, owner }) =>
+    within(
+      [owner, ...desired.databases.filter((d) => d.name === name).map((d) => d.owner)],
+      [{ sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` }],
+    ),
+  );
   for (const [at, d] of databases.entries()) {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? d.owner : owner);
     const actors = [
