@@ -249,16 +249,18 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     return result ?? [];
   };
   // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so that goes first.
+  // Who owns a schema now may have given it away by then.
+  const ownersOf = (database: string, schema: string | null) =>
+    desired.databases
+      .filter(({ name }) => name === database)
+      .flatMap(({ owner, schemas }) =>
+        schema === null ? owner : schemas.flatMap((one) => (one.name === schema ? one.owner : [])),
+      );
   const withoutOptions = (database: string, list: readonly Grantable[], databaseOwner: string): Statement[] => {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? databaseOwner : owner);
-    // Who owns the schema now, and who may by then.
-    const ownersOf = (schema: string) =>
-      desired.databases
-        .filter(({ name }) => name === database)
-        .flatMap(({ schemas }) => schemas.flatMap(({ name, owner }) => (name === schema ? owner : [])));
     const actors = list.flatMap(({ owner, schema }) => [
       own(owner),
-      ...(schema ? [own(schema.owner), ...ownersOf(schema.name)] : []),
+      ...(schema ? [own(schema.owner), ...ownersOf(database, schema.name)] : []),
     ]);
     const sql = (what: string) => `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
     return list.length === 0
@@ -298,7 +300,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
     const lent =
       heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
-    actors.push(...lent.map(({ owner }) => own(owner)));
+    actors.push(...lent.flatMap(({ owner, schema }) => [own(owner), ...ownersOf(d.database, schema)]));
     const create = ({ schema }: HeirPlace) =>
       schema === null ? `CREATE ON DATABASE ${ident(d.database)}` : `CREATE ON SCHEMA ${ident(schema)}`;
     step({

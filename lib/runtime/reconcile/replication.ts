@@ -1,5 +1,4 @@
 import { DesiredDatabase } from '../../contract';
-import { Grantee } from './observed';
 
 /** What of the server itself decides what can be replicated. */
 export interface ReplicationFacts {
@@ -63,8 +62,8 @@ export interface PublishableTable {
 
 export interface Entrance {
   readonly owner: string;
-  /** Who has USAGE. */
-  readonly users: readonly Grantee[];
+  /** Who has USAGE; null is PUBLIC. */
+  readonly users: readonly (string | null)[];
 }
 
 export interface NormalFilter {
