@@ -37,8 +37,15 @@ export async function observeIsolation(
     wanted,
     [...new Set([...roles.map(({ name }) => name), ...isolations.flatMap((isolation) => isolation.roles)])],
   ]);
-  const counts = await session.read<{ name: string | null; calls: string; counted: boolean; owner: string | null }>(
+  const counts = await session.read<{
+    name: string | null;
+    calls: string;
+    used: boolean;
+    counted: boolean;
+    owner: string | null;
+  }>(
     `SELECT p.proname AS name, coalesce(pg_stat_get_function_calls(p.oid), 0) AS calls, current_setting('track_functions') <> 'none' AS counted,
+            EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid) AS used,
             pg_get_userbyid(n.nspowner) AS owner
      FROM (VALUES (1)) AS one LEFT JOIN pg_namespace n ON n.nspname = $1 LEFT JOIN pg_proc p ON p.pronamespace = n.oid
      ORDER BY 1`,
@@ -52,6 +59,7 @@ export async function observeIsolation(
     })),
     bypasses,
     counts: new Map(counts.flatMap(({ name, calls }) => (name === null ? [] : [[name, Number(calls)] as const]))),
+    called: new Set(counts.flatMap(({ name, used }) => (name !== null && used ? [name] : []))),
     countingOwner: counts[0].owner ?? undefined,
     counted: counts[0].counted,
   };

@@ -151,6 +151,8 @@ export interface ObservedIsolation {
   readonly bypasses: readonly ObservedBypass[];
   /** By the name of the function that counts: how often it was called. Absent functions are not there. */
   readonly counts: ReadonlyMap<string, number>;
+  /** Of them, those that a policy calls, of whatever table. */
+  readonly called: ReadonlySet<string>;
   /** Who owns the schema of these functions, and them. Absent: it is not there. */
   readonly countingOwner?: string;
   /** Whether this server counts calls at all (track_functions). */

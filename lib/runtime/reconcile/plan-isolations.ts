@@ -581,13 +581,8 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
       )
       .flatMap(({ schema, roles }) => roles.flatMap((role) => Object.values(counters(schema, role)))),
   );
-  const called = new Set(
-    observed.tables
-      .flatMap(({ policies }) => policies.filter(observes))
-      .flatMap(({ using }) => [...(using ?? '').matchAll(/(?:set|missing)_[0-9a-f]{12}/g)].map(([name]) => name)),
-  );
   const unneeded = [...observed.counts.keys()].filter(
-    (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !called.has(name),
+    (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !observed.called.has(name),
   );
   if (unneeded.length === 0) return;
   builder.add({

@@ -130,6 +130,27 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     },
   );
 
+  test('what counts stays as long as a policy of a schema that is isolated no more calls it', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    await apply(server, tenants('observed'));
+    await applyAcknowledged(server, tenants('observed'));
+    const [first] = tenants('observed').databases;
+    const other = {
+      ...tenants('prepared'),
+      databases: [
+        {
+          ...first,
+          schemas: [...first.schemas, { name: 'other', owner: 'app_owner' }],
+          isolations: [{ ...first.isolations[0], schema: 'other', stage: 'prepared' as const }],
+        },
+      ],
+    };
+    expect((await apply(server, other)).plan.withheld).toEqual([]);
+    expect(await policies(server)).toContainEqual(expect.stringContaining('cdk_postgres_observe_'));
+    expect(await apply(server, other)).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+  });
+
   test('prepared: the policies are there and nobody sees less', async () => {
     await apply(server, tenants('prepared'));
     await asOwner(server, ...TABLE);
