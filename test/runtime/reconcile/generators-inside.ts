@@ -88,8 +88,9 @@ const publicationArbitrary = (database: string, schemas: readonly string[]): fc.
             { schema, name: 'item', identity: { kind: 'full' as const } },
             { schema, name: 'lot', identity: { kind: 'full' as const } },
           ]),
+        { maxLength: 2 },
       ),
-      what: weighted([3, fc.constant('schemas')], [3, fc.constant('tables')], [1, fc.constant('nothing')]),
+      what: weighted([3, fc.constant('schemas')], [5, fc.constant('tables')], [1, fc.constant('nothing')]),
     })
     .map(({ what, ...publication }) => ({
       ...publication,
@@ -120,7 +121,7 @@ type Inside = Pick<DesiredDatabase, 'extensions' | 'isolations' | 'publications'
 export const insideArbitrary = (database: string, schemas: readonly string[]): fc.Arbitrary<Inside> =>
   fc.record({
     extensions: extensionsArbitrary(schemas),
-    isolations: at(5, oneOf(schemas).chain(isolationArbitrary)),
+    isolations: at(7, oneOf(schemas).chain(isolationArbitrary)),
     publications: at(5, publicationArbitrary(database, schemas)),
     slots: at(4, slotArbitrary(database)),
     subscriptions: at(6, subscriptionArbitrary(database)),
@@ -213,7 +214,7 @@ export const dropChoices: fc.Arbitrary<DropChoice[]> = fc.array(
     cascade: mostly(3),
     force: fc.boolean(),
   }),
-  { maxLength: 3, size: 'max' },
+  { minLength: 1, maxLength: 3, size: 'max' },
 );
 
 /** Drops of what the first declaration had and the second has not, and now and then of what was never declared. */
@@ -331,7 +332,7 @@ export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[
     ),
   ],
   [
-    3, // more than a declaration ever gives
+    6, // more than a declaration ever gives
     fc
       .record({ to: oneOf(DECLARABLE), other: oneOf(MEMBERS), schema: oneOf(SCHEMAS) })
       .chain(({ to, other, schema }) =>

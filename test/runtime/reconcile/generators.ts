@@ -419,7 +419,10 @@ const oldDatabaseArbitrary: fc.Arbitrary<HandStep[]> = fc
     elsewhere: rarely(4),
     owner: oneOf([...OWNERS, ...OWNERS, 'master', 'other_a']),
     schemas: fc.subarray([...SCHEMAS, OTHER_SCHEMA], { minLength: 1 }),
-    owners: fc.array(oneOf([...OWNERS, 'master', 'other_a', 'role_a']), { minLength: 3, maxLength: 3 }),
+    owners: fc.array(oneOf([...OWNERS, ...OWNERS, ...OWNERS, 'master', 'other_a', 'role_a']), {
+      minLength: 3,
+      maxLength: 3,
+    }),
   })
   .map(({ exists, elsewhere, owner, schemas, owners }) => [
     ...(elsewhere
@@ -481,10 +484,10 @@ export const stories: fc.Arbitrary<Story> = fc
       settings: fc.boolean(),
       databases: rarely(3),
       comments: fc.boolean(),
-      inside: oneOf(['same', 'later', 'other', 'none'] as const),
+      inside: oneOf(['same', 'later', 'later', 'later', 'other', 'none'] as const),
       fewer: fc.boolean(),
-      stage: oneOf([undefined, ...ISOLATION_STAGES]),
-      oneDatabase: rarely(4),
+      stage: oneOf([undefined, 'prepared', ...ISOLATION_STAGES] as const),
+      oneDatabase: rarely(2),
     }),
     drops: dropChoices,
   })
