@@ -54,7 +54,7 @@ const isolationArbitrary = (schema: string): fc.Arbitrary<DesiredIsolation> =>
     .record({
       stage: weighted<DesiredIsolation['stage']>(
         [2, fc.constant('prepared')],
-        [1, fc.constant('observed')],
+        [2, fc.constant('observed')],
         [2, fc.constant('enforced')],
       ),
       people: fc.shuffledSubarray([...MEMBERS], { minLength: 2, maxLength: 3 }),
@@ -88,7 +88,6 @@ const publicationArbitrary = (database: string, schemas: readonly string[]): fc.
             { schema, name: 'item', identity: { kind: 'full' as const } },
             { schema, name: 'lot', identity: { kind: 'full' as const } },
           ]),
-        { maxLength: 2 },
       ),
       what: weighted([3, fc.constant('schemas')], [5, fc.constant('tables')], [1, fc.constant('nothing')]),
     })
@@ -98,7 +97,7 @@ const publicationArbitrary = (database: string, schemas: readonly string[]): fc.
       generatedColumns: false,
       allTables: false,
       schemas: what === 'schemas' ? publication.schemas : [],
-      tables: what === 'tables' ? publication.tables : [],
+      tables: what === 'tables' ? publication.tables.slice(0, 2) : [],
     }));
 
 const slotArbitrary = (database: string): fc.Arbitrary<DesiredSlot> =>
@@ -186,8 +185,7 @@ export function later(
     grants: database.grants.filter(({ on }) => !('schema' in on) || has(on.schema)),
     defaultPrivileges: database.defaultPrivileges.filter(({ schema }) => has(schema)),
     extensions: database.extensions.filter(({ schema }) => schema === undefined || has(schema)),
-    isolations:
-      stage === undefined ? isolations : isolations.map((one) => ({ ...one, stage, roles: one.roles.slice(0, 1) })),
+    isolations: isolations.map((one) => ({ ...one, stage: stage ?? one.stage, roles: one.roles.slice(0, 1) })),
     subscriptions: database.subscriptions.map((one) => ({ ...one, publications: ['there_b'] })),
     publications: database.publications.map((one) => ({
       ...one,
@@ -317,6 +315,9 @@ export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[
         [inApp(`ALTER PUBLICATION pub_app ADD TABLE "${schema}"."lot"`)],
         [inApp(`ALTER PUBLICATION pub_app SET (publish = 'insert, truncate')`)],
         [inApp(`ALTER PUBLICATION pub_app OWNER TO "${owner}"`)],
+        [inApp(`ALTER PUBLICATION pub_app OWNER TO "role_a"`)],
+        [inApp(`ALTER PUBLICATION pub_app OWNER TO "role_b"`)],
+
         [inApp(`CREATE PUBLICATION pub_others FOR TABLE "${schema}"."item"`)],
       ]),
     ),

@@ -486,7 +486,7 @@ export const stories: fc.Arbitrary<Story> = fc
       comments: fc.boolean(),
       inside: oneOf(['same', 'later', 'later', 'later', 'other', 'none'] as const),
       fewer: fc.boolean(),
-      stage: oneOf([undefined, 'prepared', ...ISOLATION_STAGES] as const),
+      stage: oneOf([undefined, undefined, 'prepared', 'prepared', ...ISOLATION_STAGES] as const),
       oneDatabase: rarely(2),
     }),
     drops: dropChoices,

@@ -28,11 +28,13 @@ export const MORE_INSIDE_ROWS = [
    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'`,
   `SELECT 'replica identity' AS kind, n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, relreplident AS value
    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'`,
-  `SELECT 'publication' AS kind, pubname AS name, pg_get_userbyid(pubowner) AS owner,
-     concat_ws(' ', puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
-       (SELECT string_agg(n.nspname || '.' || c.relname, ', ' ORDER BY n.nspname, c.relname) FROM pg_publication_rel r
-        JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid)) AS value
-   FROM pg_publication p`,
+  // One row for each thing that it publishes, so that more of them is not less.
+  `SELECT 'publication' AS kind, pubname AS name, pg_get_userbyid(pubowner) AS owner, v.value FROM pg_publication p, LATERAL (
+     SELECT unnest(array_remove(ARRAY[CASE WHEN puballtables THEN 'all tables' END, CASE WHEN pubinsert THEN 'insert' END,
+       CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END,
+       'via root ' || pubviaroot], NULL)) AS value
+     UNION ALL SELECT format('table %s.%s', n.nspname, c.relname) FROM pg_publication_rel r
+       JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid) v`,
   `SELECT 'subscription' AS kind, subname AS name, pg_get_userbyid(subowner) AS owner,
      concat_ws(' ', subenabled, subdisableonerr, subslotname, subpublications) AS value
    FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
