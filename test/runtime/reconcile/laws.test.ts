@@ -2,7 +2,8 @@ import { scramVerifier } from '../../../lib/runtime/secrets';
 import { startServer, TestServer } from '../../support/postgres';
 import { declaration, group } from './declaration';
 import { kindsOf, lostAtFirstContact, missing, QUIET_SERVER, snapshot, surplus, touched, writers } from './laws';
-import { apply, asOwner, asSuperuser } from './runs';
+import { publication } from './replicating';
+import { apply, applyAcknowledged, asOwner, asSuperuser, plan } from './runs';
 
 /** The laws that random stories are checked by have to see a fault when there is one: each is planted here by hand. */
 
@@ -114,6 +115,110 @@ test('what is declared and was taken away', async () => {
   }
   expect(unseen).toEqual([]);
   expect(await missing(server, state)).toEqual([]);
+});
+
+describe('what a database has besides', () => {
+  const isolation = { schema: 'billing', column: 'tenant', type: 'text', setting: 'app.tenant' } as const;
+  const inside = declaration({
+    comments: [{ on: { kind: 'role', name: 'api' }, text: 'who pays' }],
+    databases: [
+      {
+        ...declaration().databases[0],
+        extensions: [{ name: 'hstore' }],
+        isolations: [{ ...isolation, stage: 'enforced', roles: ['app_readonly', 'api'], allTenants: [] }],
+        publications: [publication({ tables: [], schemas: ['billing'], operations: ['INSERT'] })],
+      },
+    ],
+  });
+  beforeEach(async () => {
+    await asOwner(
+      server,
+      'CREATE TABLE billing.item (id int PRIMARY KEY, tenant text)',
+      "INSERT INTO billing.item VALUES (1, 'a'), (2, 'b')",
+      'GRANT CREATE ON SCHEMA billing TO bystander',
+      'CREATE POLICY theirs ON billing.page USING (true)',
+    );
+    await asSuperuser(
+      server,
+      ['CREATE EXTENSION cube', 'CREATE PUBLICATION theirs', "COMMENT ON SCHEMA public IS 'theirs'"],
+      'app',
+    );
+    await apply(server, inside);
+    await applyAcknowledged(server, inside);
+  });
+
+  test('is whole as the library leaves it', async () => {
+    expect(await missing(server, inside)).toEqual([]);
+  });
+
+  test('and was taken away', async () => {
+    const statements: [database: string, sql: string, back: string][] = [
+      ['app', 'DROP EXTENSION hstore', 'CREATE EXTENSION hstore'],
+      ['app', 'ALTER PUBLICATION cdc DROP TABLE billing.item', 'ALTER PUBLICATION cdc ADD TABLE billing.item'],
+      [
+        'app',
+        "ALTER PUBLICATION cdc SET (publish = 'insert, delete')",
+        "ALTER PUBLICATION cdc SET (publish = 'insert')",
+      ],
+      ['app', 'ALTER PUBLICATION cdc OWNER TO bystander', 'ALTER PUBLICATION cdc OWNER TO app_owner'],
+      [
+        'app',
+        'ALTER TABLE billing.item NO FORCE ROW LEVEL SECURITY',
+        'ALTER TABLE billing.item FORCE ROW LEVEL SECURITY',
+      ],
+      [
+        'app',
+        'ALTER TABLE billing.item DISABLE ROW LEVEL SECURITY',
+        'ALTER TABLE billing.item ENABLE ROW LEVEL SECURITY',
+      ],
+      ['app', 'CREATE POLICY open ON billing.item USING (true)', 'DROP POLICY open ON billing.item'],
+      ['postgres', 'COMMENT ON ROLE api IS NULL', "COMMENT ON ROLE api IS 'who pays'"],
+    ];
+    const unseen: string[] = [];
+    for (const [database, sql, back] of statements) {
+      await asSuperuser(server, sql, database);
+      if ((await missing(server, inside)).length === 0) unseen.push(sql);
+      await asSuperuser(server, back, database);
+    }
+    expect(unseen).toEqual([]);
+    await asSuperuser(server, 'DROP POLICY cdk_postgres_tenant ON billing.item', 'app');
+    expect(await missing(server, inside)).toEqual(['billing.item has the policy of its tenants']);
+  });
+
+  test('of others and was touched', async () => {
+    const statements: [database: string, sql: string][] = [
+      ['app', 'DROP POLICY theirs ON billing.page'],
+      ['app', 'ALTER EXTENSION cube SET SCHEMA billing'],
+      ['app', 'ALTER PUBLICATION theirs ADD TABLE billing.page'],
+      ['app', 'ALTER TABLE billing.page REPLICA IDENTITY FULL'],
+      ['app', 'DROP PUBLICATION theirs'],
+      ['app', 'COMMENT ON SCHEMA public IS NULL'],
+      ['app', "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')"],
+    ];
+    const unseen: string[] = [];
+    for (const [database, sql] of statements) {
+      const earlier = await snapshot(server);
+      await asSuperuser(server, sql, database);
+      if (touched(earlier, await snapshot(server), [inside]).length === 0) unseen.push(sql);
+    }
+    await asSuperuser(server, "SELECT pg_drop_replication_slot('theirs')");
+    expect(unseen).toEqual([]);
+  });
+
+  test('and is still there although it was to be dropped', async () => {
+    const drop = {
+      kind: 'role',
+      name: 'bystander',
+      reason: 'over',
+      adopted: true,
+      force: false,
+      cascade: false,
+    } as const;
+    const dropping = { ...inside, drops: [drop] };
+    expect(await missing(server, dropping)).toEqual(['the role bystander is gone']);
+    const { withheld } = (await plan(server, dropping)).plan;
+    expect(await missing(server, dropping, withheld)).toEqual([]);
+  });
 });
 
 test('a step of a kind that nobody counts', () => {
