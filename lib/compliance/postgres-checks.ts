@@ -2,7 +2,6 @@ import {
   CfnElement,
   IPolicyValidationContext,
   IPolicyValidationPlugin,
-  PolicyViolatingResource,
   PolicyValidationPluginReport,
   PolicyViolation,
   Stack,
@@ -51,12 +50,14 @@ export class PostgresChecks implements IPolicyValidationPlugin {
         for (const { resource, reason, property } of rule.check(template)) {
           const construct = constructs.get(resource.logicalId);
           if (construct && rule.guard && isGuarded(construct, rule.guard)) continue;
+          const locations = property === undefined ? [] : [`Properties/${property}`];
           violations.push({
             ruleName: rule.id,
             description: `${construct?.node.path ?? `${stack.node.path}/${resource.logicalId}`}: ${reason}`,
             fix: rule.fix,
             severity: rule.level,
-            violatingResources: [place(construct, resource.logicalId, file, property)],
+            // What an old CfnInclude takes over from a file has no construct of its own.
+            violatingResources: [{ constructPath: (construct ?? stack).node.path, locations }],
           });
         }
       }
@@ -97,17 +98,6 @@ function elementsOf(stack: Stack): Map<string, IConstruct> {
     found.set(String(stack.resolve(construct.logicalId)), construct);
   }
   return found;
-}
-
-/** What an old CfnInclude takes over from a file has no construct of its own. */
-function place(
-  construct: IConstruct | undefined,
-  resourceLogicalId: string,
-  templatePath: string,
-  property: string | undefined,
-): PolicyViolatingResource {
-  const locations = property === undefined ? [] : [`Properties/${property}`];
-  return construct ? { constructPath: construct.node.path, locations } : { resourceLogicalId, templatePath, locations };
 }
 
 /** A misspelt id acknowledges nothing, while its author believes that it does. */
