@@ -72,6 +72,9 @@ export default defineConfig(
               wall(room, 'runtime', 'A construct never imports what runs after a deployment.'),
             ),
             wall('server', 'database', 'The server does not know the database room, but for its base class.'),
+            ...['server', 'database', 'compliance', 'runtime'].map((room) =>
+              wall(room, 'testing', 'What tests of apps use is used by nothing else.'),
+            ),
             wall('compliance', '.', 'Guards know the contract alone.', ['./compliance', './contract']),
           ],
         },
