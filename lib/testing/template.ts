@@ -52,13 +52,13 @@ export const templateSerializer = {
     return isTemplate(value) && !MASKED.has(value as object);
   },
 
-  serialize(
+  serialize<Config, Refs>(
     value: unknown,
-    config: unknown,
+    config: Config,
     indentation: string,
     depth: number,
-    refs: unknown[],
-    printer: (value: unknown, config: unknown, indentation: string, depth: number, refs: unknown[]) => string,
+    refs: Refs,
+    printer: (value: unknown, config: Config, indentation: string, depth: number, refs: Refs) => string,
   ): string {
     const masked = maskTemplate(value as object);
     MASKED.add(masked);

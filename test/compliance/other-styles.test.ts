@@ -113,12 +113,12 @@ const STYLES: Record<string, [(stack: Stack, app: App) => void, string[]]> = {
   ],
   'L2 instance from a snapshot': [
     (stack) => {
-      const {
-        storageEncryptionKey: _key,
-        storageEncrypted: _encrypted,
-        credentials: _credentials,
-        ...props
-      } = careful(stack);
+      const props = {
+        ...careful(stack),
+        storageEncryptionKey: undefined,
+        storageEncrypted: undefined,
+        credentials: undefined,
+      };
       new rds.DatabaseInstanceFromSnapshot(stack, 'Db', { ...props, snapshotIdentifier: 'before-the-migration' });
     },
     [],

@@ -1,4 +1,5 @@
-import { ResourceFacts, TemplateFacts } from '../template/template-facts';
+import { ResourceFacts } from '../template/resource-facts';
+import { TemplateFacts } from '../template/template-facts';
 import { FindingId } from '../finding-ids';
 
 /** What a rule found at a resource. */

@@ -1,4 +1,5 @@
-import { ResourceFacts, TemplateFacts, isMap } from '../template/template-facts';
+import { ResourceFacts, isMap } from '../template/resource-facts';
+import { TemplateFacts } from '../template/template-facts';
 import { attributeOwner, readValue } from '../template/value';
 import { Rule, RuleViolation } from './rule';
 

@@ -1,5 +1,4 @@
-import type { ResourceFacts, TemplateFacts } from './template-facts';
-import { isMap } from './template-facts';
+import { ResourceFacts, isMap } from './resource-facts';
 import { UNKNOWN, Value, readValue, textOf } from './value';
 
 export const INSTANCE = 'AWS::RDS::DBInstance';
@@ -8,10 +7,16 @@ export const CLUSTER = 'AWS::RDS::DBCluster';
 const ENGINES = ['postgres', 'aurora-postgresql'] as const;
 type Engine = (typeof ENGINES)[number];
 
+/** The other resources of a server's template. */
+interface Neighbours {
+  ofType(type: string): readonly ResourceFacts[];
+  referenced(value: unknown): ResourceFacts | undefined;
+}
+
 /** A PostgreSQL server of a template: a cluster with its nodes, or an instance that belongs to none. */
 export class PostgresServerFacts {
   /** The server that the resource is; undefined for other engines, for the nodes of a cluster, and where the engine is not known. */
-  static of(resource: ResourceFacts, template: TemplateFacts): PostgresServerFacts | undefined {
+  static of(resource: ResourceFacts, template: Neighbours): PostgresServerFacts | undefined {
     if (resource.type !== CLUSTER && resource.type !== INSTANCE) return undefined;
     if (resource.type === INSTANCE && resource.rawOf('DBClusterIdentifier') !== undefined) return undefined;
     const engine = engineOf(resource, template);
@@ -21,7 +26,7 @@ export class PostgresServerFacts {
   private constructor(
     readonly resource: ResourceFacts,
     readonly engine: Engine,
-    private readonly template: TemplateFacts,
+    private readonly template: Neighbours,
   ) {}
 
   get isCluster(): boolean {
@@ -103,7 +108,7 @@ export class PostgresServerFacts {
   }
 }
 
-function engineOf(resource: ResourceFacts, template: TemplateFacts): Engine | undefined {
+function engineOf(resource: ResourceFacts, template: Neighbours): Engine | undefined {
   const engine = textOf(resource.get('Engine'))?.toLowerCase();
   if (engine !== undefined) return ENGINES.find((known) => known === engine);
   const source = template.referenced(resource.rawOf('SourceDBInstanceIdentifier'));

@@ -1,45 +1,6 @@
+import { ResourceFacts, isMap } from './resource-facts';
 import { PostgresServerFacts } from './server-facts';
-import { Value, readValue, refOf } from './value';
-
-interface RawResource {
-  readonly Type?: unknown;
-  readonly Properties?: Readonly<Record<string, unknown>>;
-  readonly DeletionPolicy?: unknown;
-}
-
-/** A resource of a template. */
-export class ResourceFacts {
-  readonly type: string;
-  private readonly properties: Readonly<Record<string, unknown>>;
-
-  constructor(
-    readonly logicalId: string,
-    private readonly raw: RawResource,
-  ) {
-    this.type = String(raw.Type);
-    const properties: unknown = raw.Properties;
-    this.properties = isMap(properties) ? properties : {};
-  }
-
-  get(property: string): Value {
-    return readValue(this.properties[property]);
-  }
-
-  /** As the template has it. */
-  rawOf(property: string): unknown {
-    return this.properties[property];
-  }
-
-  /** The elements of a list; undefined where the property is absent or only known at the deployment. */
-  list(property: string): readonly unknown[] | undefined {
-    const value = this.properties[property];
-    return Array.isArray(value) ? (value as unknown[]) : undefined;
-  }
-
-  get deletionPolicy(): Value {
-    return readValue(this.raw.DeletionPolicy);
-  }
-}
+import { refOf } from './value';
 
 /** What a rule looks at: one template, as it will be deployed, and whether its stack may be deleted. */
 export class TemplateFacts {
@@ -73,8 +34,4 @@ export class TemplateFacts {
   byLogicalId(id: string | undefined): ResourceFacts | undefined {
     return id === undefined ? undefined : this.byId.get(id);
   }
-}
-
-export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
