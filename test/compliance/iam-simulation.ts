@@ -45,22 +45,28 @@ function referenced(stack: AssemblyStack, id: string, attribute?: string): strin
   }
 }
 
+function viewOf(stack: Stack): AssemblyStack {
+  const template = Template.fromStack(stack).toJSON() as TemplateJson;
+  return {
+    id: stack.node.path,
+    stackName: stack.stackName,
+    account: ACCOUNT,
+    region: REGION,
+    template,
+    paths: new Map(),
+  };
+}
+
 /** The policies of a stack's template, asked as IAM asks them. */
 export class SimulatedStack {
   private readonly view: AssemblyStack;
   private readonly values: TemplateValues;
 
   constructor(private readonly stack: Stack) {
-    const template = Template.fromStack(stack).toJSON() as TemplateJson;
-    this.view = {
-      id: stack.node.path,
-      stackName: stack.stackName,
-      account: ACCOUNT,
-      region: REGION,
-      template,
-      paths: new Map(),
-    };
-    this.values = new TemplateValues({ stacks: [this.view], source: referenced, dynamic: () => 'a secret' });
+    const stacks = stack.node.root.node.findAll().filter(Stack.isStack).map(viewOf);
+    this.view = stacks.find(({ id }) => id === stack.node.path)!;
+    // What it imports from another stack of the app is what that one exports.
+    this.values = new TemplateValues({ stacks, source: referenced, dynamic: () => 'a secret' });
   }
 
   /** The roles that functions run under, by the path of the role. */
@@ -79,8 +85,11 @@ export class SimulatedStack {
     return found;
   }
 
+  /** A property of a resource, or one in it: `Server.Host`. */
   property(path: string, name: string): string {
-    return String(this.resolvedById(this.idOf(path))[name]);
+    let value: unknown = this.resolvedById(this.idOf(path));
+    for (const key of name.split('.')) value = (value as Record<string, unknown>)[key];
+    return String(value);
   }
 
   /** `Allowed`, `ImplicitlyDenied` or `ExplicitlyDenied`, for what the policies of the role and of the resource say together. */

@@ -1,6 +1,13 @@
 import { App, Stack, aws_iam as iam, aws_lambda as lambda, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { SaasStack } from '../../examples/saas/saas-stack';
-import { Authentication, AuroraPostgres, ExternalPostgres, PostgresVersion, RdsPostgres } from '../../lib';
+import {
+  Authentication,
+  AuroraPostgres,
+  ExternalPostgres,
+  PostgresVersion,
+  RdsPostgres,
+  SharedPostgres,
+} from '../../lib';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
 import { ACCOUNT, Call, REGION, SimulatedStack } from './iam-simulation';
 
@@ -228,6 +235,37 @@ describe('LIB-5, SEC-26: a server that lives elsewhere', () => {
     expect(
       allowed(await verdicts(simulated, apply, [...NOBODY, ...secretsManager(admin, ...CHANGE, ...NEVER)])),
     ).toEqual([]);
+  });
+});
+
+describe("LIB-5, SEC-26: another stack's own state on a server", () => {
+  test('its functions read the administrator secret, and change those of its own roles alone', async () => {
+    const { stack: platform, vpc, app } = cleanStack();
+    const server = new AuroraPostgres(platform, 'Postgres', {
+      vpc,
+      version: PostgresVersion.V17,
+      objectives: OBJECTIVES,
+    });
+    server.addDatabase('shared').addLoginRole('auditor');
+    const stack = new Stack(app, 'Billing', { env: { account: ACCOUNT, region: REGION } });
+    SharedPostgres.fromServer(stack, 'Db', server).addDatabase('billing').addLoginRole('billing_api');
+    const simulated = new SimulatedStack(stack);
+    expect(simulated.functionRoles()).toEqual(['Db/State/Apply/Role', 'Db/State/Rotate/Role']);
+    const admin = String(simulated.property('Db/State/Resource', 'Server.AdminSecretArn'));
+    const own = simulated.arn('Db/Database-billing/Role-billing_api/Secret');
+    const foreign = new SimulatedStack(platform).arn('Postgres/Database-shared/Role-auditor/Secret');
+    const asked = (role: string, ...calls: Call[]) => verdicts(simulated, `Db/State/${role}/Role`, calls);
+    expect(refused(await asked('Apply', ...secretsManager(admin, ...READ), ...secretsManager(own, ...READ)))).toEqual(
+      [],
+    );
+    expect(refused(await asked('Rotate', ...secretsManager(own, ...READ, ...CHANGE)))).toEqual([]);
+    const mayNot = [
+      ...NOBODY,
+      ...secretsManager(admin, ...CHANGE, ...NEVER),
+      ...secretsManager(foreign, ...READ, ...CHANGE),
+    ];
+    expect(allowed(await asked('Apply', ...mayNot))).toEqual([]);
+    expect(allowed(await asked('Rotate', ...mayNot, ...secretsManager(admin, ...READ)))).toEqual([]);
   });
 });
 
