@@ -3,7 +3,7 @@ import { decodeState } from '../contract';
 import { declaredAccessLines } from '../runtime/access';
 import { serverPath, stateDocument, stateResources } from '../runtime/preview/state-resources';
 import { asSentByCloudFormation, TemplateValues } from '../runtime/preview/template-values';
-import { assemblyOf } from './assembly-of';
+import { assemblyOf } from './private/assembly-of';
 
 /**
  * Who will be able to do what inside the servers of a stack, as text that a reviewer reads, for a snapshot:

@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PostgresChecks } from '../compliance/postgres-checks';
-import { appOf, synthesise } from './assembly-of';
+import { appOf, synthesise } from './private/assembly-of';
 
 /** The packs of cdk-nag 3, by the name that stands before their rules, and the checks of this library. */
 const NAG_CLASSES = {

@@ -5,7 +5,7 @@ import { EmbeddedVersion } from '../runtime/preview/binaries';
 import { PreviewedResource } from '../runtime/preview/deployment';
 import { PreviewServer } from '../runtime/preview/preview-server';
 import { findStateResource } from '../runtime/preview/state-resources';
-import { assemblyOf } from './assembly-of';
+import { assemblyOf } from './private/assembly-of';
 
 export interface PreviewServerOptions {
   /** The PostgreSQL to run: 16, 17 or 18. Default: 18. */

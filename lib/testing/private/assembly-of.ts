@@ -1,5 +1,5 @@
 import { App, Stack } from 'aws-cdk-lib';
-import { Assembly, AssemblyStack, readAssembly } from '../runtime/preview/assembly';
+import { Assembly, AssemblyStack, readAssembly } from '../../runtime/preview/assembly';
 
 /**
  * Synthesises the app of a stack as it is now, and reads the result. Findings do not matter here, and CDK's own check of the templates is
