@@ -9,6 +9,8 @@ import {
   aws_ec2 as ec2,
   aws_rds as rds,
 } from 'aws-cdk-lib';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { PostgresChecks } from '../../lib';
 import { RULES } from '../../lib/compliance/rules';
 import { quiet } from '../server/support';
@@ -389,6 +391,18 @@ test('the rules are these, each with a case', () => {
   expect(RULES.map(({ id }) => id)).toEqual(ids);
   expect(new PostgresChecks().ruleIds).toEqual(ids);
   expect(Object.keys(CASES)).toEqual(ids);
+});
+
+test('docs/compliance.md has every rule, with its level, what it asks for and its remedy', () => {
+  const page = readFileSync(join(__dirname, '..', '..', 'docs', 'compliance.md'), 'utf8');
+  const section = page.split(/^## /m).find((part) => part.startsWith('Rules for every PostgreSQL server'))!;
+  const rows = [...section.matchAll(/^\| ([A-Z][^|]*-\d[^|]*) \|(.*)\|$/gm)].map((match) =>
+    match[0]
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+  expect(rows).toEqual(RULES.map(({ id, level, asks, fix }) => [id, level, asks, fix]));
 });
 
 test('a server that is good in every way has no finding', () => {
