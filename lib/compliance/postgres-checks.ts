@@ -32,6 +32,9 @@ export class PostgresChecks implements IPolicyValidationPlugin {
   /** The ids of all rules, which are those of the requirements. */
   public readonly ruleIds?: string[] = RULES.map(({ id }) => id);
 
+  /** Makes the plugin, with all its rules. An exception from one of them is an acknowledgement at the construct. */
+  constructor() {}
+
   /**
    * Checks the templates of an app or a stage. CDK calls it at the end of the synthesis.
    *
