@@ -1,5 +1,6 @@
-import { App, Stack } from 'aws-cdk-lib';
+import { App, Stack, Stage, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { SaasStack } from '../../examples/saas/saas-stack';
+import { ExternalPostgres } from '../../lib';
 import { expectAccess } from '../../lib/testing';
 import { quiet } from '../server/support';
 import { shop } from './app';
@@ -56,6 +57,32 @@ test('it does not matter whether the stack was synthesised before, and whether i
   const { app, stack } = shop({ props: { multiAz: false } });
   expect(() => app.synth()).toThrow(/HA-1/);
   expect(expectAccess(stack)).toBe(expectAccess(shop().stack));
+});
+
+test('a stack of a stage, and one that was made without an app, are found', () => {
+  const declare = (stack: Stack) => {
+    const adminSecret = new secretsmanager.Secret(stack, 'Admin');
+    const server = ExternalPostgres.fromEndpoint(stack, 'Db', { host: 'db.example.com', identity: 'one', adminSecret });
+    server.addDatabase('shop').addLoginRole('api');
+    return expectAccess(stack);
+  };
+  const staged = new Stack(new Stage(new App(), 'Prod'), 'Shop');
+  expect(declare(staged)).toMatch(/^Prod\/Shop\/Db\n {2}api: logs in by password/);
+  expect(declare(new Stack())).toMatch(/^Default\/Db\n {2}api: logs in by password/);
+});
+
+test('several servers of a stack are said one after the other', () => {
+  const stack = new Stack(new App(), 'S');
+  const adminSecret = new secretsmanager.Secret(stack, 'Admin');
+  for (const id of ['B', 'A']) {
+    const server = ExternalPostgres.fromEndpoint(stack, id, { host: 'db.example.com', identity: id, adminSecret });
+    server.addDatabase('shop');
+  }
+  expect(
+    expectAccess(stack)
+      .split('\n')
+      .filter((line) => !line.startsWith(' ')),
+  ).toEqual(['S/A', '', 'S/B']);
 });
 
 test('a stack that declares nothing is an error', () => {

@@ -1,4 +1,6 @@
-import { previewServer, PreviewedServer } from '../../lib/testing';
+import { App } from 'aws-cdk-lib';
+import { SaasStack } from '../../examples/saas/saas-stack';
+import { expectAccess, previewServer, PreviewedServer } from '../../lib/testing';
 import { quiet } from '../server/support';
 import { shop } from './app';
 
@@ -51,6 +53,33 @@ describe.each([16, 17, 18] as const)('on PostgreSQL %s', (version) => {
       /no role nobody on the server; it has .*api, .*report/,
     );
   });
+});
+
+test('what expectAccess says of tables is what the server answers, for every role of the example', async () => {
+  const stack = new SaasStack(new App(), 'Saas');
+  const said = expectAccess(stack).split('\n');
+  const server = await previewServer(stack);
+  try {
+    const schemas = ['audit', 'billing', 'identity'];
+    for (const schema of schemas) await server.query(`CREATE TABLE ${schema}.probe (id int)`, { role: 'app_owner' });
+    const privileges = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'];
+    const roles = ['api', 'migrator', 'monitor', 'report', 'worker'];
+    const answers = await server.query(
+      `SELECT role, schema, array_agg(privilege ORDER BY array_position($3::text[], privilege))
+                FILTER (WHERE has_table_privilege(role, format('%I.probe', schema), privilege)) AS has
+         FROM unnest($1::text[]) role, unnest($2::text[]) schema, unnest($3::text[]) privilege GROUP BY 1, 2 ORDER BY 1, 2`,
+      { role: 'app_owner' },
+      [roles, schemas, privileges],
+    );
+    const lines = answers.flatMap(({ role, schema, has }) =>
+      has === null ? [] : [`    ${role}: ${has.join(', ')} on ${schema}.* (future too)`],
+    );
+    const ofTables = new RegExp(`^ {4}(${roles.join('|')}): .* on (${schemas.join('|')})\\.\\*`);
+    expect(lines).toHaveLength(9);
+    expect(said.filter((line) => ofTables.test(line))).toEqual(lines);
+  } finally {
+    await server.stop();
+  }
 });
 
 test('an added grant is effective', async () => {
