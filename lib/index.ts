@@ -5,6 +5,12 @@ export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './ser
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export {
+  ManagedPostgres,
+  ManagedPostgresClusterOptions,
+  ManagedPostgresInstanceOptions,
+  ManagedPostgresOptions,
+} from './server/managed-postgres';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';

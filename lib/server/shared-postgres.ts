@@ -184,7 +184,7 @@ export class SharedPostgres {
   private constructor() {}
 }
 
-interface SharedServerProps
+export interface SharedServerProps
   extends Omit<ServerStateProps, 'profile' | 'encryptionKey' | 'rotationInterval'>, SharedPostgresOptions {
   readonly profile: PostgresProfile;
   readonly encryptionKey?: kms.IKey;
@@ -193,7 +193,8 @@ interface SharedServerProps
   readonly dependencies: IDependable[];
 }
 
-class SharedServer extends PostgresServerBase {
+/** A server that stands elsewhere, with a state of its own here. */
+export class SharedServer extends PostgresServerBase {
   public readonly identity: string;
   public readonly host: string;
   public readonly readerHost?: string;
@@ -238,7 +239,7 @@ class SharedServer extends PostgresServerBase {
 
   /** By its ARN: each grant on the key itself would change its policy, in the server's stack. That policy lets IAM policies of the account decide. */
   private keyOf(props: SharedServerProps): kms.IKey {
-    if (props.imports) return kms.Key.fromKeyArn(this, 'Key', props.encryptionKey!.keyArn);
+    if (props.imports && props.encryptionKey) return kms.Key.fromKeyArn(this, 'Key', props.encryptionKey.keyArn);
     return serverKey(this, { given: props.encryptionKey, retain: this.profile.isProduction });
   }
 
@@ -257,7 +258,7 @@ class SharedServer extends PostgresServerBase {
  * Secret, key, security groups and subnets are of one account and one region. From another, neither the functions' policies nor their
  * network reach them by what this stack can say alone.
  */
-function requireSame(
+export function requireSame(
   path: string,
   scope: Construct,
   theirs: { readonly env: { readonly account: string; readonly region: string } },
