@@ -8,7 +8,7 @@ export interface SessionFacts {
   readonly addresses: readonly string[];
   readonly withoutTls: number;
   readonly replicates: boolean;
-  /** Idle inside a transaction for longer than five minutes. */
+  /** Idle inside a transaction for longer than the limit. */
   readonly idle: number;
 }
 
@@ -37,6 +37,9 @@ export interface HardeningFacts {
   readonly slots: readonly SlotFacts[];
 }
 
+/** What this package sets as the limit of idle transactions. */
+const IDLE = '5 minutes';
+
 export const SETTINGS = [
   'rds.force_ssl',
   'rds.accepted_password_auth_method',
@@ -60,7 +63,7 @@ export const SETTINGS = [
 export type SettingName = (typeof SETTINGS)[number];
 
 /** Three queries, and one more where it can be seen how passwords are kept, whatever there is on the server. */
-export async function observeHardening(session: Session): Promise<HardeningFacts> {
+export async function observeHardening(session: Session, idleFor = IDLE): Promise<HardeningFacts> {
   const [server] = await session.read<ServerRow>(SERVER, [SETTINGS]);
   const { version, role, settings, own, pending, seesSessions, readsVerifiers, hasTools } = server!;
   return {
@@ -71,7 +74,7 @@ export async function observeHardening(session: Session): Promise<HardeningFacts
     ),
     ownSettings: own,
     pendingRestart: pending,
-    sessions: seesSessions ? await session.read<SessionFacts & { role: string }>(SESSIONS) : undefined,
+    sessions: seesSessions ? await session.read<SessionFacts & { role: string }>(SESSIONS, [idleFor]) : undefined,
     md5Roles: readsVerifiers
       ? await md5Roles(session, VERIFIERS)
       : hasTools
@@ -127,10 +130,10 @@ const SESSIONS = `
   SELECT a.usename::text AS role, coalesce(a.application_name, '') AS application, a.backend_type = 'walsender' AS replicates,
     (array_agg(DISTINCT host(a.client_addr)))[1:5] AS addresses,
     count(*) FILTER (WHERE NOT s.ssl)::int AS "withoutTls",
-    count(*) FILTER (WHERE a.state LIKE 'idle in transaction%' AND now() - a.state_change > interval '300 s')::int AS idle
+    count(*) FILTER (WHERE a.state LIKE 'idle in transaction%' AND now() - a.state_change > $1::interval)::int AS idle
   FROM pg_stat_activity a JOIN pg_stat_ssl s ON s.pid = a.pid
   WHERE a.backend_type IN ('client backend', 'walsender') AND a.client_addr IS NOT NULL AND a.pid <> pg_backend_pid()
-    AND (NOT s.ssl OR (a.state LIKE 'idle in transaction%' AND now() - a.state_change > interval '300 s'))
+    AND (NOT s.ssl OR (a.state LIKE 'idle in transaction%' AND now() - a.state_change > $1::interval))
   GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`;
 
 const VERIFIERS = `

@@ -27,10 +27,14 @@ interface Look {
   readonly reads: number;
 }
 
-async function look(server: TestServer, as: { user?: string; password?: string } = {}): Promise<Look> {
+async function look(
+  server: TestServer,
+  as: { user?: string; password?: string } = {},
+  idleFor?: string,
+): Promise<Look> {
   const connections = new Connections(server.connection(as), 'postgres');
   try {
-    const report = judgeHardening(await observeHardening(await connections.admin()));
+    const report = judgeHardening(await observeHardening(await connections.admin(), idleFor));
     return { report, reads: connections.counters.reads };
   } finally {
     await connections.close();
@@ -158,6 +162,11 @@ describe.each(VERSIONS)('PostgreSQL %s, looked at by the master', (version) => {
     expect(item(await look(server), 'idle-transactions')).toMatchObject({
       state: 'free',
       missing: ['idle_in_transaction_session_timeout is 0'],
+    });
+    // Control: with no patience at all it is somebody.
+    expect(item(await look(server, {}, '0'), 'idle-transactions')).toMatchObject({
+      state: 'breaks',
+      affected: ['the role master from 127.0.0.1: 1 transaction idle for more than five minutes'],
     });
   });
 
