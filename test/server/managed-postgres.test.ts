@@ -11,6 +11,7 @@ import {
 } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication, IPostgresServer, ManagedPostgres, RdsPostgres, PostgresVersion } from '../../lib';
+import { previewServer } from '../../lib/testing';
 import { OBJECTIVES, quiet } from './support';
 
 quiet();
@@ -215,6 +216,24 @@ describe.each(['rds', 'aurora'] as const)('a plain %s server of aws-rds', (kind)
     expect(() => bring(elsewhere, {})).toThrow('the server is in the region eu-west-1, and this stack in eu-central-1');
   });
 });
+
+test.each(['rds', 'aurora'] as const)(
+  'a plain %s server is deployed: its inside is there, and its role logs in',
+  async (kind) => {
+    const { stack, bring } = plain(kind);
+    declareInside(bring(stack, {}));
+    const server = await previewServer(stack, { version: 17 });
+    try {
+      await server.query('CREATE TABLE billing.invoice (id int)', { role: 'shop_owner' });
+      await server.query('INSERT INTO billing.invoice VALUES (1)', { role: 'api' });
+      const [who] = await server.query('SELECT session_user AS name, current_database() AS database', { role: 'api' });
+      expect(who).toEqual({ name: 'api', database: 'shop' });
+      await expect(server.query('DROP TABLE billing.invoice', { role: 'api' })).rejects.toThrow('must be owner');
+    } finally {
+      await server.stop();
+    }
+  },
+);
 
 function connectTo(server: IPostgresServer, vpc: ec2.IVpc, stack: Stack): void {
   const api = server.addDatabase('shop').addLoginRole('api');

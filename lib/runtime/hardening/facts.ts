@@ -125,7 +125,10 @@ const SERVER = `
                AND d.deptype = 'e' AND e.extname = 'rds_tools'
                AND d.objid = to_regprocedure('rds_tools.role_password_encryption_type()')) AS "hasTools"`;
 
-/** Those of the server's own processes come over a local socket. Five addresses are enough to find a client by. */
+/**
+ * Those of RDS itself log in as rdsadmin, over a local socket or the loopback, and are no business of its users. Five addresses are enough
+ * to find a client by.
+ */
 const SESSIONS = `
   SELECT a.usename::text AS role, coalesce(a.application_name, '') AS application, a.backend_type = 'walsender' AS replicates,
     (array_agg(DISTINCT host(a.client_addr)))[1:5] AS addresses,
@@ -133,6 +136,7 @@ const SESSIONS = `
     count(*) FILTER (WHERE a.state LIKE 'idle in transaction%' AND now() - a.state_change > $1::interval)::int AS idle
   FROM pg_stat_activity a JOIN pg_stat_ssl s ON s.pid = a.pid
   WHERE a.backend_type IN ('client backend', 'walsender') AND a.client_addr IS NOT NULL AND a.pid <> pg_backend_pid()
+    AND a.usename <> 'rdsadmin'
     AND (NOT s.ssl OR (a.state LIKE 'idle in transaction%' AND now() - a.state_change > $1::interval))
   GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`;
 

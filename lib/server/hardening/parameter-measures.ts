@@ -97,16 +97,18 @@ interface Lack {
 export function parameterMeasure(id: ParameterItem): Measure {
   return {
     missing: (server) => {
+      if (withoutHolders(server, PARAMETERS[id])) return 'these are parameters of its nodes, and the app has none';
       const lacks = lacksOf(server, PARAMETERS[id]);
-      if (lacks.length === 0) return undefined;
-      return [...new Set(lacks.map(describe))].join('; ');
+      return lacks.length === 0 ? undefined : [...new Set(lacks.map(describe))].join('; ');
     },
     obstacle: (server) => {
       for (const lack of lacksOf(server, PARAMETERS[id])) {
         const obstacle = obstacleOf(server, lack);
         if (obstacle !== undefined) return obstacle;
       }
-      return server.holders('instance').length === 0 ? 'the app has no node of it' : undefined;
+      return withoutHolders(server, PARAMETERS[id])
+        ? 'set them where the nodes are made, or apply the mixin when they are'
+        : undefined;
     },
     enforce: (server) => {
       for (const { parameter, home, state } of lacksOf(server, PARAMETERS[id])) {
@@ -117,6 +119,11 @@ export function parameterMeasure(id: ParameterItem): Measure {
       }
     },
   };
+}
+
+/** A cluster whose nodes are made elsewhere, or later. */
+function withoutHolders(server: HardenedServer, wanted: readonly WantedParameter[]): boolean {
+  return wanted.some(({ name }) => server.holders(levelOf(server, name)).length === 0);
 }
 
 function lacksOf(server: HardenedServer, wanted: readonly WantedParameter[]): Lack[] {

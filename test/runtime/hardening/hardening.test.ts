@@ -66,7 +66,8 @@ describe.each(VERSIONS)('PostgreSQL %s, looked at by the master', (version) => {
   });
   afterEach(() => server.reset());
 
-  test('SEC-11: says who connects without TLS', async () => {
+  test('SEC-11: says who connects without TLS, but for RDS itself', async () => {
+    await server.connect({ superuser: true });
     await server.query("CREATE ROLE billing LOGIN PASSWORD 'for-the-test'");
     expect(item(await look(server), 'force-tls')).toMatchObject({
       state: 'free',

@@ -381,6 +381,29 @@ describe('what cannot be done is an error that says what to do', () => {
     ]);
   });
 
+  test('a cluster without nodes in the app, for what is a parameter of the nodes', () => {
+    const { app } = plain('rds');
+    const stack = new Stack(app, 'Other', { env: ENV });
+    const group = new rds.CfnDBClusterParameterGroup(stack, 'Group', {
+      family: 'aurora-postgresql16',
+      description: 'Ours',
+      parameters: {},
+    });
+    new rds.CfnDBCluster(stack, 'Db', {
+      engine: 'aurora-postgresql',
+      engineVersion: '16.4',
+      dbClusterParameterGroupName: group.ref,
+    }).with(enforce(HardeningItem.FORCE_TLS, HardeningItem.IDLE_TRANSACTIONS));
+    expect(errors(app)).toEqual([
+      expect.objectContaining({
+        rule: 'idle-transactions',
+        description:
+          'Other/Db: CP-16: idle-transactions is enforced, and is not in place: these are parameters of its nodes, and the app has none; ' +
+          'set them where the nodes are made, or apply the mixin when they are',
+      }),
+    ]);
+  });
+
   test('a server whose version is not stated', () => {
     const { app } = plain('rds');
     const stack = new Stack(app, 'Other', { env: ENV });
@@ -564,6 +587,15 @@ test.each([
   ['no item', [{ item: 'force-tls' as never, reason: REASON }], 'enforce names force-tls, which is no HardeningItem'],
 ])('%s is an error', (_, given, message) => {
   expect(() => new PostgresHardening({ enforce: given })).toThrow(message);
+});
+
+test('docs/existing-servers.md has every item with its requirement', () => {
+  const page = readFileSync(join(__dirname, '../../../docs/existing-servers.md'), 'utf8');
+  const rows = [...page.matchAll(/^\| `([a-z0-9-]+)` \| ([A-Z]+-\d+) \|/gm)].map(([, name, requirement]) => [
+    name,
+    requirement,
+  ]);
+  expect(rows).toEqual(HardeningItem.all().map(({ name, requirement }) => [name, requirement]));
 });
 
 test('every item has a constant', () => {
