@@ -26,6 +26,8 @@ export interface WantedPolicy {
   readonly printed: { readonly using: string; readonly check: string | null };
 }
 
+const TENANT_POLICY = `${PREFIX}tenant`;
+export const isTenantPolicy = (policy: Pick<ObservedPolicy, 'name'>) => policy.name === TENANT_POLICY;
 export const isOurs = (policy: ObservedPolicy) => policy.name.startsWith(PREFIX);
 export const observes = (policy: Pick<ObservedPolicy, 'name'>) => policy.name.startsWith(OBSERVE_PREFIX);
 
@@ -49,7 +51,7 @@ export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsola
   const value = type === 'text' ? printedTenant(isolation) : `(${printedTenant(isolation)})::${type}`;
   const printed = `(${column} = ( SELECT ${value} AS "nullif"))`;
   const ofTenant: WantedPolicy = {
-    name: `${PREFIX}tenant`,
+    name: TENANT_POLICY,
     permissive: true,
     roles: [...isolation.roles].sort(),
     using,
@@ -58,6 +60,24 @@ export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsola
   };
   if (isolation.allTenants.length === 0) return [ofTenant];
   return [ofTenant, open(`${PREFIX}all_tenants`, [...isolation.allTenants].sort())];
+}
+
+/** What the printed condition of a tenant's policy says, the other way round; absent where somebody else wrote it. */
+export function readTenantPolicy(
+  using: string | null,
+): { column: string; type: TenantType; setting: string } | undefined {
+  const tenant = String.raw`NULLIF\(current_setting\('([^']+)'::text, true\), ''::text\)`;
+  const pattern = new RegExp(
+    String.raw`^\((?:\((.+)\)::text|(.+)) = \( SELECT (?:${tenant}|\(${tenant}\)::(uuid|integer|bigint)) AS "nullif"\)\)$`,
+  );
+  const match = pattern.exec(using?.replace(/\s+/g, ' ') ?? '');
+  if (!match) return undefined;
+  const column = match[1] ?? match[2];
+  return {
+    column: column.startsWith('"') ? column.slice(1, -1).replaceAll('""', '"') : column,
+    type: (match[5] as TenantType | undefined) ?? 'text',
+    setting: match[3] ?? match[4],
+  };
 }
 
 /**
