@@ -92,7 +92,10 @@ class Adoption {
     const databases = this.chooseDatabases();
     for (const database of databases) this.chooseSchemas(database);
     this.leaveOutByAttributes(databases.length > 0);
-    for (const database of databases) this.leaveOutByPrivileges(database);
+    for (const database of databases) {
+      this.leaveOutByPrivileges(database);
+      this.leaveOutWithoutEffect(database);
+    }
     const roles = this.roles();
     const memberships = this.memberships();
     const settings = this.settings(roles, databases, memberships);
@@ -195,9 +198,11 @@ class Adoption {
           ? 'it has CREATEROLE, which makes it an administrator'
           : role.createDatabase
             ? 'it has CREATEDB'
-            : !role.inherit
-              ? `it has NOINHERIT; ALTER ROLE "${role.name}" INHERIT changes no membership that it has, and lets it be declared`
-              : undefined;
+            : role.bypassRls
+              ? 'it has BYPASSRLS, which no declaration gives'
+              : !role.inherit
+                ? `it has NOINHERIT; ALTER ROLE "${role.name}" INHERIT changes no membership that it has, and lets it be declared`
+                : undefined;
       if (role.name === this.power.user && !this.power.looksOnly)
         this.leaveOut(role.name, 'it is the one that applies the state');
       else if (problem) this.leaveOut(role.name, `its name ${problem}`);
@@ -215,8 +220,6 @@ class Adoption {
         else if (isServerRole(group) && !/^(pg|rds)_[a-z_]+$/.test(group))
           this.leaveOut(role.name, `it is a member of ${group}`);
       }
-      if (role.bypassRls && !role.superuser)
-        this.remark(`role ${role.name}`, 'it has BYPASSRLS, which is not declared and stays');
     }
     for (const role of this.existing.replicationRoles) {
       if (!isServerRole(role)) this.remark(`role ${role}`, 'it has REPLICATION, which is not declared and stays');
@@ -272,6 +275,42 @@ class Adoption {
           this.leaveOut(grantee, `it has ${privilege} on what ${row.creator} will make in every schema ${place}`);
         else if (declared.has(row.schema) && grantable)
           this.leaveOut(grantee, `it has the grant option of ${privilege} on what ${row.creator} will make ${place}`);
+      }
+    }
+  }
+
+  /** A declared privilege that has no effect fails the proof of the first apply. */
+  private leaveOutWithoutEffect(database: ObservedDatabase): void {
+    const inside = this.observed.inside.get(database.name)!;
+    const declared = new Set(this.schemas.get(database.name)!.map((schema) => schema.name));
+    const places = new Map<string, Set<string>>();
+    const note = (acl: readonly AclEntry[], owner: string, schema?: string) => {
+      for (const { grantee } of acl) {
+        if (grantee === PUBLIC || grantee === owner) continue;
+        const of = places.get(grantee) ?? new Set<string>();
+        places.set(grantee, schema === undefined ? of : of.add(schema));
+      }
+    };
+    note(database.acl, database.owner);
+    for (const { name, acl, owner } of inside.schemas.values()) if (declared.has(name)) note(acl, owner, name);
+    for (const item of [...inside.relations, ...inside.routines])
+      if (declared.has(item.schema) && !item.extension) note(item.acl, item.owner, item.schema);
+    for (const { schema, acl, creator } of inside.defaultAcls)
+      if (schema !== undefined && declared.has(schema) && this.mayDeclareCreator(creator)) note(acl, creator, schema);
+    for (const [role, schemas] of places) {
+      const facts = this.observed.roles.get(role);
+      if (!facts || !this.isDeclared(role)) continue;
+      const has = reachable(this.observed.memberships, role, (m) => m.inherit).add(role);
+      if (has.has(database.owner)) has.add(DATABASE_OWNER_ROLE);
+      const holds = (acl: readonly AclEntry[], privilege: string) =>
+        acl.some((entry) => entry.privilege === privilege && (entry.grantee === PUBLIC || has.has(entry.grantee)));
+      const without = `what it was given has no effect; give it that, or take the rest away`;
+      if (facts.login && !holds(database.acl, 'CONNECT'))
+        this.leaveOut(role, `without CONNECT on the database ${database.name}, ${without}`);
+      if (has.has('pg_read_all_data') || has.has('pg_write_all_data')) continue;
+      for (const schema of schemas) {
+        if (!holds(inside.schemas.get(schema)!.acl, 'USAGE'))
+          this.leaveOut(role, `without USAGE on the schema ${schema} of the database ${database.name}, ${without}`);
       }
     }
   }
