@@ -14,7 +14,7 @@ import { Session } from '../reconcile/session';
 import { observeExtensions } from '../reconcile/observe-extensions';
 import { observeIsolation } from '../reconcile/observe-isolations';
 import { observeReplication } from '../reconcile/observe-replication';
-import { isTenantPolicy, readTenantPolicy } from '../reconcile/isolation-policies';
+import { isAllTenantsPolicy, isTenantPolicy, observes, readTenantPolicy } from '../reconcile/isolation-policies';
 import { Inside, Observed } from '../reconcile/observed';
 import { PublishableTable, tableKey } from '../reconcile/replication';
 
@@ -211,7 +211,7 @@ function readIsolations(policies: readonly PolicyRow[], unfit: Map<string, strin
     const namesOf = (policy: PolicyRow | undefined) =>
       (policy?.roles ?? []).filter((role): role is string => role !== null);
     const isolated = here.filter(isTenantPolicy);
-    const stage = here.some(({ name }) => name.startsWith('cdk_postgres_observe_'))
+    const stage = here.some(observes)
       ? 'observed'
       : isolated.some(({ rowSecurity, forced }) => rowSecurity && forced)
         ? 'enforced'
@@ -224,7 +224,7 @@ function readIsolations(policies: readonly PolicyRow[], unfit: Map<string, strin
         setting: read.setting,
         stage,
         roles: namesOf(ofTenant).sort(),
-        allTenants: namesOf(here.find(({ name }) => name === 'cdk_postgres_all_tenants')).sort(),
+        allTenants: namesOf(here.find(isAllTenantsPolicy)).sort(),
       },
     ];
   });

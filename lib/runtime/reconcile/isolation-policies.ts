@@ -28,6 +28,8 @@ export interface WantedPolicy {
 
 const TENANT_POLICY = `${PREFIX}tenant`;
 export const isTenantPolicy = (policy: Pick<ObservedPolicy, 'name'>) => policy.name === TENANT_POLICY;
+const ALL_TENANTS_POLICY = `${PREFIX}all_tenants`;
+export const isAllTenantsPolicy = (policy: Pick<ObservedPolicy, 'name'>) => policy.name === ALL_TENANTS_POLICY;
 export const isOurs = (policy: ObservedPolicy) => policy.name.startsWith(PREFIX);
 export const observes = (policy: Pick<ObservedPolicy, 'name'>) => policy.name.startsWith(OBSERVE_PREFIX);
 
@@ -59,7 +61,7 @@ export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsola
     printed: { using: printed, check: printed },
   };
   if (isolation.allTenants.length === 0) return [ofTenant];
-  return [ofTenant, open(`${PREFIX}all_tenants`, [...isolation.allTenants].sort())];
+  return [ofTenant, open(ALL_TENANTS_POLICY, [...isolation.allTenants].sort())];
 }
 
 /** What the printed condition of a tenant's policy says, the other way round; absent where somebody else wrote it. */
@@ -101,6 +103,12 @@ export function observingPolicies(isolation: DesiredIsolation): WantedPolicy[] {
     };
   });
   return [open(`${OBSERVE_PREFIX}open`, [PUBLIC]), ...counting];
+}
+
+/** All of them by their names and roles, as at a stage; what a table's own form of the column is does not matter. */
+export function policyNames(isolation: DesiredIsolation): Pick<WantedPolicy, 'name' | 'permissive' | 'roles'>[] {
+  const table = { columnType: isolation.type, quotedColumn: ident(isolation.column) } as ObservedIsolatedTable;
+  return [...tenantPolicies(isolation, table), ...(isolation.stage === 'observed' ? observingPolicies(isolation) : [])];
 }
 
 function open(name: string, roles: readonly Grantee[]): WantedPolicy {
