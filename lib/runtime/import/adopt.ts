@@ -68,6 +68,7 @@ const NO_LEDGER: Ledger = {
   earlierIdentities: [],
   hasRemovals: false,
   hasOpenRuns: false,
+  mendable: true,
   objects: new Map(),
 };
 
