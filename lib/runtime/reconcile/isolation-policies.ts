@@ -33,6 +33,9 @@ export const isAllTenantsPolicy = (policy: Pick<ObservedPolicy, 'name'>) => poli
 export const isOurs = (policy: ObservedPolicy) => policy.name.startsWith(PREFIX);
 export const observes = (policy: Pick<ObservedPolicy, 'name'>) => policy.name.startsWith(OBSERVE_PREFIX);
 
+/** What each of these functions is. */
+export const COUNTER = { body: 'BEGIN RETURN true; END', attributes: 'LANGUAGE plpgsql STABLE PARALLEL SAFE' } as const;
+
 /** The functions that count for one role in one schema; they do nothing else, and the server counts calls by itself. */
 export function counters(schema: string, role: string): { set: string; missing: string } {
   const key = hash([schema, role], 12);
