@@ -46,7 +46,7 @@ const NAME = 'cdk-postgres probe';
 
 /** Looks at the server and at each database that the role may connect to, over one connection at a time. */
 export async function probe(connection: ConnectionSettings, options: ProbeOptions): Promise<Look> {
-  const look = new Collected();
+  const look = new Collected(options.deadline);
   const first = await open(connection, options.patience);
   let names: string[];
   let facts: Facts;
@@ -85,7 +85,7 @@ export async function probeStandby(connection: ConnectionSettings): Promise<Look
   try {
     const facts = await factsOf(client);
     if (!facts.standby) return undefined;
-    const look = new Collected();
+    const look = new Collected(Infinity);
     await look.take(client, STANDBY_READINGS, facts);
     return look.of(facts);
   } finally {
@@ -116,11 +116,14 @@ class Collected {
   private readonly findings: Finding[] = [];
   private readonly failures: { reading: string; database?: string; problem: string }[] = [];
 
+  constructor(private readonly deadline: number) {}
+
   async take(client: Client, readings: readonly Reading[], facts: ServerFacts, database?: string): Promise<void> {
     for (const reading of readings) {
       const sql = reading.sql(facts);
       if (sql === undefined) continue;
       try {
+        if (Date.now() > this.deadline) throw new Error('the time of the function is over');
         const [{ findings, ...numbers }] = (await client.query<Record<string, unknown>>(sql)).rows;
         for (const [name, value] of Object.entries(numbers)) this.add(name as ProbeMetric, Number(value));
         for (const found of (findings ?? []) as unknown[])
