@@ -217,7 +217,7 @@ const invalidIndexes: Reading = {
 };
 
 /**
- * A sequence that starts anew is near no end. One that fills a column of a smaller type ends with the column's. Without a privilege
+ * A sequence that starts anew is near no end, nor is that of the ledger. One that fills a column of a smaller type ends with the column's. Without a privilege
  * on it nobody but the owner sees where a sequence is.
  */
 const sequences: Reading = {
@@ -232,7 +232,7 @@ const sequences: Reading = {
         LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.objsubid = 0
           AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
         LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        WHERE NOT s.seqcycle AND c.relpersistence <> 't'),
+        WHERE NOT s.seqcycle AND c.relpersistence <> 't' AND c.relnamespace IS DISTINCT FROM to_regnamespace('cdk_postgres')),
       u AS MATERIALIZED (
         SELECT *, (CASE WHEN up THEN at - low ELSE high - at END + 1) / greatest(high - low + 1, 1) AS used FROM s),
       e AS (SELECT oid::regclass::text AS sequence, at AS "lastValue", round(100 * used, 1) AS "usedPercent"
