@@ -224,22 +224,26 @@ const sequences: Reading = {
   name: 'sequences',
   sql: () => `
     WITH s AS MATERIALIZED (
-        SELECT s.seqrelid AS oid, s.seqincrement > 0 AS up, s.seqmin::numeric AS low,
-          least(s.seqmax, CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE s.seqmax END)::numeric AS high,
-          CASE WHEN has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') THEN pg_sequence_last_value(s.seqrelid) END AS at,
-          NOT has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') AS hidden
+        SELECT s.seqrelid AS oid, s.seqincrement > 0 AS up, s.seqmin::numeric AS low, s.seqmax AS high,
+          has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') AS seen,
+          CASE WHEN has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') THEN pg_sequence_last_value(s.seqrelid) END AS at
         FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
-        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.objsubid = 0
+        WHERE NOT s.seqcycle AND c.relpersistence <> 't' AND c.relnamespace IS DISTINCT FROM to_regnamespace('cdk_postgres')),
+      t AS MATERIALIZED (
+        SELECT s.oid, s.up, s.at, s.low, least(s.high, CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE s.high END)::numeric AS high
+        FROM s
+        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.objsubid = 0
           AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
         LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        WHERE NOT s.seqcycle AND c.relpersistence <> 't' AND c.relnamespace IS DISTINCT FROM to_regnamespace('cdk_postgres')),
+        -- No column is near its end before the smallest would be, and one that counts down is as wide as its sequence.
+        WHERE CASE WHEN s.up THEN s.at >= least(s.high, 32767) * ${SEQUENCE_NEAR_END} + s.low * 0.2 - 1 ELSE s.at IS NOT NULL END),
       u AS MATERIALIZED (
-        SELECT *, (CASE WHEN up THEN at - low ELSE high - at END + 1) / greatest(high - low + 1, 1) AS used FROM s),
+        SELECT *, (CASE WHEN up THEN at - low ELSE high - at END + 1) / greatest(high - low + 1, 1) AS used FROM t),
       e AS (SELECT oid::regclass::text AS sequence, at AS "lastValue", round(100 * used, 1) AS "usedPercent"
             FROM u WHERE used >= ${SEQUENCE_NEAR_END})
-    SELECT count(*) FILTER (WHERE used >= ${SEQUENCE_NEAR_END}) AS "SequencesNearEnd",
-      count(*) FILTER (WHERE hidden) AS "SequencesUnreadable", ${findings('*', 'e', '"usedPercent" DESC')}
-    FROM u`,
+    SELECT (SELECT count(*) FROM e) AS "SequencesNearEnd", count(*) FILTER (WHERE NOT seen) AS "SequencesUnreadable",
+      ${findings('*', 'e', '"usedPercent" DESC')}
+    FROM s`,
 };
 
 /**
