@@ -607,3 +607,19 @@ test('OPS-4: a server for development gets its storage alarm with its monitoring
     { Ref: expect.stringMatching(/^PostgresAlarmTopic/) },
   ]);
 });
+
+test('OPS-4: the topic of a server lets alarms publish, without any monitoring too', () => {
+  const { stack, vpc } = cleanStack();
+  new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
+  Template.fromStack(stack).hasResourceProperties('AWS::SNS::TopicPolicy', {
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectLike({
+          Action: 'sns:Publish',
+          Effect: 'Allow',
+          Principal: { Service: 'cloudwatch.amazonaws.com' },
+        }),
+      ]),
+    },
+  });
+});
