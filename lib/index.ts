@@ -1,4 +1,5 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
+export { PostgresChecks } from './compliance/postgres-checks';
 export * from './database';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';

@@ -392,6 +392,7 @@ class Adoption {
         grants.push(...this.objectGrants(kind, all, schema.name, here, promised, creators.get(schema.name)!));
       }
     }
+    this.remarkUseless(observed, inside, grants);
     const database: DesiredDatabase = {
       name: observed.name,
       owner: observed.owner,
@@ -413,6 +414,36 @@ class Adoption {
       return steps.length + withheld.length;
     };
     return steps(closed) <= steps(database) ? closed : database;
+  }
+
+  /** A run proves that what is declared has effect. To leave it out would not help: what is not declared is to be taken away. */
+  private remarkUseless(database: ObservedDatabase, inside: Inside, grants: readonly DesiredGrant[]): void {
+    const isHeld = (to: string, privilege: string, acl: readonly AclEntry[], owner: string) => {
+      const through = reachable(this.observed.memberships, to, (membership) => membership.inherit).add(to);
+      // The owner is a member of it inside its database, which no catalog says.
+      if (through.has(database.owner)) through.add(DATABASE_OWNER_ROLE);
+      return (
+        through.has(owner) ||
+        acl.some(
+          (entry) => entry.privilege === privilege && (entry.grantee === PUBLIC || through.has(entry.grantee)),
+        ) ||
+        (privilege === 'USAGE' && HAVE_USAGE_EVERYWHERE.some((role) => through.has(role)))
+      );
+    };
+    const useless = new Set<string>();
+    for (const { on, to } of grants) {
+      if (this.observed.roles.get(to)!.login && !isHeld(to, 'CONNECT', database.acl, database.owner))
+        useless.add(`${to} has no effective CONNECT on the database ${database.name}`);
+      if (!('schema' in on)) continue;
+      const { acl, owner } = inside.schemas.get(on.schema)!;
+      if (!isHeld(to, 'USAGE', acl, owner))
+        useless.add(`${to} has no effective USAGE on the schema ${on.schema} of the database ${database.name}`);
+    }
+    for (const what of useless)
+      this.remark(
+        'a grant without effect',
+        `${what}: declare it, or revoke what it was given inside, before the first apply`,
+      );
   }
 
   private byGrantee(acl: readonly AclEntry[], owner: string, kind: ObjectKind): Map<string, Privilege[]> {
@@ -513,6 +544,9 @@ class Adoption {
     }
   }
 }
+
+/** Predefined roles. */
+const HAVE_USAGE_EVERYWHERE = ['pg_read_all_data', 'pg_write_all_data'];
 
 function inOrder(kind: ObjectKind, privileges: Iterable<string>): Privilege[] {
   const wanted = new Set(privileges);

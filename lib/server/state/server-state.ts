@@ -3,6 +3,7 @@ import {
   CustomResource,
   Duration,
   FileAssetPackaging,
+  IResolvable,
   Lazy,
   RemovalPolicy,
   Stack,
@@ -22,7 +23,7 @@ import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
   ContractError,
-  DesiredState,
+  decodeState,
   encodeState,
   Platform,
   PROBE_DATABASES_VARIABLE,
@@ -31,7 +32,6 @@ import {
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
-  strictState,
 } from '../../contract';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
@@ -304,7 +304,7 @@ export class ServerState extends Construct {
       serviceTimeout: SERVICE_TIMEOUT,
       properties: {
         Server: this.serverReference(),
-        State: Lazy.any({ produce: () => (this.isFile ? undefined : this.document()) }),
+        State: literally(() => (this.isFile ? undefined : this.encoded().document)),
         StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
         Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
         ConnectionSecrets: Lazy.any({ produce: () => unlessEmpty(this.connectionSecrets) }),
@@ -439,25 +439,21 @@ export class ServerState extends Construct {
     if (this.cached?.revision !== this.revision) {
       const { profile, defaults } = this.props;
       const state = this.declaration.toState({ name: this.stateName, profile, defaults });
-      this.refuseInvalid(state);
       const document = encodeState(state);
+      this.refuseInvalid(document);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(state: DesiredState): void {
+  private refuseInvalid(document: object): void {
     try {
-      strictState(state);
+      decodeState(document);
     } catch (error) {
       if (!(error instanceof ContractError)) throw error;
       throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
     }
-  }
-
-  private document(): object {
-    return this.encoded().document;
   }
 
   private get isFile(): boolean {
@@ -503,6 +499,15 @@ function secretStatement(role: iam.IRole, writes: readonly string[]): iam.Policy
 
 function unlessEmpty<T extends object>(map: T): T | undefined {
   return Object.keys(map).length > 0 ? map : undefined;
+}
+
+/** As it is: to resolve a declaration is to look into every string of it, twice, for tokens, and it has none. */
+function literally(produce: () => object | undefined): IResolvable {
+  return {
+    creationStack: [],
+    resolve: (context) => context.registerPostProcessor({ postProcess: produce }),
+    toString: () => 'a declaration cannot be part of a string',
+  };
 }
 
 /** A dependency whose targets are known only when the app is complete. */

@@ -18,7 +18,9 @@ export function declaredBy(source: string, stateName: string): StateDocument {
   new Function('require', 'exports', 'module', outputText)((name: string) => modules[name], module.exports, module);
   const server = new DeclaredServer(newStack(), 'Server', { stateName });
   module.exports.declareInside!(server);
-  return JSON.parse(JSON.stringify((server.state as unknown as { document(): StateDocument }).document()));
+  return JSON.parse(
+    JSON.stringify((server.state as unknown as { encoded(): { document: StateDocument } }).encoded().document),
+  );
 }
 
 /** What the compiler has against the sources, with the rules of this repository. */
