@@ -5,6 +5,7 @@ export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './ser
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';
