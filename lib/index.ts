@@ -1,9 +1,11 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
+export { PostgresChecks } from './compliance/postgres-checks';
 export * from './database';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';

@@ -1,9 +1,9 @@
-import { Privilege, PRIVILEGES } from '../../lib/contract';
 import {
   Access,
   AccessFacts,
   AccessReport,
   EVERYBODY,
+  privilegeWords,
   quoted,
   reachWords,
   RowSecurity,
@@ -75,7 +75,7 @@ function lines(
   const byText = new Map<string, Access[]>();
   for (const item of items) {
     const where = item.by === 'predefined' && !detailed ? `every ${item.on.kind}` : target(facts, item);
-    const text = `${words(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}${rowSecurity(item)}`;
+    const text = `${privilegeWords(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}${rowSecurity(item)}`;
     byText.set(text, [...(byText.get(text) ?? []), item]);
   }
   return [...byText].map(([text, same]) => {
@@ -98,14 +98,6 @@ function reason({ role, setRole, on, ineffective }: Access): string {
     default:
       return `${quoted(setRole ?? role)} has no USAGE on the schema ${quoted(on.schema!)}`;
   }
-}
-
-/** `ALL` where it has all that there is for this kind of object; MAINTAIN came with PostgreSQL 17. */
-function words({ privileges, on }: Access): string {
-  if (on.kind === 'column') return privileges.join(', ');
-  const all: readonly Privilege[] = PRIVILEGES[on.kind];
-  const rest = all.filter((privilege) => !privileges.includes(privilege));
-  return all.length > 1 && rest.every((privilege) => privilege === 'MAINTAIN') ? 'ALL' : privileges.join(', ');
 }
 
 function target(facts: AccessFacts, { on, future, by }: Access): string {

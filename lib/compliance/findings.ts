@@ -66,6 +66,12 @@ function hasExpired(scope: IConstruct, id: string, expires: string | undefined):
   return expires < new Date().toISOString().slice(0, 10);
 }
 
+/** Whether a guard with this id judges the construct, or one that it belongs to, whatever it has to say. */
+export function isGuarded(construct: IConstruct, id: FindingId): boolean {
+  const plugin = (construct.node.root as IConstruct & { [REGISTRY]?: FindingsPlugin })[REGISTRY];
+  return plugin?.findings.some((finding) => finding.id === id && isWithin(construct, finding.scope)) ?? false;
+}
+
 interface PlacedFinding extends Finding {
   readonly scope: IConstruct;
 }

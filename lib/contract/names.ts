@@ -14,8 +14,8 @@ const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres', 'cdk_pos
 export function nameProblem(kind: NameKind, name: string): string | undefined {
   if (name.length === 0) return 'is empty';
   if (name.includes('\0')) return 'contains a NUL character';
-  if (hasLoneSurrogate(name)) return 'is not valid Unicode (a lone surrogate)';
-  const bytes = utf8Length(name);
+  if (/\p{Surrogate}/u.test(name)) return 'is not valid Unicode (a lone surrogate)';
+  const bytes = Buffer.byteLength(name);
   if (bytes > MAX_NAME_BYTES) {
     return `is ${bytes} bytes long in UTF-8; PostgreSQL keeps ${MAX_NAME_BYTES} and would cut the rest off silently`;
   }
@@ -46,21 +46,4 @@ export function isServerRole(name: string): boolean {
 /** The logins that take turns in the secret of a group, the first of them first. */
 export function turnsOf(group: string): readonly string[] {
   return [`${group}_1`, `${group}_2`];
-}
-
-function utf8Length(text: string): number {
-  let bytes = 0;
-  for (const char of text) {
-    const code = char.codePointAt(0)!;
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}
-
-function hasLoneSurrogate(text: string): boolean {
-  for (const char of text) {
-    const code = char.codePointAt(0)!;
-    if (code >= 0xd800 && code <= 0xdfff) return true;
-  }
-  return false;
 }

@@ -93,10 +93,7 @@ class Adoption {
     const databases = this.chooseDatabases();
     for (const database of databases) this.chooseSchemas(database);
     this.leaveOutByAttributes(databases.length > 0);
-    for (const database of databases) {
-      this.leaveOutByPrivileges(database);
-      this.leaveOutWithoutEffect(database);
-    }
+    for (const database of databases) this.leaveOutByPrivileges(database);
     const roles = this.roles();
     const memberships = this.memberships();
     const settings = this.settings(roles, databases, memberships);
@@ -199,11 +196,9 @@ class Adoption {
           ? 'it has CREATEROLE, which makes it an administrator'
           : role.createDatabase
             ? 'it has CREATEDB'
-            : role.bypassRls
-              ? 'it has BYPASSRLS, which no declaration gives'
-              : !role.inherit
-                ? `it has NOINHERIT; ALTER ROLE "${role.name}" INHERIT changes no membership that it has, and lets it be declared`
-                : undefined;
+            : !role.inherit
+              ? `it has NOINHERIT; ALTER ROLE "${role.name}" INHERIT changes no membership that it has, and lets it be declared`
+              : undefined;
       if (role.name === this.power.user && !this.power.looksOnly)
         this.leaveOut(role.name, 'it is the one that applies the state');
       else if (problem) this.leaveOut(role.name, `its name ${problem}`);
@@ -221,6 +216,8 @@ class Adoption {
         else if (isServerRole(group) && !/^(pg|rds)_[a-z_]+$/.test(group))
           this.leaveOut(role.name, `it is a member of ${group}`);
       }
+      if (role.bypassRls && !role.superuser)
+        this.remark(`role ${role.name}`, 'it has BYPASSRLS, which is not declared and stays');
     }
     for (const role of this.existing.replicationRoles) {
       if (!isServerRole(role)) this.remark(`role ${role}`, 'it has REPLICATION, which is not declared and stays');
@@ -276,42 +273,6 @@ class Adoption {
           this.leaveOut(grantee, `it has ${privilege} on what ${row.creator} will make in every schema ${place}`);
         else if (declared.has(row.schema) && grantable)
           this.leaveOut(grantee, `it has the grant option of ${privilege} on what ${row.creator} will make ${place}`);
-      }
-    }
-  }
-
-  /** A declared privilege that has no effect fails the proof of the first apply. */
-  private leaveOutWithoutEffect(database: ObservedDatabase): void {
-    const inside = this.observed.inside.get(database.name)!;
-    const declared = new Set(this.schemas.get(database.name)!.map((schema) => schema.name));
-    const places = new Map<string, Set<string>>();
-    const note = (acl: readonly AclEntry[], owner: string, schema?: string) => {
-      for (const { grantee } of acl) {
-        if (grantee === PUBLIC || grantee === owner) continue;
-        const of = places.get(grantee) ?? new Set<string>();
-        places.set(grantee, schema === undefined ? of : of.add(schema));
-      }
-    };
-    note(database.acl, database.owner);
-    for (const { name, acl, owner } of inside.schemas.values()) if (declared.has(name)) note(acl, owner, name);
-    for (const item of [...inside.relations, ...inside.routines])
-      if (declared.has(item.schema) && !item.extension) note(item.acl, item.owner, item.schema);
-    for (const { schema, acl, creator } of inside.defaultAcls)
-      if (schema !== undefined && declared.has(schema) && this.mayDeclareCreator(creator)) note(acl, creator, schema);
-    for (const [role, schemas] of places) {
-      const facts = this.observed.roles.get(role);
-      if (!facts || !this.isDeclared(role)) continue;
-      const has = reachable(this.observed.memberships, role, (m) => m.inherit).add(role);
-      if (has.has(database.owner)) has.add(DATABASE_OWNER_ROLE);
-      const holds = (acl: readonly AclEntry[], privilege: string) =>
-        acl.some((entry) => entry.privilege === privilege && (entry.grantee === PUBLIC || has.has(entry.grantee)));
-      const without = `what it was given has no effect; give it that, or take the rest away`;
-      if (facts.login && !holds(database.acl, 'CONNECT'))
-        this.leaveOut(role, `without CONNECT on the database ${database.name}, ${without}`);
-      if (has.has('pg_read_all_data') || has.has('pg_write_all_data')) continue;
-      for (const schema of schemas) {
-        if (!holds(inside.schemas.get(schema)!.acl, 'USAGE'))
-          this.leaveOut(role, `without USAGE on the schema ${schema} of the database ${database.name}, ${without}`);
       }
     }
   }
@@ -449,6 +410,7 @@ class Adoption {
         grants.push(...this.objectGrants(kind, all, schema.name, here, promised, creators.get(schema.name)!));
       }
     }
+    this.remarkUseless(observed, inside, grants);
     const database: DesiredDatabase = {
       name: observed.name,
       owner: observed.owner,
@@ -470,6 +432,36 @@ class Adoption {
       return steps.length + withheld.length;
     };
     return steps(closed) <= steps(database) ? closed : database;
+  }
+
+  /** A run proves that what is declared has effect. To leave it out would not help: what is not declared is to be taken away. */
+  private remarkUseless(database: ObservedDatabase, inside: Inside, grants: readonly DesiredGrant[]): void {
+    const isHeld = (to: string, privilege: string, acl: readonly AclEntry[], owner: string) => {
+      const through = reachable(this.observed.memberships, to, (membership) => membership.inherit).add(to);
+      // The owner is a member of it inside its database, which no catalog says.
+      if (through.has(database.owner)) through.add(DATABASE_OWNER_ROLE);
+      return (
+        through.has(owner) ||
+        acl.some(
+          (entry) => entry.privilege === privilege && (entry.grantee === PUBLIC || through.has(entry.grantee)),
+        ) ||
+        (privilege === 'USAGE' && HAVE_USAGE_EVERYWHERE.some((role) => through.has(role)))
+      );
+    };
+    const useless = new Set<string>();
+    for (const { on, to } of grants) {
+      if (this.observed.roles.get(to)!.login && !isHeld(to, 'CONNECT', database.acl, database.owner))
+        useless.add(`${to} has no effective CONNECT on the database ${database.name}`);
+      if (!('schema' in on)) continue;
+      const { acl, owner } = inside.schemas.get(on.schema)!;
+      if (!isHeld(to, 'USAGE', acl, owner))
+        useless.add(`${to} has no effective USAGE on the schema ${on.schema} of the database ${database.name}`);
+    }
+    for (const what of useless)
+      this.remark(
+        'a grant without effect',
+        `${what}: declare it, or revoke what it was given inside, before the first apply`,
+      );
   }
 
   private byGrantee(acl: readonly AclEntry[], owner: string, kind: ObjectKind): Map<string, Privilege[]> {
@@ -711,6 +703,9 @@ function unfitPublication(publication: DesiredPublication, schemas: ReadonlySet<
   }
   return undefined;
 }
+
+/** Predefined roles. */
+const HAVE_USAGE_EVERYWHERE = ['pg_read_all_data', 'pg_write_all_data'];
 
 function inOrder(kind: ObjectKind, privileges: Iterable<string>): Privilege[] {
   const wanted = new Set(privileges);

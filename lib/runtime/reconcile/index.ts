@@ -209,8 +209,7 @@ class Run {
     const returned = this.refuseReturnedIdentity(head);
     if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
-    if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
-      await this.countSessions(admin, head.proven.remaining);
+    if (head.proven && (await this.timed('observe', () => this.isAsProven(admin, head, inside)))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
@@ -239,7 +238,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
+  private async isAsProven(admin: Session, head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -248,12 +247,16 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      (await anyLeft(this.connections, desired.drops)) ||
-      head.proven?.fingerprint !==
-        (await this.takeFingerprint(inside.then((sums) => sums ?? fingerprintInside(this.connections, desired))))
+      (await anyLeft(this.connections, desired.drops))
     ) {
       return false;
     }
+    const [now] = await Promise.all([
+      this.takeFingerprint(inside.then((sums) => sums ?? fingerprintInside(this.connections, desired))),
+      // While the databases are read, over another connection.
+      this.countSessions(admin, head.proven!.remaining),
+    ]);
+    if (now !== head.proven!.fingerprint) return false;
     const logins = await this.probeLogins(new Set(desired.roles.map((role) => role.name)));
     return [...logins.values()].every((verdict) => verdict !== 'fails');
   }

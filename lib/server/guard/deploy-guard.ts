@@ -21,6 +21,7 @@ import {
   logicalId,
   ParameterGroupResource,
   parameterGroupOf,
+  parameterGroupsOf,
   readServerResource,
   ServerResource,
 } from './guarded-server';
@@ -85,7 +86,10 @@ export class DeployGuard extends Construct {
       properties: {
         // Not cached: a reference to another stack is known only after the first look.
         Servers: Lazy.uncachedAny({
-          produce: () => props.servers.map((server) => readServerResource(server, props.servers)),
+          produce: () => {
+            const groups = parameterGroupsOf(Stack.of(this));
+            return props.servers.map((server) => readServerResource(server, props.servers, groups));
+          },
         }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
       },
@@ -128,7 +132,10 @@ export class DeployGuard extends Construct {
   }
 
   private metadata(): DeployGuardMetadata {
-    const groups = new Set(this.props.servers.map(parameterGroupOf).filter((group) => group !== undefined));
+    const known = parameterGroupsOf(Stack.of(this));
+    const groups = new Set(
+      this.props.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
+    );
     const entries = [...groups].map((group): [string, string[]] => [logicalId(group), staticParameters(group)]);
     return {
       defaults: this.props.defaults ?? Defaults.V1,

@@ -12,7 +12,11 @@ export function identifierProperty(type: string): 'DBInstanceIdentifier' | 'DBCl
 }
 
 /** What the template will say about a server, escape hatches and all; read when the app is complete. */
-export function readServerResource(server: ServerResource, all: readonly ServerResource[]): GuardedServer {
+export function readServerResource(
+  server: ServerResource,
+  all: readonly ServerResource[],
+  groups: ReadonlyMap<string, ParameterGroupResource>,
+): GuardedServer {
   const properties = templateProperties(server);
   const type = server.cfnResourceType as GuardedType;
   const text = (name: string) => (typeof properties[name] === 'string' ? (properties[name] as string) : undefined);
@@ -25,7 +29,7 @@ export function readServerResource(server: ServerResource, all: readonly ServerR
     Type: type,
     Identifier: text(identifierProperty(type)) ?? '',
     EngineVersion: text('EngineVersion'),
-    ParameterFamily: parameterGroupOf(server)?.family,
+    ParameterFamily: parameterGroupOf(server, groups)?.family,
     Class: text('DBInstanceClass') ?? text('DBClusterInstanceClass'),
     CreateOnly: Object.fromEntries(createOnly),
   };
@@ -37,19 +41,25 @@ export function literalIdentifier(server: ServerResource): string | undefined {
   return typeof value === 'string' && !Token.isUnresolved(value) && value !== '' ? value : undefined;
 }
 
+/** The parameter groups that a stack makes, by logical id; to look for each one alone takes longer the more an app declares. */
+export function parameterGroupsOf(stack: Stack): ReadonlyMap<string, ParameterGroupResource> {
+  const groups = stack.node
+    .findAll()
+    .filter(
+      (one): one is ParameterGroupResource =>
+        (one instanceof CfnDBParameterGroup || one instanceof CfnDBClusterParameterGroup) && Stack.of(one) === stack,
+    );
+  return new Map(groups.map((group) => [logicalId(group), group]));
+}
+
 /** The parameter group that the app makes for a server. Undefined: it is the engine's default, or comes from elsewhere. */
-export function parameterGroupOf(server: ServerResource): ParameterGroupResource | undefined {
+export function parameterGroupOf(
+  server: ServerResource,
+  groups: ReadonlyMap<string, ParameterGroupResource>,
+): ParameterGroupResource | undefined {
   const { DBParameterGroupName, DBClusterParameterGroupName } = templateProperties(server);
   const reference = (DBParameterGroupName ?? DBClusterParameterGroupName) as { Ref?: unknown } | undefined;
-  if (typeof reference !== 'object') return undefined;
-  return Stack.of(server)
-    .node.findAll()
-    .find(
-      (one): one is ParameterGroupResource =>
-        (one instanceof CfnDBParameterGroup || one instanceof CfnDBClusterParameterGroup) &&
-        Stack.of(one) === Stack.of(server) &&
-        logicalId(one) === reference.Ref,
-    );
+  return typeof reference === 'object' ? groups.get(String(reference.Ref)) : undefined;
 }
 
 export function logicalId(resource: CfnResource): string {

@@ -3,6 +3,7 @@ import {
   CustomResource,
   Duration,
   FileAssetPackaging,
+  IResolvable,
   Lazy,
   RemovalPolicy,
   Stack,
@@ -22,14 +23,15 @@ import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
   ContractError,
-  DesiredState,
+  decodeState,
   encodeState,
   Platform,
+  PROBE_DATABASES_VARIABLE,
+  PROBE_SECRET_VARIABLE,
   Profile,
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
-  strictState,
 } from '../../contract';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
@@ -243,6 +245,29 @@ export class ServerState extends Construct {
     return drift;
   }
 
+  /** A function that looks into the server on a schedule, as the role whose secret it may read. It knows no other. */
+  public probeFunction(scope: Construct, secret: secretsmanager.Secret, mostDatabases: number): ServerFunction {
+    const { props } = this;
+    const probe = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'probe',
+      timeout: Duration.minutes(2),
+      maxEventAge: Duration.minutes(1),
+      memorySize: 256,
+      concurrency: 1,
+      environment: {
+        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [PROBE_SECRET_VARIABLE]: secret.secretArn,
+        [PROBE_DATABASES_VARIABLE]: String(mostDatabases),
+      },
+      statements: [
+        new iam.PolicyStatement({ actions: ['secretsmanager:GetSecretValue'], resources: [secret.secretArn] }),
+      ],
+    });
+    probe.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return probe;
+  }
+
   /** Each of two states with one name would take what the other declares for what has gone out of its own. */
   private requireOwnName(): void {
     const names = NAMES.get(this.node.root) ?? new Map<string, ServerState>();
@@ -279,7 +304,7 @@ export class ServerState extends Construct {
       serviceTimeout: SERVICE_TIMEOUT,
       properties: {
         Server: this.serverReference(),
-        State: Lazy.any({ produce: () => (this.isFile ? undefined : this.document()) }),
+        State: literally(() => (this.isFile ? undefined : this.encoded().document)),
         StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
         Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
         ConnectionSecrets: Lazy.any({ produce: () => unlessEmpty(this.connectionSecrets) }),
@@ -414,25 +439,21 @@ export class ServerState extends Construct {
     if (this.cached?.revision !== this.revision) {
       const { profile, defaults } = this.props;
       const state = this.declaration.toState({ name: this.stateName, profile, defaults });
-      this.refuseInvalid(state);
       const document = encodeState(state);
+      this.refuseInvalid(document);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(state: DesiredState): void {
+  private refuseInvalid(document: object): void {
     try {
-      strictState(state);
+      decodeState(document);
     } catch (error) {
       if (!(error instanceof ContractError)) throw error;
       throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
     }
-  }
-
-  private document(): object {
-    return this.encoded().document;
   }
 
   private get isFile(): boolean {
@@ -478,6 +499,15 @@ function secretStatement(role: iam.IRole, writes: readonly string[]): iam.Policy
 
 function unlessEmpty<T extends object>(map: T): T | undefined {
   return Object.keys(map).length > 0 ? map : undefined;
+}
+
+/** As it is: to resolve a declaration is to look into every string of it, twice, for tokens, and it has none. */
+function literally(produce: () => object | undefined): IResolvable {
+  return {
+    creationStack: [],
+    resolve: (context) => context.registerPostProcessor({ postProcess: produce }),
+    toString: () => 'a declaration cannot be part of a string',
+  };
 }
 
 /** A dependency whose targets are known only when the app is complete. */

@@ -24,7 +24,9 @@ export function declaredBy(source: string, stateName: string): StateDocument {
     { get: (_, name) => Secret.fromSecretNameV2(server, `Secret-${String(name)}`, String(name)) },
   );
   module.exports.declareInside!(server, secrets);
-  return JSON.parse(JSON.stringify((server.state as unknown as { document(): StateDocument }).document()));
+  return JSON.parse(
+    JSON.stringify((server.state as unknown as { encoded(): { document: StateDocument } }).encoded().document),
+  );
 }
 
 /** What the compiler has against the sources, with the rules of this repository. */
