@@ -5,6 +5,7 @@ import {
   DesiredDatabase,
   DesiredDefaultPrivilege,
   DesiredGrant,
+  DesiredIsolation,
   DesiredMembership,
   DesiredPublication,
   DesiredRole,
@@ -559,7 +560,7 @@ class Adoption {
       this.changes({ ...base, databases: [...others, changed] }).filter((change) => !before.has(change));
     let result = database;
     for (const candidate of candidates(found, schemas)) {
-      const why = this.unfitRoles(database, candidate) ?? candidate.problem;
+      const why = this.unfitRoles(database, candidate, base) ?? candidate.problem;
       const next = { ...result, ...candidate.addTo(result) };
       const changes = why === undefined ? problems(next) : [why];
       if (changes.length === 0) result = next;
@@ -568,11 +569,17 @@ class Adoption {
     return result;
   }
 
-  /** The construct makes the login that a subscription works as a member of the database's owner. */
-  private unfitRoles(database: DesiredDatabase, { subscriber }: Candidate): string | undefined {
-    if (subscriber === undefined || !this.isDeclared(subscriber) || subscriber === database.owner) return undefined;
-    const isMember = this.observed.memberships.some(
-      (m) => m.role === database.owner && m.member === subscriber && m.inherit && m.set,
+  /** What a construct asks of the roles, and no plan does. */
+  private unfitRoles(database: DesiredDatabase, { subscriber, isolation }: Candidate, base: DesiredState) {
+    const owner = database.schemas.find(({ name }) => name === isolation?.schema)?.owner;
+    for (const role of isolation?.roles ?? []) {
+      if (!this.isDeclared(role)) return `it is for the role ${role}, which is not declared`;
+      if (role === owner) return `it is for ${role}, who owns the schema`;
+    }
+    if (subscriber === undefined || !this.isDeclared(subscriber)) return undefined;
+    // The construct makes a declared login that a subscription works as a member of the database's owner.
+    const isMember = base.memberships.some(
+      (m) => m.role === database.owner && m.member === subscriber && m.inherit && m.set && !m.admin,
     );
     return isMember
       ? undefined
@@ -643,6 +650,7 @@ interface Candidate {
   readonly problem?: string;
   /** The role that a subscription works as. */
   readonly subscriber?: string;
+  readonly isolation?: DesiredIsolation;
 }
 
 function candidates(found: Found, schemas: ReadonlySet<string>): Candidate[] {
@@ -664,6 +672,7 @@ function candidates(found: Found, schemas: ReadonlySet<string>): Candidate[] {
     ...found.isolations.map((isolation): Candidate => ({
       about: `isolation of tenants in the schema ${isolation.schema}`,
       problem: schemas.has(isolation.schema) ? named(isolation.column) : 'its schema is not declared',
+      isolation,
       addTo: ({ isolations }) => ({ isolations: [...isolations, isolation] }),
     })),
     ...found.publications.map((publication): Candidate => ({

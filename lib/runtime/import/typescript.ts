@@ -472,7 +472,7 @@ class Writer {
       type: `TenantType.${type.toUpperCase()}`,
       setting: setting === 'app.tenant_id' ? undefined : text(setting),
       roles: roles.map((role) => this.role(role)),
-      allTenants: allTenants.length === 0 ? undefined : allTenants.map((role) => this.role(role)),
+      allTenants: allTenants.length === 0 ? undefined : allTenants.map((role) => this.owner(role)),
       stage: stage === 'prepared' ? undefined : `TenantStage.${stage.toUpperCase()}`,
     };
   }
@@ -535,7 +535,7 @@ class Writer {
 
   private slot({ consumer, plugin, failover, twoPhase }: DesiredSlot): Readonly<Record<string, Value | undefined>> {
     return {
-      consumer: this.role(consumer),
+      consumer: this.owner(consumer),
       plugin: plugin === 'pgoutput' ? undefined : text(plugin),
       failover: failover ? 'true' : undefined,
       twoPhase: twoPhase ? 'true' : undefined,

@@ -229,6 +229,42 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     await expectWhole(server, result);
   });
 
+  test('what is for a role that cannot be declared, or owned by one that a construct refuses, is left out by name', async () => {
+    await rich(server, 'enforced');
+    await asSuperuser(server, 'ALTER ROLE worker NOINHERIT');
+    await asSuperuser(server, ['GRANT pg_create_subscription TO app_owner', 'ALTER ROLE app_owner LOGIN']);
+    await asSuperuser(server, 'ALTER SUBSCRIPTION orders OWNER TO app_owner', 'app');
+    const result = await imported(server);
+    const remarks = remarksOf(result);
+    expect(remarks).toContainEqual(
+      expect.stringMatching(/^isolation of tenants in the schema billing.*for the role worker, which is not declared/),
+    );
+    expect(remarks).toContainEqual(
+      expect.stringMatching(/^subscription orders of the database app: not declared.*its owner app_owner is no member/),
+    );
+    expect(result.state.databases[0]).toMatchObject({ isolations: [], subscriptions: [] });
+    await expectWhole(server, result);
+  });
+
+  test('a subscription of a declared login that is a member of the owner is declared with it', async () => {
+    await rich(server, 'prepared');
+    await asSuperuser(server, ['CREATE ROLE applier LOGIN', 'GRANT app_owner TO applier WITH INHERIT TRUE, SET TRUE']);
+    await asSuperuser(
+      server,
+      [
+        'GRANT CREATE ON DATABASE app TO applier',
+        'GRANT pg_create_subscription TO applier',
+        'ALTER SUBSCRIPTION orders OWNER TO applier',
+        'GRANT CONNECT ON DATABASE app TO applier',
+      ],
+      'app',
+    );
+    const result = await imported(server);
+    expect(result.state.databases[0].subscriptions).toMatchObject([{ name: 'orders', owner: 'applier' }]);
+    await expectWhole(server, result);
+    expect(source(result)).toContain('owner: applier,');
+  });
+
   test('a comment of another state stays somebody else’s', async () => {
     await rich(server, 'prepared');
     const result = await imported(server, false, 'other');
