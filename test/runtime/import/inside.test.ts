@@ -248,7 +248,11 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
 
   test('a subscription of a declared login that is a member of the owner is declared with it', async () => {
     await rich(server, 'prepared');
-    await asSuperuser(server, ['CREATE ROLE applier LOGIN', 'GRANT app_owner TO applier WITH INHERIT TRUE, SET TRUE']);
+    await server.query([
+      'CREATE ROLE applier LOGIN',
+      'GRANT app_owner TO applier WITH INHERIT TRUE, SET TRUE',
+      'GRANT applier TO master WITH INHERIT FALSE, SET TRUE',
+    ]);
     await asSuperuser(
       server,
       [
