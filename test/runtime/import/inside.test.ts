@@ -1,10 +1,11 @@
+import { Client, ClientConfig } from 'pg';
 import { encodeState } from '../../../lib/contract';
 import { adopt, Imported, readExisting, writeTypeScript } from '../../../lib/runtime/import';
 import { reconcile } from '../../../lib/runtime/reconcile';
 import { Connections } from '../../../lib/runtime/reconcile/connections';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, login } from '../reconcile/declaration';
-import { mayReplicate } from '../reconcile/replicating';
+import { eventually, mayReplicate } from '../reconcile/replicating';
 import { apply, applyAcknowledged, appWith, asOwner, asSuperuser, plan, sqlOf } from '../reconcile/runs';
 import { compileErrors, declaredBy, prettier } from './declared-again';
 
@@ -267,6 +268,31 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     expect(result.state.databases[0].subscriptions).toMatchObject([{ name: 'orders', owner: 'applier' }]);
     await expectWhole(server, result);
     expect(source(result)).toContain('owner: applier,');
+  });
+
+  test('a slot that somebody reads from has that role as its consumer', async () => {
+    await rich(server, 'prepared');
+    await asSuperuser(server, ["ALTER ROLE api REPLICATION PASSWORD 'for-the-test'"]);
+    const { host, port } = server;
+    const login = { host, port, user: 'api', password: 'for-the-test', database: 'app' };
+    const consumer = new Client({ ...login, replication: 'database' } as ClientConfig);
+    consumer.on('error', () => undefined);
+    await consumer.connect();
+    try {
+      const options = `proto_version '1', publication_names 'plain'`;
+      consumer.query(`START_REPLICATION SLOT debezium LOGICAL 0/0 (${options})`).catch(() => undefined);
+      await eventually(
+        () => asSuperuser(server, "SELECT FROM pg_replication_slots WHERE slot_name = 'debezium' AND active"),
+        (rows) => rows.length === 1,
+      );
+      const result = await imported(server);
+      expect(result.state.databases[0].slots).toMatchObject([
+        { name: 'debezium', plugin: 'pgoutput', consumer: 'api' },
+      ]);
+      await expectWhole(server, result);
+    } finally {
+      await consumer.end().catch(() => undefined);
+    }
   });
 
   test('a comment of another state stays somebody else’s', async () => {
