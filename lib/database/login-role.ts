@@ -20,12 +20,12 @@ export interface LoginRoleOptions {
   /**
    * How the role proves who it is.
    *
-   * @default Authentication.recommended()
+   * @default - a password with a secret of its own, as `Authentication.recommended()` says
    */
   readonly authentication?: Authentication;
 
   /**
-   * How many sessions the role may have at once. 0 to 262143; -1 is no limit.
+   * How many sessions the role may have at once. 0 to 262143; no limit is -1.
    *
    * @default - not managed; a new role has no limit
    */
