@@ -13,6 +13,7 @@ export {
   ManagedPostgresInstanceOptions,
   ManagedPostgresOptions,
 } from './server/managed-postgres';
+export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';

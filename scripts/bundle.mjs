@@ -16,6 +16,7 @@ const FUNCTIONS = [
   { duty: 'apply', speaksPostgres: true },
   { duty: 'rotate', speaksPostgres: true },
   { duty: 'drift', speaksPostgres: true },
+  { duty: 'probe', speaksPostgres: true },
   { duty: 'guard', speaksPostgres: false },
 ];
 

@@ -4,6 +4,8 @@ import {
   RemovalPolicy,
   Stack,
   Token,
+  aws_cloudwatch as cloudwatch,
+  aws_cloudwatch_actions as actions,
   aws_ec2 as ec2,
   aws_iam as iam,
   aws_kms as kms,
@@ -22,7 +24,7 @@ import { RecoveryCapability, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { serverAlarmTopic } from './storage-alarms';
+import { serverAlarmTopic } from './alarm-topic';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
@@ -64,6 +66,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   protected readonly _settings: ManagedSettings;
 
   private deployGuard?: DeployGuard;
+  private storageAlarms?: cloudwatch.Alarm[];
 
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
@@ -164,6 +167,22 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   protected _alarmTopic(): sns.ITopic | undefined {
     return this.alarmTopic;
   }
+
+  /** The alarms on its storage, made once; a second topic is told as well. @internal */
+  protected _storageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    if (!this.storageAlarms) {
+      this.storageAlarms = this._makeStorageAlarms(topic);
+    } else if (topic !== this.alarmTopic) {
+      for (const alarm of this.storageAlarms) {
+        alarm.addAlarmAction(new actions.SnsAction(topic));
+        alarm.addOkAction(new actions.SnsAction(topic));
+      }
+    }
+    return this.storageAlarms;
+  }
+
+  /** @internal */
+  protected abstract _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[];
 
   /** What the server, as configured, can hold to. @internal */
   protected abstract _capability(): RecoveryCapability;

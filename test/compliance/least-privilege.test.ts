@@ -101,7 +101,7 @@ function common(
   };
 }
 
-type Duty = 'State/Apply' | 'State/Rotate' | 'Guard/Function' | 'DriftDetection/Function';
+type Duty = 'State/Apply' | 'State/Rotate' | 'Guard/Function' | 'DriftDetection/Function' | 'Monitoring/Probe/Function';
 
 function expectations(simulated: SimulatedStack, server: Server, duty: Duty): { may: Call[]; mayNot: Call[] } {
   const { path, passwords, database, isCluster } = server;
@@ -134,16 +134,34 @@ function expectations(simulated: SimulatedStack, server: Server, duty: Duty): { 
         ...each(...READ, ...CHANGE, ...NEVER),
         ...describe,
       ]);
+    case 'Monitoring/Probe/Function': {
+      const probe = simulated.arn(`${path}/Monitoring/Probe/Secret`);
+      return with_(secretsManager(probe, 'GetSecretValue'), [
+        ...secretsManager(probe, ...CHANGE, ...NEVER),
+        ...secretsManager(admin, ...READ, ...CHANGE, ...NEVER),
+        ...each(...READ, ...CHANGE, ...NEVER),
+        ...describe,
+        { action: 'cloudwatch:PutMetricData', resource: '*' },
+        { action: 'sns:Publish', resource: arn('sns', 'any') },
+      ]);
+    }
   }
 }
 
-const DUTIES: Duty[] = ['DriftDetection/Function', 'Guard/Function', 'State/Apply', 'State/Rotate'];
+const DUTIES: Duty[] = [
+  'DriftDetection/Function',
+  'Guard/Function',
+  'Monitoring/Probe/Function',
+  'State/Apply',
+  'State/Rotate',
+];
 
 function declareInside(server: RdsPostgres | AuroraPostgres): void {
   const app = server.addDatabase('app');
   app.addSchema('billing').grantReadWrite(app.addLoginRole('api'));
   app.addLoginRole('report');
   server.addDriftDetection();
+  server.addMonitoring();
 }
 
 const SERVERS: Record<string, () => Server> = {
@@ -163,6 +181,7 @@ const SERVERS: Record<string, () => Server> = {
   'the example': () => {
     const stack = new SaasStack(new App(), 'Saas', { env: { account: ACCOUNT, region: REGION } });
     stack.server.addDriftDetection();
+    stack.server.addMonitoring();
     return {
       stack,
       path: 'Postgres',

@@ -107,6 +107,18 @@ test('docs/cost.md counts right: what is added by calls', () => {
   );
 });
 
+test('docs/cost.md counts right: monitoring', () => {
+  const watch = (server: Server) => void server.addMonitoring();
+  const more = (kind: 'rds' | 'aurora', type: string) =>
+    added(kind, PRODUCTION, watch).of(type) - added(kind, PRODUCTION).of(type);
+  const [aurora, rds] = [(type: string) => more('aurora', type), (type: string) => more('rds', type)];
+  expect(row('`addMonitoring()`')[1]).toBe(
+    `${aurora('AWS::Lambda::Function')} function every 5 minutes, ${aurora('AWS::Events::Rule')} schedule, ` +
+      `${aurora('AWS::CloudWatch::Alarm')} alarms besides those on storage (${rds('AWS::CloudWatch::Alarm')} on RDS), ` +
+      `${aurora('AWS::SecretsManager::Secret')} secret, ${aurora('AWS::CloudWatch::Dashboard')} dashboard`,
+  );
+});
+
 test('docs/cost.md counts right: development', () => {
   const { of } = added('rds', PostgresProfile.development());
   const counted = [

@@ -149,6 +149,15 @@ describe.each(['rds', 'aurora'] as const)('a plain %s server of aws-rds', (kind)
     );
   });
 
+  test('OPS-4: the probe watches its inside', () => {
+    const { stack, bring } = plain(kind);
+    const managed = bring(stack, {});
+    declareInside(managed);
+    managed.addMonitoring();
+    expect(JSON.stringify(stateOf(stack).State)).toContain('cdk_postgres_probe');
+    Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+  });
+
   test('SEC-16: logging in by IAM is there where the construct has it', () => {
     const without = plain(kind);
     expect(() =>

@@ -2,6 +2,7 @@ import { DesiredDatabase, DesiredIsolation } from '../../contract';
 import { declaredMemberships } from './iam';
 import {
   COLUMN_TYPES,
+  COUNTER,
   COUNTING_SCHEMA,
   counters,
   createPolicy,
@@ -454,22 +455,29 @@ class IsolationPlanner {
 
   private planCounters(): void {
     const names = this.isolation.roles.map((role) => ({ role, ...counters(this.isolation.schema, role) }));
-    const missing = names.filter(
-      ({ set, missing: none }) => !this.observed?.counts.has(set) || !this.observed.counts.has(none),
-    );
+    const known = this.observed?.counters;
+    const isFit = (name: string, role: string) => {
+      const counter = known?.get(name);
+      return counter?.intact === true && counter.executors.some((each) => each === PUBLIC || each === role);
+    };
+    const missing = names.filter(({ set, missing: none, role }) => !isFit(set, role) || !isFit(none, role));
+    const isChanged = missing.some(({ set, missing: none }) => known?.has(set) || known?.has(none));
     if (missing.length === 0 || this.tables.length === 0) return;
     const schema = ident(COUNTING_SCHEMA);
     const create = (name: string, role: string, what: string) => [
-      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN true; END'`,
+      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean ${COUNTER.attributes} AS ${literal(COUNTER.body)}`,
       `COMMENT ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() IS ${literal(`cdk-postgres: called when ${role} reads or writes ${this.isolation.schema} ${what} a tenant; the server counts it`)}`,
       `GRANT EXECUTE ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() TO ${ident(role)}`,
     ];
     this.builder.add({
       phase: 'isolation',
       database: this.database.name,
-      risk: 'add',
+      // One that does something else than be counted may hide rows, or fail.
+      risk: isChanged ? 'widen' : 'add',
       object: `what counts the tenants of schema ${this.isolation.schema}`,
-      reason: `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
+      reason: isChanged
+        ? `functions in the schema ${COUNTING_SCHEMA} are not as they were made: they do nothing but be counted`
+        : `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
       statements: this.builder.power.actAs(
         this.observed?.countingOwner ?? this.databaseOwner,
         [
@@ -486,7 +494,7 @@ class IsolationPlanner {
 
   private verdict(role: string): Verdict {
     const { set, missing } = counters(this.isolation.schema, role);
-    const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+    const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
     if (count(missing) > 0) return 'misses';
     if (count(set) > 0) return 'sets';
     return this.isObserved() && !this.observed?.counted ? 'uncounted' : 'unseen';
@@ -512,7 +520,7 @@ class IsolationPlanner {
     if (!this.isObserved()) return;
     for (const role of this.isolation.roles) {
       const { set, missing } = counters(this.isolation.schema, role);
-      const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+      const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
       const verdict = this.verdict(role);
       this.builder.notes.push(
         verdict === 'uncounted'
@@ -553,13 +561,8 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
       )
       .flatMap(({ schema, roles }) => roles.flatMap((role) => Object.values(counters(schema, role)))),
   );
-  const called = new Set(
-    observed.tables
-      .flatMap(({ policies }) => policies.filter(observes))
-      .flatMap(({ using }) => [...(using ?? '').matchAll(/(?:set|missing)_[0-9a-f]{12}/g)].map(([name]) => name)),
-  );
-  const unneeded = [...observed.counts.keys()].filter(
-    (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !called.has(name),
+  const unneeded = [...observed.counters].flatMap(([name, { used }]) =>
+    /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !used ? [name] : [],
   );
   if (unneeded.length === 0) return;
   builder.add({
