@@ -12,6 +12,7 @@ import { serverKey } from './encryption-key';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireIdentity, requirePort, requireVersion } from './required';
 import { ServerState, ServerStateProps } from './state/server-state';
 
 /** What a stack says of the state that it declares on a server of another stack. */
@@ -158,8 +159,9 @@ export class SharedPostgres {
     attributes: SharedPostgresAttributes,
   ): IPostgresServer {
     const path = `${scope.node.path}/${id}`;
-    const { identity, port = 5433 } = attributes;
-    if (identity.trim() === '') throw new Error(`${path}: identity is empty; write the server's resource id`);
+    const identity = requireIdentity(path, attributes.identity, "the server's resource id");
+    const port = requirePort(path, attributes.port ?? 5433, { min: 1, max: 65_535, who: 'expected' });
+    const version = requireVersion(path, attributes.version);
     if (!Token.isUnresolved(identity) && !/^(db|cluster)-[A-Z0-9]+$/.test(identity)) {
       throw new Error(
         `${path}: identity is "${identity}"; write the resource id, db-… of an instance or cluster-… of a cluster, or use ExternalPostgres for a server elsewhere`,
@@ -171,7 +173,7 @@ export class SharedPostgres {
       ...attributes,
       port,
       platform: identity.startsWith('cluster-') ? 'aurora' : 'rds',
-      majorVersion: attributes.version.majorVersion,
+      majorVersion: version.majorVersion,
       trust: 'rds',
       serverSecurityGroups: attributes.securityGroups,
       profile: attributes.profile ?? PostgresProfile.production(),
