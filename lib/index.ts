@@ -1,6 +1,12 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
 export * from './database';
-export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
+export {
+  AuroraPostgres,
+  AuroraPostgresFromPointInTimeProps,
+  AuroraPostgresFromSnapshotProps,
+  AuroraPostgresProps,
+  ServerlessV2Capacity,
+} from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
@@ -8,5 +14,12 @@ export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';
 export { PostgresVersion } from './server/postgres-version';
-export { RdsPostgres, RdsPostgresProps } from './server/rds-postgres';
+export {
+  RdsPostgres,
+  RdsPostgresFromPointInTimeProps,
+  RdsPostgresFromSnapshotProps,
+  RdsPostgresProps,
+} from './server/rds-postgres';
+export { ClusterBackups, InstanceBackups } from './server/recovery/restore-source';
+export { RestoreTime } from './server/recovery/restore-time';
 export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';

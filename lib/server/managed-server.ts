@@ -22,6 +22,7 @@ import { RecoveryCapability, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { serverAlarmTopic } from './storage-alarms';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
@@ -73,7 +74,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.version = props.version;
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = literalPort(path, props.port);
+    this.port = literalPort(path, props.port ?? restoredPort(props));
     checkRetention(path, props.pointInTimeRecovery);
     const production = this.profile.isProduction;
 
@@ -125,6 +126,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     if (production) protectStack(Stack.of(this));
     this.guardVersion();
     this.guardProduction(props);
+    guardRestoredPort(this, props, this.port);
   }
 
   /**

@@ -9,6 +9,9 @@ import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
+import { InstanceBackups } from './recovery/restore-source';
+import { RestoreTime } from './recovery/restore-time';
 import { freeStorageAlarm } from './storage-alarms';
 
 /** Properties of `RdsPostgres`. */
@@ -49,12 +52,54 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
 }
 
+/** Properties of `RdsPostgres.fromPointInTime()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromPointInTimeProps extends RdsPostgresProps {
+  /** Whose backups the data comes from. */
+  readonly source: InstanceBackups;
+
+  /** The moment to which the data goes back. */
+  readonly restoreTo: RestoreTime;
+}
+
+/** Properties of `RdsPostgres.fromSnapshot()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromSnapshotProps extends RdsPostgresProps {
+  /** The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. */
+  readonly snapshot: string;
+}
+
 /**
  * PostgreSQL on Amazon RDS: one instance with a standby in another zone, fit for production as it stands.
  *
  * Everything else that RDS offers is on `instance`, the L2 construct of aws-cdk-lib.
  */
 export class RdsPostgres extends ManagedServerBase {
+  /**
+   * Restores a new instance from the automated backups of another one, to a second (BK-18). The source stays as it is.
+   *
+   * The new server has an identity, a secret, alarms and a backup plan of its own, and the declared state runs on it. Master user,
+   * storage key and storage are the source's: `masterUsername` must be that of the source.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the source
+   */
+  public static fromPointInTime(scope: Construct, id: string, props: RdsPostgresFromPointInTimeProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromPointInTime(props, props.source, props.restoreTo));
+  }
+
+  /**
+   * Restores a new instance from a snapshot, such as one of AWS Backup or of another account (BK-18).
+   *
+   * As with `fromPointInTime()`, master user, storage key and storage are the source's.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the snapshot
+   */
+  public static fromSnapshot(scope: Construct, id: string, props: RdsPostgresFromSnapshotProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromSnapshot(`${scope.node.path}/${id}`, props, props.snapshot));
+  }
+
   /** The instance, with everything that aws-cdk-lib offers for it. */
   public readonly instance: rds.DatabaseInstance;
   public readonly identity: string;
@@ -150,6 +195,7 @@ export class RdsPostgres extends ManagedServerBase {
       monitoringRole: settings.monitoringRole,
     });
     this.cfnInstance.node.addDependency(...logGroups);
+    restoreInstance(this.cfnInstance, props);
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
