@@ -203,6 +203,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   ): DeployGuard {
     return new DeployGuard(this, 'Guard', {
       servers,
+      masterUsername: this._settings.masterUsername,
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
       encryptionKey: this.encryptionKey,

@@ -230,11 +230,7 @@ class Run {
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(
-    admin: Session,
-    head: LedgerHead,
-    inside: Promise<string[] | undefined>,
-  ): Promise<boolean> {
+  private async isAsProven(admin: Session, head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||

@@ -307,3 +307,54 @@ test('a new server knows nothing of restores', () => {
     SourceDBInstanceIdentifier: Match.absent(),
   });
 });
+
+describe('the deploy guard looks at the source of a restore, and at nothing else', () => {
+  const shared = 'arn:aws:rds:eu-central-1:210987654321:snapshot:shared';
+  const arn = (resource: string) => ({
+    'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, `:rds:eu-central-1:123456789012:${resource}`]],
+  });
+  test.each<[string, (made: Made) => unknown, object | undefined, object[]]>([
+    [
+      'an instance',
+      (made) => instance(made),
+      {
+        Kind: 'instance',
+        Identifier: 'orders',
+        MasterUsername: 'postgres',
+        RestoreTime: TIME,
+        MaxAllocatedStorage: '500',
+      },
+      [{ Action: 'rds:DescribeDBInstances', Effect: 'Allow', Resource: arn('db:orders') }],
+    ],
+    [
+      'a cluster',
+      (made) => cluster(made, undefined, { masterUsername: 'chief' }),
+      { Kind: 'cluster', Identifier: 'orders', MasterUsername: 'chief', RestoreTime: TIME },
+      [{ Action: 'rds:DescribeDBClusters', Effect: 'Allow', Resource: arn('cluster:orders') }],
+    ],
+    [
+      'a shared snapshot',
+      (made) => RdsPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot: shared }),
+      { Kind: 'snapshot', Identifier: shared, MasterUsername: 'postgres', MaxAllocatedStorage: '500' },
+      [{ Action: 'rds:DescribeDBSnapshots', Effect: 'Allow', Resource: shared }],
+    ],
+    [
+      'a cluster snapshot',
+      (made) => AuroraPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot: 'before' }),
+      { Kind: 'cluster-snapshot', Identifier: 'before', MasterUsername: 'postgres' },
+      [{ Action: 'rds:DescribeDBClusterSnapshots', Effect: 'Allow', Resource: arn('cluster-snapshot:before') }],
+    ],
+    // Backups of a deleted server cannot be asked for by one ARN.
+    ['a resource id', (made) => instance(made, InstanceBackups.ofResource('db-ABCDEFGH')), undefined, []],
+  ])('%s', (_what, make, source, extra) => {
+    const template = templateOf(make);
+    const [guard] = Object.values(template.findResources('Custom::CdkPostgresDeployGuard'));
+    expect(guard!.Properties.Servers[0].Source).toEqual(source);
+    const statements = Object.values(template.findResources('AWS::IAM::ManagedPolicy')).flatMap(
+      (policy) => policy.Properties.PolicyDocument.Statement as { Action: unknown; Resource: unknown }[],
+    );
+    const looks = statements.filter(({ Action }) => /^rds:Describe/.test(String(Action)));
+    const ownName = (resource: unknown) => JSON.stringify(resource).includes('test-restored');
+    expect(looks.filter(({ Resource }) => !ownName(Resource))).toEqual(extra);
+  });
+});
