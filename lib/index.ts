@@ -20,6 +20,10 @@ export {
   RdsPostgresFromSnapshotProps,
   RdsPostgresProps,
 } from './server/rds-postgres';
+export { BackupCopy, SecondCopyOptions } from './server/recovery/backup-copy';
+export { BackupCopyVault, BackupCopyVaultProps } from './server/recovery/backup-copy-vault';
+export { BackupReplication } from './server/recovery/backup-replication';
 export { ClusterBackups, InstanceBackups } from './server/recovery/restore-source';
+export { ComplianceLockOptions, VaultLock, VaultLockOptions } from './server/recovery/vault-lock';
 export { RestoreTime } from './server/recovery/restore-time';
 export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';

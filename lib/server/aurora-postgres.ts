@@ -8,6 +8,7 @@ import { ManagedServerBase, parameterGroup } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { snapshotRetention } from './recovery/history';
 import { clusterFromPointInTime, clusterFromSnapshot, restoreCluster } from './recovery/restore';
 import { ClusterBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
@@ -236,7 +237,9 @@ export class AuroraPostgres extends ManagedServerBase {
         resource: backup.BackupResource.fromArn(this.cluster.clusterArn),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(this.node.path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        copies: props.backupCopies,
+        lock: props.backupVaultLock,
       });
       acknowledgeBackupByCluster(this.cluster);
     }

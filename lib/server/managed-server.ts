@@ -22,6 +22,8 @@ import { RecoveryCapability, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { refuseCopies } from './recovery/backup-copy';
+import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { serverAlarmTopic } from './storage-alarms';
 import { defaultSubnets } from './state/vpc-services';
@@ -76,6 +78,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.vpc = props.vpc;
     this.port = literalPort(path, props.port ?? restoredPort(props));
     checkRetention(path, props.pointInTimeRecovery);
+    checkHistory(path, props.objectives);
     const production = this.profile.isProduction;
 
     this.instanceType =
@@ -117,13 +120,15 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         vpcSubnets,
         removalPolicy: companions,
       }),
-      pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
+      pointInTimeRecovery:
+        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
       monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this, companions) : undefined,
     };
     if (production) protectStack(Stack.of(this));
+    if (!production) refuseCopies(path, props);
     this.guardVersion();
     this.guardProduction(props);
     guardRestoredPort(this, props, this.port);
@@ -247,7 +252,9 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this._guard({
       id: 'BK-1',
       check: () => {
-        const unmet = unmetObjectives(props.objectives, this._capability());
+        const unmet =
+          unmetObjectives(props.objectives, this._capability()) ??
+          unkeptHistory(props.objectives, this._backupRetentionDays());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -269,6 +276,17 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined;
       },
       fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
+    });
+    addFinding(this, {
+      id: 'BK-12',
+      severity: 'warning',
+      check: () => {
+        const days = this._backupRetentionDays();
+        return this._singleNode() === undefined && days !== undefined && days < RETENTION_FLOOR_DAYS
+          ? `${path}: a standby or reader repeats a wrong DELETE at once, and pointInTimeRecovery goes back ${days} days alone`
+          : undefined;
+      },
+      fix: `A second node is no backup: set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more.`,
     });
     this._guard({
       id: 'BK-15',

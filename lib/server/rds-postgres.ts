@@ -9,6 +9,8 @@ import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { BackupReplication, replicateBackups } from './recovery/backup-replication';
+import { snapshotRetention } from './recovery/history';
 import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
 import { InstanceBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
@@ -50,6 +52,14 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
    * @default rds.DatabaseInsightsMode.STANDARD
    */
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+
+  /**
+   * Automated backups in another region as well, from which the server is restored there to any second (BK-13). Aurora does not have it; it
+   * has `backupCopies`.
+   *
+   * @default - in the server's own region alone
+   */
+  readonly backupReplication?: BackupReplication;
 }
 
 /** Properties of `RdsPostgres.fromPointInTime()`: those of a new server, and where its data comes from. */
@@ -196,6 +206,7 @@ export class RdsPostgres extends ManagedServerBase {
     });
     this.cfnInstance.node.addDependency(...logGroups);
     restoreInstance(this.cfnInstance, props);
+    replicateBackups(this, this.cfnInstance, props.backupReplication, settings.pointInTimeRecovery);
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
@@ -210,7 +221,9 @@ export class RdsPostgres extends ManagedServerBase {
         resource: backup.BackupResource.fromRdsDatabaseInstance(this.instance),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(this.node.path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        copies: props.backupCopies,
+        lock: props.backupVaultLock,
       });
     }
     this.guardStorage();
