@@ -24,6 +24,7 @@ import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { refuseCopies } from './recovery/backup-copy';
 import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
+import { addRunbook } from './recovery/runbook';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { serverAlarmTopic } from './storage-alarms';
 import { defaultSubnets } from './state/vpc-services';
@@ -165,6 +166,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       rotationInterval: props.passwordRotation,
     });
     state.rotateAdminSecret();
+    addRunbook({
+      construct: this,
+      resource: guarded[0]!,
+      nodes: guarded.slice(1) as rds.CfnDBInstance[],
+      port: this.port,
+      masterUsername: this._settings.masterUsername,
+      stateName: state.stateName,
+    });
   }
 
   /** @internal */

@@ -1,9 +1,12 @@
-import { aws_rds as rds } from 'aws-cdk-lib';
+import { Validations, aws_rds as rds } from 'aws-cdk-lib';
 import { ClusterBackups, InstanceBackups, snapshotName } from './restore-source';
 import { RestoreTime } from './restore-time';
 
 /** What an instance is restored from, in the words of its CloudFormation resource. */
 type Restore = Readonly<Partial<Record<RestoreProperty, string | boolean>>>;
+
+/** The validator of templates inside aws-cdk-lib, by the name under which a rule is acknowledged. */
+const VALIDATOR = 'CloudFormation Validate';
 
 type RestoreProperty =
   | 'dbSnapshotIdentifier'
@@ -78,6 +81,14 @@ export function restoreInstance(instance: rds.CfnDBInstance, props: { readonly a
   instance.masterUsername = undefined;
   instance.kmsKeyId = undefined;
   if (props.allocatedStorage === undefined) instance.allocatedStorage = undefined;
+  if (restore.sourceDbInstanceIdentifier !== undefined) {
+    acknowledge(
+      instance,
+      'F3020',
+      'The rule is about a replica, which SourceDBInstanceIdentifier makes where no time stands beside it. A restore takes the password ' +
+        'afterwards, and keeps the encryption of its source, which the deploy guard has looked at.',
+    );
+  }
 }
 
 /** As for an instance; but a cluster takes another key while it is restored. */
@@ -86,4 +97,22 @@ export function restoreCluster(cluster: rds.CfnDBCluster, props: object): void {
   if (!restore) return;
   Object.assign(cluster, restore);
   cluster.masterUsername = undefined;
+  acknowledge(
+    cluster,
+    'F3021',
+    'A restored cluster keeps the master user of its source, whose name RDS does not take again; its password is set after the restore.',
+  );
+  if (restore.sourceDbClusterIdentifier !== undefined) {
+    acknowledge(
+      cluster,
+      'W3689',
+      'The password is set by the update with which the resource handler ends a restore, and the encryption is stated for whoever reads ' +
+        'the template: a restore keeps that of its source, under the key that is named here.',
+    );
+  }
+}
+
+/** What the validator of templates inside aws-cdk-lib holds against a restore. */
+function acknowledge(resource: rds.CfnDBInstance | rds.CfnDBCluster, rule: string, reason: string): void {
+  Validations.of(resource).acknowledge({ id: `${VALIDATOR}::${rule}`, reason });
 }
