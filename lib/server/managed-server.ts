@@ -26,6 +26,10 @@ import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { requireObjectives, requirePort, requireVersion } from './required';
 import { serverAlarmTopic } from './alarm-topic';
+import { refuseCopies } from './recovery/backup-copy';
+import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
+import { addRunbook } from './recovery/runbook';
+import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
@@ -81,8 +85,9 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = requirePort(path, props.port ?? DEFAULT_PORT, RDS_PORTS);
+    this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
+    checkHistory(path, this.objectives);
     const production = this.profile.isProduction;
 
     this.instanceType =
@@ -124,15 +129,18 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         vpcSubnets,
         removalPolicy: companions,
       }),
-      pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
+      pointInTimeRecovery:
+        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
       monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this, companions) : undefined,
     };
     if (production) protectStack(Stack.of(this));
+    if (!production) refuseCopies(path, props);
     this.guardVersion();
     this.guardProduction();
+    guardRestoredPort(this, props, this.port);
   }
 
   /**
@@ -166,6 +174,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       rotationInterval: props.passwordRotation,
     });
     state.rotateAdminSecret();
+    addRunbook({
+      construct: this,
+      resource: guarded[0]!,
+      nodes: guarded.slice(1) as rds.CfnDBInstance[],
+      port: this.port,
+      masterUsername: this._settings.masterUsername,
+      stateName: state.stateName,
+    });
   }
 
   /** @internal */
@@ -225,6 +241,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   ): DeployGuard {
     return new DeployGuard(this, 'Guard', {
       servers,
+      masterUsername: this._settings.masterUsername,
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
       encryptionKey: this.encryptionKey,
@@ -268,7 +285,9 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this._guard({
       id: 'BK-1',
       check: () => {
-        const unmet = unmetObjectives(this.objectives, this._capability());
+        const unmet =
+          unmetObjectives(this.objectives, this._capability()) ??
+          unkeptHistory(this.objectives, this._backupRetentionDays());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -290,6 +309,17 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined;
       },
       fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
+    });
+    addFinding(this, {
+      id: 'BK-12',
+      severity: 'warning',
+      check: () => {
+        const days = this._backupRetentionDays();
+        return this._singleNode() === undefined && days !== undefined && days < RETENTION_FLOOR_DAYS
+          ? `${path}: a standby or reader repeats a wrong DELETE at once, and pointInTimeRecovery goes back ${days} days alone`
+          : undefined;
+      },
+      fix: `A second node is no backup: set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more.`,
     });
     this._guard({
       id: 'BK-15',
