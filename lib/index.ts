@@ -11,4 +11,8 @@ export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';
 export { PostgresVersion } from './server/postgres-version';
 export { RdsPostgres, RdsPostgresProps } from './server/rds-postgres';
+export { ConflictPolicy, FeedbackOptions, FreshOptions, LongQueriesOptions } from './server/replicas/conflict-policy';
+export { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions } from './server/replicas/aurora-readers';
+export { ReadReplica, ReadReplicaOptions, ReadReplicaProps } from './server/replicas/read-replica';
+export { IReaderEndpoint } from './server/replicas/reader-endpoint';
 export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';

@@ -3,6 +3,7 @@ export const FINDING_IDS = [
   'BK-1',
   'BK-2',
   'BK-3',
+  'BK-12',
   'BK-15',
   'HA-1',
   'HA-8',

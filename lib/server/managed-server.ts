@@ -63,7 +63,10 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   public readonly instanceType: ec2.InstanceType;
 
   /** @internal */
-  protected readonly _settings: ManagedSettings;
+  public readonly _settings: ManagedSettings;
+
+  /** @internal */
+  public readonly _reserveConcurrency?: boolean;
 
   private deployGuard?: DeployGuard;
   private storageAlarms?: cloudwatch.Alarm[];
@@ -71,6 +74,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
+    this._reserveConcurrency = props.reserveConcurrency;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
     this.version = props.version;
@@ -111,7 +115,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       companions,
       masterUsername,
       monitoringInterval,
-      identifier: identifier(this, props.identifier),
+      identifier: serverIdentifier(this, props.identifier),
       vpcSubnets,
       subnetGroup: new rds.SubnetGroup(this, 'Subnets', {
         description: `Subnets of the PostgreSQL server ${path}`.slice(0, 255),
@@ -227,6 +231,11 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       logRemovalPolicy: this._settings.companions,
     });
+  }
+
+  /** Puts the deploy guard before another instance or cluster of the same stack. @internal */
+  public _guardAlso(server: rds.CfnDBInstance | rds.CfnDBCluster): void {
+    this.deployGuard?.add(server);
   }
 
   /** @internal */
@@ -374,7 +383,7 @@ function checkRetention(path: string, retention: Duration | undefined): void {
 }
 
 /** Neither a server nor its functions work in a public subnet: the one may not, the other get no public address (SEC-15). */
-function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
+export function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
   const selected = vpc.selectSubnets(selection);
   if (selected.isPendingLookup) return;
   const open = selected.subnets.filter((subnet) => vpc.publicSubnets.includes(subnet));
@@ -410,7 +419,7 @@ function literalPort(path: string, port: number | undefined): number {
  * A name that does not change with anything but the construct's path: the deploy guard's permission names the server by it. An explicit
  * name also makes CloudFormation refuse a silent replacement.
  */
-function identifier(scope: Construct, given: string | undefined): string {
+export function serverIdentifier(scope: Construct, given: string | undefined): string {
   if (given === undefined) {
     const name = Names.uniqueResourceName(scope, { maxLength: 48, separator: '-' });
     const tidy = name.toLowerCase().replace(/-+/g, '-').replace(/^-|-$/g, '');

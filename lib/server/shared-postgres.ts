@@ -139,6 +139,7 @@ export class SharedPostgres {
     return new SharedServer(scope, id, {
       ...props,
       ...options,
+      readerHost: server.readerHost,
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],

@@ -55,6 +55,7 @@ const SERVICE_TIMEOUT = Duration.minutes(5);
 export class DeployGuard extends Construct {
   private readonly acknowledgements: GuardAcknowledgementLine[];
   private readonly resource: CustomResource;
+  private readonly servers: ServerResource[];
 
   constructor(
     scope: Construct,
@@ -62,6 +63,7 @@ export class DeployGuard extends Construct {
     private readonly props: DeployGuardProps,
   ) {
     super(scope, id);
+    this.servers = [...props.servers];
     this.acknowledgements = (props.acknowledgements ?? []).map((line) =>
       readGuardAcknowledgement(scope.node.path, line),
     );
@@ -88,7 +90,7 @@ export class DeployGuard extends Construct {
         Servers: Lazy.uncachedAny({
           produce: () => {
             const groups = parameterGroupsOf(Stack.of(this));
-            return props.servers.map((server) => readServerResource(server, props.servers, groups));
+            return this.servers.map((server) => readServerResource(server, this.servers, groups));
           },
         }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
@@ -98,7 +100,7 @@ export class DeployGuard extends Construct {
     this.resource.node.addDependency(...guard.ready, ...(vpc ? [lazily(() => endpointsInStack(this, vpc))] : []));
     const resource = this.resource.node.defaultChild as CfnResource;
     resource.addMetadata(DEPLOY_GUARD_METADATA, Lazy.uncachedAny({ produce: () => this.metadata() }));
-    for (const server of props.servers) server.addResourceDependency(resource);
+    for (const server of this.servers) server.addResourceDependency(resource);
     this.node.addValidation({ validate: () => this.problems() });
     this.reportExpired(scope);
   }
@@ -112,10 +114,20 @@ export class DeployGuard extends Construct {
     this.acknowledgements.push(readGuardAcknowledgement(this.node.scope!.node.path, acknowledgement));
   }
 
+  /**
+   * Stands before one more server, such as a replica.
+   *
+   * @param server a resource of the same stack, with a literal name
+   */
+  public add(server: ServerResource): void {
+    this.servers.push(server);
+    server.addResourceDependency(this.resource.node.defaultChild as CfnResource);
+  }
+
   /** Each server by its exact ARN. */
   private statements(): iam.PolicyStatement[] {
     const stack = Stack.of(this);
-    return this.props.servers.map((server) => {
+    return this.servers.map((server) => {
       const isCluster = server.cfnResourceType === 'AWS::RDS::DBCluster';
       return new iam.PolicyStatement({
         actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
@@ -134,7 +146,7 @@ export class DeployGuard extends Construct {
   private metadata(): DeployGuardMetadata {
     const known = parameterGroupsOf(Stack.of(this));
     const groups = new Set(
-      this.props.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
+      this.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
     );
     const entries = [...groups].map((group): [string, string[]] => [logicalId(group), staticParameters(group)]);
     return {
@@ -145,7 +157,7 @@ export class DeployGuard extends Construct {
 
   private problems(): string[] {
     const stack = Stack.of(this);
-    return this.props.servers.flatMap((server) => {
+    return this.servers.flatMap((server) => {
       const property = identifierProperty(server.cfnResourceType);
       if (Stack.of(server) !== stack) {
         return [`${server.node.path} stands in another stack than its deploy guard: make both in one`];
