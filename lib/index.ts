@@ -4,6 +4,13 @@ export * from './database';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
+export {
+  GlobalDatabase,
+  GlobalDatabaseOptions,
+  GlobalSecondary,
+  GlobalSecondaryProps,
+} from './server/high-availability/global-database';
+export { MultiAzPostgres, MultiAzPostgresProps } from './server/multi-az-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
 export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';

@@ -18,6 +18,7 @@ import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform'
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { GlobalDatabase, GlobalDatabaseOptions } from './high-availability/global-database';
 import { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions, scaleReaders } from './replicas/aurora-readers';
 import { clusterReaderEndpoint } from './replicas/cluster-reader';
 import { IReaderEndpoint } from './replicas/reader-endpoint';
@@ -106,7 +107,10 @@ export class AuroraPostgres extends ManagedServerBase {
   public readonly _insights: rds.DatabaseInsightsMode;
   /** @internal */
   public readonly _nodeGroup: rds.IParameterGroup;
+  /** @internal */
+  public readonly _clusterGroup: rds.ParameterGroup;
 
+  private readonly clusterOverrides?: { [name: string]: string };
   private readonly instanceOverrides?: { [name: string]: string };
   private readonly zones?: string[];
   private furtherReaders = 0;
@@ -173,6 +177,12 @@ export class AuroraPostgres extends ManagedServerBase {
       parameters: ofInstance,
     });
     this._nodeGroup = instanceParameters;
+    this._clusterGroup = parameterGroup(this, 'Parameters', {
+      engine,
+      removalPolicy: settings.companions,
+      parameters: ofCluster,
+    });
+    this.clusterOverrides = props.parameters;
     this.instanceOverrides = props.instanceParameters;
     this._insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
@@ -193,11 +203,7 @@ export class AuroraPostgres extends ManagedServerBase {
       storageEncrypted: true,
       storageEncryptionKey: this.encryptionKey,
       storageType: props.storageType,
-      parameterGroup: parameterGroup(this, 'Parameters', {
-        engine,
-        removalPolicy: settings.companions,
-        parameters: ofCluster,
-      }),
+      parameterGroup: this._clusterGroup,
       backup: { retention: settings.pointInTimeRecovery, preferredWindow: settings.windows.backup },
       preferredMaintenanceWindow: settings.windows.maintenance,
       copyTagsToSnapshot: true,
@@ -287,6 +293,29 @@ export class AuroraPostgres extends ManagedServerBase {
    */
   public scaleReaders(options: ReaderScalingOptions): void {
     scaleReaders(this, () => this.nodes.length - 1 + this.furtherReaders, options);
+  }
+
+  /**
+   * Makes the cluster the primary of a global database, so that a `GlobalSecondary` in another region can follow it (HA-18). The cluster
+   * itself stays as it is.
+   *
+   * @param options its name, and what a failover may lose
+   */
+  public addGlobalDatabase(options: GlobalDatabaseOptions = {}): GlobalDatabase {
+    return GlobalDatabase._make(this, 'Global', options);
+  }
+
+  /** The parameters of a cluster that follows this one. @internal */
+  public _clusterParameters(scope: Construct): Record<string, string> {
+    return buildParameters({
+      scope,
+      engine: 'aurora',
+      major: this.version._major,
+      level: 'cluster',
+      profile: this.profile,
+      defaults: this.defaults,
+      overrides: this.clusterOverrides,
+    });
   }
 
   /** The parameters of nodes that differ from the server's own. @internal */
