@@ -7,6 +7,7 @@ export const FINDING_IDS = [
   'BK-15',
   'HA-1',
   'HA-8',
+  'HA-17',
   'LIB-5',
   'LIB-11',
   'LIB-12',

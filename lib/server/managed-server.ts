@@ -25,6 +25,8 @@ import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { serverAlarmTopic } from './alarm-topic';
+import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
+import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
@@ -68,6 +70,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   /** @internal */
   public readonly _reserveConcurrency?: boolean;
 
+  private readonly rto: Duration;
   private deployGuard?: DeployGuard;
   private storageAlarms?: cloudwatch.Alarm[];
 
@@ -75,6 +78,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     super(scope, id);
     const path = this.node.path;
     this._reserveConcurrency = props.reserveConcurrency;
+    this.rto = props.objectives.rto;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
     this.version = props.version;
@@ -231,6 +235,25 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       logRemovalPolicy: this._settings.companions,
     });
+  }
+
+  /**
+   * Adds a function that makes the server fail over, and measures how long no write was acknowledged and whether one was lost (HA-17).
+   *
+   * @param options when it runs by itself, which in production it should not
+   */
+  public addFailoverTest(options: FailoverTestOptions = {}): FailoverTest {
+    return FailoverTest._make(ServerState.of(this), options, {
+      target: { kind: this._failoverKind(), identifier: this._settings.identifier },
+      rto: this.rto,
+      isProduction: this.profile.isProduction,
+      topic: this.alarmTopic,
+    });
+  }
+
+  /** What RDS is asked to fail over. @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'cluster';
   }
 
   /** Puts the deploy guard before another instance or cluster of the same stack. @internal */

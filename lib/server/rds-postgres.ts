@@ -228,6 +228,11 @@ export class RdsPostgres extends ManagedServerBase {
   }
 
   /** @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'instance';
+  }
+
+  /** @internal */
   protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
     return [freeStorageAlarm(this, this.instance, this._allocated, topic)];
   }

@@ -76,6 +76,14 @@ export interface ReadReplicaOptions {
   readonly readerHost?: boolean;
 
   /**
+   * The database whose failover slots the replica keeps up to date, from PostgreSQL 17 on (HA-19): after a promotion, change data capture
+   * goes on where it was. It needs `ConflictPolicy.feedback()` and `rds.logical_replication` of the server.
+   *
+   * @default - slots stay behind on the primary
+   */
+  readonly slotSyncDatabase?: string;
+
+  /**
    * The subnets.
    *
    * @default - those of the server; in another network its isolated subnets, or its private ones where it has none isolated
@@ -193,7 +201,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
 
     const identifier = serverIdentifier(this, props.identifier);
     const instanceType = props.instanceType ?? source.instanceType;
-    const overrides = { ...conflicts._parameters(), ...props.parameters };
+    const overrides = { ...conflicts._parameters(), ...slotSync(path, props, source), ...props.parameters };
     checkPolicyKept(path, conflicts, props.parameters ?? {});
     const parameters = standbyParameters({
       path,
@@ -416,6 +424,29 @@ function checkLag(path: string, maxLag: Duration, conflicts: ConflictPolicy): vo
         `${conflicts.replayDelay.toHumanString()}: the two contradict each other; make the one longer or the other shorter`,
     );
   }
+}
+
+/** What a standby needs that keeps failover slots up to date (HA-19). */
+function slotSync(path: string, props: ReadReplicaProps, source: RdsPostgres): Record<string, string> {
+  const database = props.slotSyncDatabase;
+  if (database === undefined) return {};
+  const place = `${path}: slotSyncDatabase is set`;
+  if (source.version.majorVersion < 17) {
+    throw new Error(
+      `${place}; slots follow a failover from PostgreSQL 17 on, and the server is of version ${source.version}`,
+    );
+  }
+  if (!props.conflicts.isFeedback) {
+    throw new Error(
+      `${place} with ConflictPolicy.${props.conflicts.name}(); without feedback the primary removes rows that the copied slots need: use ConflictPolicy.feedback()`,
+    );
+  }
+  if (source._parameters['rds.logical_replication'] !== '1') {
+    throw new Error(
+      `${place}, and the server has no logical replication: set parameters: { 'rds.logical_replication': '1' } on ${source.node.path}`,
+    );
+  }
+  return { sync_replication_slots: '1', 'rds.logical_slot_sync_dbname': database };
 }
 
 /** What the policy decides is said once. */

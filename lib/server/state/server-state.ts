@@ -251,6 +251,26 @@ export class ServerState extends Construct {
     return drift;
   }
 
+  /** A function that fails the server over and writes a heartbeat meanwhile, as the administrator. */
+  public failoverFunction(
+    scope: Construct,
+    more: { readonly environment: Record<string, string>; readonly statements: iam.PolicyStatement[] },
+  ): ServerFunction {
+    const { props } = this;
+    const test = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'failover',
+      timeout: Duration.minutes(15),
+      maxEventAge: Duration.minutes(5),
+      memorySize: 256,
+      concurrency: 1,
+      environment: { [SERVER_VARIABLE]: this.serverReferenceText(), ...more.environment },
+      statements: [...this.adminStatements([]), ...more.statements],
+    });
+    test.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return test;
+  }
+
   /** A function that looks into the server on a schedule, as the role whose secret it may read. It knows no other. */
   public probeFunction(scope: Construct, secret: secretsmanager.Secret, mostDatabases: number): ServerFunction {
     const { props } = this;

@@ -77,6 +77,13 @@ export class RdsApi {
       if (found.length === 0) return error(404, 'DBClusterNotFoundFault');
       return ok(action, `<DBClusters>${found.map((one) => element('DBCluster', one)).join('')}</DBClusters>`);
     }
+    if (action === 'RebootDBInstance' || action === 'FailoverDBCluster') {
+      const list = action === 'RebootDBInstance' ? this.instances : this.clusters;
+      const name = form.get('DBInstanceIdentifier') ?? form.get('DBClusterIdentifier');
+      const found = list.find(({ identifier }) => identifier === name);
+      if (!found) return error(404, action === 'RebootDBInstance' ? 'DBInstanceNotFound' : 'DBClusterNotFoundFault');
+      return ok(action, element(action === 'RebootDBInstance' ? 'DBInstance' : 'DBCluster', found));
+    }
     const group = form.get('DBParameterGroupName') ?? form.get('DBClusterParameterGroupName') ?? '';
     const all = Object.entries(this.parameters[group] ?? {});
     // Two pages, as RDS makes for every real group.

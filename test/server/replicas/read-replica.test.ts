@@ -166,6 +166,29 @@ describe('HA-13: the contract on lag', () => {
   });
 });
 
+describe('HA-19: slots that follow', () => {
+  const options = { conflicts: ConflictPolicy.feedback(), slotSyncDatabase: 'app' };
+  const parameters = { 'rds.logical_replication': '1' };
+
+  test('the replica keeps the failover slots of one database up to date', () =>
+    expect(groups(make(options, { parameters }).template()).replica).toMatchObject({
+      sync_replication_slots: '1',
+      'rds.logical_slot_sync_dbname': 'app',
+      hot_standby_feedback: '1',
+    }));
+
+  test.each<[string, Partial<ReadReplicaOptions>, Partial<RdsPostgresProps>, RegExp]>([
+    ['before 17', options, { parameters, version: PostgresVersion.V16 }, /from PostgreSQL 17 on/],
+    [
+      'without feedback',
+      { ...options, conflicts: ConflictPolicy.fresh() },
+      { parameters },
+      /use ConflictPolicy.feedback\(\)/,
+    ],
+    ['without logical replication', options, {}, /the server has no logical replication/],
+  ])('%s it is an error', (_what, replica, server, message) => expect(() => make(replica, server)).toThrow(message));
+});
+
 describe('the instance', () => {
   test('HA-13: replicates the primary, encrypted and private, from a group and behind a door of its own', () => {
     const { template, stack, server } = make();
