@@ -20,6 +20,7 @@ export const FINDING_IDS = [
   'SEC-18',
   'SEC-20',
   'SEC-21',
+  'SEC-25',
 ] as const;
 
 export type FindingId = (typeof FINDING_IDS)[number];
