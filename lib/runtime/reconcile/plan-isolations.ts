@@ -14,11 +14,13 @@ import {
   tenantPolicies,
   WantedPolicy,
 } from './isolation-policies';
+import { lendUsage } from './lend-usage';
 import { Inside, ObservedBypass, ObservedIsolatedTable, ObservedIsolation, ObservedPolicy, PUBLIC } from './observed';
 import { Draft, PlanBuilder, Subject } from './plan-builder';
 import { reachable } from './power';
 import { Previous } from './previous';
 import { ident, literal, qualified } from './sql';
+import { Statement } from './types';
 
 /** Row security by tenant (SEC-25): policies first, which have no effect before row security is on, and row security on request alone. */
 export function planIsolations(builder: PlanBuilder, previous: Previous, database: DesiredDatabase): void {
@@ -339,10 +341,12 @@ class IsolationPlanner {
         object,
         reason: 'what observes it, and lets everything through, is not as declared',
         statements: changes.statements,
+        counts: true,
       });
       return;
     }
     this.step(table, {
+      counts: true,
       risk: 'disruptive',
       object,
       reason: `${describe(table)}, and is to be observed: it lets everything through, and counts whether ${this.isolation.roles.join(', ')} set ${this.isolation.setting}`,
@@ -384,21 +388,45 @@ class IsolationPlanner {
 
   private step(
     table: ObservedIsolatedTable,
-    draft: Omit<Draft, 'phase' | 'database' | 'statements' | 'locks'> & { statements: readonly string[] },
+    draft: Omit<Draft, 'phase' | 'database' | 'statements' | 'locks'> & {
+      statements: readonly string[];
+      /** Its policies call what counts. */
+      counts?: boolean;
+    },
   ): void {
+    const { counts = false, ...rest } = draft;
     if (draft.statements.length === 0) return;
     this.builder.add({
-      ...draft,
+      ...rest,
       phase: 'isolation',
       database: this.database.name,
       subjects: [this.subject],
       locks: { schema: table.schema, name: table.name },
-      statements: this.builder.power.actAs(
+      statements: lendUsage(
+        this.builder,
+        this.database,
         table.owner,
-        draft.statements.map((sql) => ({ sql })),
-        this.databaseOwner,
+        table.schema,
+        this.naming(
+          counts ? table.owner : undefined,
+          this.builder.power.actAs(
+            table.owner,
+            draft.statements.map((sql) => ({ sql })),
+            this.databaseOwner,
+          ),
+        ),
       ),
     });
+  }
+
+  /** Who makes a policy has to be able to name the functions that it calls, and only then. */
+  private naming(owner: string | undefined, statements: Statement[] | undefined): Statement[] | undefined {
+    const counting = this.observed?.countingOwner ?? this.databaseOwner;
+    if (owner === undefined || owner === counting || !statements) return statements;
+    const lend = (sql: string) => this.builder.power.actAs(counting, [{ sql }]);
+    const before = lend(`GRANT USAGE ON SCHEMA ${ident(COUNTING_SCHEMA)} TO ${ident(owner)}`);
+    const after = lend(`REVOKE USAGE ON SCHEMA ${ident(COUNTING_SCHEMA)} FROM ${ident(owner)}`);
+    return before && after && [...before, ...statements, ...after];
   }
 
   /** Permissive policies add up: one of somebody else opens what ours close. It is theirs, so it is shown and never dropped. */

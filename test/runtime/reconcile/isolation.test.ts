@@ -112,6 +112,24 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
   });
   afterEach(() => server.reset());
 
+  test.each(['prepared', 'observed', 'enforced'] as const)(
+    '%s: a table of somebody who may neither enter its schema nor the one that counts',
+    async (stage) => {
+      await apply(server, tenants('prepared'));
+      await asOwner(server, ...TABLE);
+      await server.query(['CREATE ROLE elder', 'GRANT elder TO master WITH SET TRUE']);
+      await asSuperuser(server, 'ALTER TABLE billing.invoice OWNER TO elder', 'app');
+      await apply(server, tenants(stage));
+      if (stage !== 'prepared') await applyAcknowledged(server, tenants(stage));
+      expect(await state(server)).toBe({ prepared: 'off', observed: 'on', enforced: 'on forced' }[stage]);
+      expect(await policies(server)).toContain('cdk_postgres_tenant');
+      const may = (schema: string) => holds(server, `has_schema_privilege('elder', '${schema}', 'USAGE')`);
+      expect(await may('billing')).toBe(false);
+      if (stage === 'observed') expect(await may('cdk_postgres_tenants')).toBe(false);
+      expect(await apply(server, tenants(stage))).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+    },
+  );
+
   test('prepared: the policies are there and nobody sees less', async () => {
     await apply(server, tenants('prepared'));
     await asOwner(server, ...TABLE);
