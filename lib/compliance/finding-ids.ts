@@ -27,6 +27,7 @@ const GUARD_IDS = [
   'SEC-18',
   'SEC-20',
   'SEC-21',
+  'SEC-25',
 ] as const;
 
 /** What the hardening of a server that exists reports. */

@@ -7,3 +7,4 @@ export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';
 export * from './failover-test';
+export * from './tenants';

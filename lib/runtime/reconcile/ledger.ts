@@ -2,7 +2,7 @@ import { ContractError, decodeState, DesiredState, encodeState, StateDocument } 
 import { hash, ident } from './sql';
 import { replicated } from './replication';
 import { Session } from './session';
-import { Plan, RefusedError, Step } from './types';
+import { ManagedKind, Plan, RefusedError, Step } from './types';
 
 /**
  * What the library remembers, in the schema `cdk_postgres` of the admin database: which server this is, what each state manages and
@@ -16,9 +16,6 @@ export const LEDGER_SCHEMA = 'cdk_postgres';
 /** In the place of a declaration's hash: nobody took the object out of a declaration, but its state gave it up. */
 export const FREED = 'freed';
 
-/** `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
-export type ManagedKind =
-  'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
 

@@ -1,6 +1,6 @@
-import { ManagedKind } from './ledger';
 import { ObservedDrop } from './observe-drops';
 import { Replication, ReplicationFacts } from './replication';
+import { ManagedKind } from './types';
 
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 

@@ -1,4 +1,4 @@
-import { DesiredDatabase, DesiredIsolation } from '../../contract';
+import { DesiredDatabase, DesiredIsolation, isServerRole, rolesWithoutRows } from '../../contract';
 import { declaredMemberships } from './iam';
 import {
   COLUMN_TYPES,
@@ -70,6 +70,8 @@ class IsolationPlanner {
   private readonly databaseOwner: string;
   /** All of it was enforced once: tables that come later are under row security from the moment they are seen. */
   private readonly established: boolean;
+  /** They have privileges and no policy is for them. */
+  private readonly cutOff: readonly string[];
 
   constructor(
     private readonly builder: PlanBuilder,
@@ -86,6 +88,7 @@ class IsolationPlanner {
     const known = builder.ledgerObject({ kind: 'isolation', name: isolation.schema, database: database.name });
     this.established =
       known !== undefined && known.state === builder.desired.name && known.established && known.removedAt === undefined;
+    this.cutOff = this.rolesCutOff();
   }
 
   plan(): void {
@@ -96,6 +99,7 @@ class IsolationPlanner {
     this.refuseOtherTypes();
     this.noteTablesWithout();
     this.noteTablesWithoutIndex();
+    this.noteRolesCutOff();
     if (this.isolation.stage === 'observed') this.planCounters();
     for (const table of this.tables) this.planTable(table, isolated);
     this.noteCounts();
@@ -160,6 +164,45 @@ class IsolationPlanner {
           `the role ${JSON.stringify(role)} is to see one tenant alone in the ${this.place}, and ${because.join(', and ')}: take that away, or take the role out of the isolation`,
         );
     }
+  }
+
+  /** Declared or not: whoever has a privilege works with the table today. */
+  private rolesCutOff(): string[] {
+    const { observed, desired } = this.builder;
+    const tables = new Set(this.tables.map(({ name }) => name));
+    const inside = observed.inside.get(this.database.name);
+    const declared = new Set(desired.roles.map(({ name }) => name));
+    const given = (inside?.relations ?? [])
+      .filter(({ schema, name }) => schema === this.isolation.schema && tables.has(name))
+      .flatMap(({ owner, acl }) =>
+        acl.flatMap(({ grantee }) => (grantee === PUBLIC || grantee === owner ? [] : grantee)),
+      )
+      // What a declared role has and is not declared to have goes with this plan, or is withheld.
+      .filter((role) => !declared.has(role));
+    const others = [...observed.roles.values()].filter(({ name }) => !declared.has(name) && !isServerRole(name));
+    return rolesWithoutRows(
+      [...desired.roles, ...others],
+      this.memberships(),
+      this.database,
+      this.isolation,
+      given,
+    ).filter((role) => {
+      const facts = observed.roles.get(role);
+      return !facts?.superuser && !facts?.bypassRls && role !== this.builder.power.user;
+    });
+  }
+
+  private noteRolesCutOff(): void {
+    if (this.cutOff.length === 0) return;
+    const when =
+      this.isolation.stage === 'enforced'
+        ? this.tables.every(isTableEnforced)
+          ? 'see'
+          : 'will see'
+        : 'will see, once it is enforced,';
+    this.builder.notes.push(
+      `in the ${this.place}, ${cutOffWords(this.cutOff, when)}; put them in roles or allTenants of the isolation`,
+    );
   }
 
   private refuseTruncate(isolated: readonly string[]): void {
@@ -235,7 +278,7 @@ class IsolationPlanner {
       this.step(table, {
         risk: 'disruptive',
         object: `row security of the table ${table.schema}.${table.name}`,
-        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}${others(table)}`,
+        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}${others(table)}${this.cutOff.length === 0 ? '' : `; ${cutOffWords(this.cutOff, 'will see')}`}`,
         statements: [...drops, ...enable(table, on)],
         asks: 'row security hides every row from a session that has not set its tenant, and from the owner too',
       });
@@ -563,6 +606,10 @@ function describe(table: ObservedIsolatedTable): string {
   if (table.policies.some(observes)) return 'it is observed';
   if (!table.rowSecurity) return 'it is off';
   return 'it is on, and the owner is not bound by it';
+}
+
+function cutOffWords(roles: readonly string[], see: string): string {
+  return `these roles have privileges and ${see} no row: ${few(roles, 50)}`;
 }
 
 /** Policies that have had no effect up to now. */

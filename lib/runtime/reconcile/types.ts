@@ -1,5 +1,9 @@
 import { DesiredState } from '../../contract';
 
+/** What a state can own; `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
+export type ManagedKind =
+  'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';
+
 /**
  * What a step does to those who work with the server. add: something new; widen: more access; narrow: less access;
  * disruptive: sessions may notice (owner, NOLOGIN); destructive: something is gone for good.

@@ -24,6 +24,7 @@ import {
   DRIFT_MODE_VARIABLE,
   ContractError,
   decodeState,
+  DesiredState,
   encodeState,
   Platform,
   PROBE_DATABASES_VARIABLE,
@@ -202,6 +203,12 @@ export class ServerState extends Construct {
     );
     this.resource!.node.addDependency(policyDependable!);
     this.schedule(by, secret, [policyDependable!, this.applied]);
+  }
+
+  /** All that is declared by now. */
+  public declared(): DesiredState {
+    const { profile, defaults } = this.props;
+    return this.declaration.toState({ name: this.stateName, profile, defaults });
   }
 
   /** Where sessions that work as one of these roles may create objects of their own. */
@@ -468,9 +475,7 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const { profile, defaults } = this.props;
-      const state = this.declaration.toState({ name: this.stateName, profile, defaults });
-      const document = encodeState(state);
+      const document = encodeState(this.declared());
       this.refuseInvalid(document);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }

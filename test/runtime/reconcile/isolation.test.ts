@@ -167,6 +167,26 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     expect((await plan(server, tenants('enforced'))).plan).toMatchObject({ steps: [], withheld: [] });
   });
 
+  test('roles with privileges in neither list are named before they see no row, declared or not', async () => {
+    const [alone, access] = [{ roles: ['api'] }, (report: Report) => report.plan.notes.filter((n) => /no row/.test(n))];
+    await apply(server, tenants('prepared', alone));
+    await asOwner(server, ...TABLE);
+    await asSuperuser(server, ['CREATE ROLE auditor LOGIN', 'GRANT SELECT ON billing.invoice TO auditor'], 'app');
+    const prepared = await apply(server, tenants('prepared', alone));
+    expect(access(prepared)).toEqual([
+      'in the schema "billing" of the database "app", these roles have privileges and will see, once it is enforced, no row: auditor, worker; put them in roles or allTenants of the isolation',
+    ]);
+    const [step] = ofRowSecurity(await plan(server, tenants('enforced', alone)));
+    expect(step.reason).toMatch(/; these roles have privileges and will see no row: auditor, worker$/);
+    await applyAcknowledged(server, tenants('enforced', alone));
+    expect(await seenBy(server, 'worker', A)).toEqual([]);
+    const after = await plan(server, tenants('enforced', alone));
+    expect(access(after)).toEqual([
+      expect.stringContaining('these roles have privileges and see no row: auditor, worker'),
+    ]);
+    expect(access(await plan(server, tenants('enforced', { allTenants: ['report', 'auditor'] })))).toEqual([]);
+  });
+
   test('cases 81, 82: each role sees what it is to see, and writes nothing else', async () => {
     await enforced(server);
     expect(await seenBy(server, 'api', A)).toEqual([1, 2]);
