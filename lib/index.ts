@@ -1,6 +1,7 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
 export { PostgresChecks } from './compliance/postgres-checks';
 export * from './database';
+export { AllowedExtensions } from './server/allowed-extensions';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';

@@ -17,9 +17,11 @@ export const FINDING_IDS = [
   'OPS-12',
   'SEC-10',
   'SEC-11',
+  'SEC-13',
   'SEC-18',
   'SEC-20',
   'SEC-21',
+  'SEC-24',
 ] as const;
 
 export type FindingId = (typeof FINDING_IDS)[number];
