@@ -291,6 +291,14 @@ test('a call that is not allowed leaves its row unknown, and the others are look
   expect(code).toBe(0);
 });
 
+test('maintenance that cannot be seen leaves the row unknown, with all else that was seen', async () => {
+  const { of } = await items(asDeclared({ DescribePendingMaintenanceActions: { error: 'AccessDenied' } }));
+  const { verdict, saw } = of('What runs is');
+  expect(verdict).toBe('unknown');
+  expect(saw).toContain('shop-db: StorageEncrypted true');
+  expect(saw.pop()).toBe('what waits for maintenance was not seen (not allowed: AccessDenied: no)');
+});
+
 test('for people: groups by what was found, what was not checked last, with what to do', async () => {
   const { stdout } = await run(asDeclared());
   expect(stdout).toMatch(/^unknown \(\d+\)$[^]*^confirmed \(\d+\)$[^]*^not checked \(\d+\)$/m);
@@ -303,7 +311,8 @@ test('without a stack, or without an answer, it says what to do, with exit code 
     1,
     'cdk-postgres: name the stack with --stack, or print the policy with --permissions\n',
   ]);
-  const broken = await run({ DescribeDBInstances: { error: 'InvalidClientTokenId' } });
+  const refused = { error: 'InvalidClientTokenId' };
+  const broken = await run({ DescribeDBInstances: refused, ListSecrets: refused });
   expect(broken.code).toBe(1);
   expect(broken.stderr).toMatch(/^cdk-postgres: AWS could not be asked \(InvalidClientTokenId: no\)\n$/);
 });

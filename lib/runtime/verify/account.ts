@@ -69,34 +69,34 @@ const CHECKS: Readonly<Record<string, Check>> = {
 /** The claims that are looked into, by their beginnings. */
 export const CHECKED_CLAIMS: readonly string[] = Object.keys(CHECKS);
 
-/** Goes through the table of what was never tried on AWS, and says of each row what a deployed stack shows. It changes nothing. */
+/**
+ * Goes through the table of what was never tried on AWS, and says of each row what a deployed stack shows. It changes nothing. A call that fails
+ * leaves its row unknown; when all fail there is nothing to say, and the first error is thrown.
+ */
 export async function verifyAccount(options: VerifyOptions): Promise<Item[]> {
   const account = new Account(options);
   const items: Item[] = [];
+  const errors: unknown[] = [];
   for (const { claim, how } of options.rows) {
     const begin = CHECKED_CLAIMS.find((known) => claim.startsWith(known));
-    items.push({
-      claim,
-      ...(begin === undefined
-        ? { verdict: 'not checked' as const, saw: [`to find out: ${how}`] }
-        : await settled(CHECKS[begin](account))),
-    });
+    if (begin === undefined) {
+      items.push({ claim, verdict: 'not checked', saw: [`to find out: ${how}`] });
+      continue;
+    }
+    try {
+      items.push({ claim, ...(await CHECKS[begin](account)) });
+    } catch (error) {
+      errors.push(error);
+      items.push({ claim, verdict: 'unknown', saw: [unanswered(error)] });
+    }
   }
+  if (account.answered === 0 && errors.length > 0) throw errors[0];
   return items;
 }
 
-/** A call that is not allowed leaves its rows unknown; the others are looked into all the same. */
-async function settled(check: Promise<Finding>): Promise<Finding> {
-  try {
-    return await check;
-  } catch (error) {
-    if (!isDenied(error)) throw error;
-    return { verdict: 'unknown', saw: [`not allowed: ${(error as Error).message}`] };
-  }
-}
-
-function isDenied(error: unknown): boolean {
-  return /^(AccessDenied|UnauthorizedOperation)/.test((error as Error).name);
+function unanswered(error: unknown): string {
+  const { name, message } = error as Error;
+  return `${/^(AccessDenied|UnauthorizedOperation)/.test(name) ? 'not allowed' : 'no answer'}: ${message}`;
 }
 
 interface Declared {
@@ -119,6 +119,8 @@ class Account {
   private readonly declared: readonly Declared[];
   private readonly unnamed: readonly string[];
   private asked?: Promise<Running[]>;
+  /** How many looks at AWS had an answer. */
+  answered = 0;
 
   constructor(private readonly options: VerifyOptions) {
     this.resources = (options.template as { Resources?: Account['resources'] }).Resources ?? {};
@@ -159,7 +161,11 @@ class Account {
   async isAsDeclared(): Promise<Finding> {
     const servers = await this.running();
     const soon = (this.options.now ?? new Date()).getTime() + MONTHS_3;
-    const waiting = await this.pendingMaintenance();
+    let unseen: string | undefined;
+    const waiting = await this.pendingMaintenance().catch((error: unknown) => {
+      unseen = `what waits for maintenance was not seen (${unanswered(error)})`;
+      return new Map<string, string[]>();
+    });
     const seen: string[] = [];
     const finding = judged(this.standing(servers), missing(servers), ({ identifier, properties, found, isCluster }) => {
       const problems: string[] = [];
@@ -191,7 +197,8 @@ class Account {
       problems.push(...(waiting.get(identifier) ?? []));
       return problems;
     });
-    return finding.verdict === 'confirmed' ? { ...finding, saw: seen } : finding;
+    if (finding.verdict === 'contradicted') return finding;
+    return unseen === undefined ? { ...finding, saw: seen } : { verdict: 'unknown', saw: [...seen, unseen] };
   }
 
   async guardReads(): Promise<Finding> {
@@ -221,10 +228,11 @@ class Account {
     const saw = this.standing(servers).map(({ identifier, found }) => `${identifier} runs ${found.EngineVersion}`);
     if (upgraded.length === 0) return { verdict: 'unknown', saw: [...saw, ...missing(servers)] };
     const guard = await this.guardReads();
-    if (guard.verdict === 'contradicted') return guard;
+    const against = guard.saw.filter((text) => text.includes('EngineVersion'));
+    if (guard.verdict === 'contradicted' && against.length > 0) return { verdict: 'contradicted', saw: against };
     return {
       verdict: 'unknown',
-      saw: [...saw, 'the guard lets it pass; that CloudFormation does shows the next deployment'],
+      saw: [...saw, 'the guard has nothing against it; that CloudFormation has not shows the next deployment'],
     };
   }
 
@@ -306,7 +314,10 @@ class Account {
   private running(): Promise<Running[]> {
     return (this.asked ??= Promise.all(
       this.declared.map(async (server) => ({ ...server, found: await this.describe(server) })),
-    ));
+    ).then((servers) => {
+      this.answered += servers.length;
+      return servers;
+    }));
   }
 
   private standing(servers: readonly Running[]) {
@@ -396,6 +407,7 @@ class Account {
       const page: { SecretList?: SecretListEntry[]; NextToken?: string } = await this.options.secrets.send(
         new ListSecretsCommand({ NextToken, Filters: [{ Key: 'tag-key', Values: ['aws:cloudformation:stack-name'] }] }),
       );
+      this.answered++;
       found.push(...(page.SecretList ?? []));
       NextToken = page.NextToken;
     } while (NextToken);
