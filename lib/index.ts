@@ -6,6 +6,14 @@ export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './ser
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export { HardeningItem } from './server/hardening/hardening-item';
+export { EnforcedHardening, PostgresHardening, PostgresHardeningOptions } from './server/hardening/postgres-hardening';
+export {
+  ManagedPostgres,
+  ManagedPostgresClusterOptions,
+  ManagedPostgresInstanceOptions,
+  ManagedPostgresOptions,
+} from './server/managed-postgres';
 export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';

@@ -22,16 +22,19 @@ import { serverKey } from './encryption-key';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
-import { RecoveryCapability, unmetObjectives } from './objectives';
+import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireObjectives, requirePort, requireVersion } from './required';
 import { serverAlarmTopic } from './alarm-topic';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
 /** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
 export const DEFAULT_PORT = 5433;
+
+const RDS_PORTS = { min: 1150, max: 65_535, who: 'RDS takes' };
 
 const RETENTION_FLOOR_DAYS = 7;
 
@@ -67,6 +70,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   /** @internal */
   protected readonly _settings: ManagedSettings;
 
+  private readonly objectives: RecoveryObjectives;
   private deployGuard?: DeployGuard;
   private storageAlarms?: cloudwatch.Alarm[];
 
@@ -75,10 +79,11 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     const path = this.node.path;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
-    this.version = props.version;
+    this.version = requireVersion(path, props.version);
+    this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = literalPort(path, props.port);
+    this.port = requirePort(path, props.port ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
     const production = this.profile.isProduction;
 
@@ -129,7 +134,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     };
     if (production) protectStack(Stack.of(this));
     this.guardVersion();
-    this.guardProduction(props);
+    this.guardProduction();
   }
 
   /**
@@ -262,12 +267,12 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     });
   }
 
-  private guardProduction(props: ManagedServerOptions): void {
+  private guardProduction(): void {
     const path = this.node.path;
     this._guard({
       id: 'BK-1',
       check: () => {
-        const unmet = unmetObjectives(props.objectives, this._capability());
+        const unmet = unmetObjectives(this.objectives, this._capability());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -395,19 +400,6 @@ function protectStack(stack: Stack): void {
 
 function rootStack(stack: Stack): Stack {
   return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
-}
-
-function literalPort(path: string, port: number | undefined): number {
-  if (port === undefined) return DEFAULT_PORT;
-  if (Token.isUnresolved(port)) {
-    throw new Error(
-      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
-    );
-  }
-  if (!Number.isInteger(port) || port < 1150 || port > 65535) {
-    throw new Error(`${path}: port is ${port}; RDS takes 1150 to 65535`);
-  }
-  return port;
 }
 
 /**

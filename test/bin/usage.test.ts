@@ -28,6 +28,7 @@ test('help is no error, and every command has examples', async () => {
     'check',
     'verify-account',
     'access',
+    'hardening',
     'handover',
     'import',
   ]);

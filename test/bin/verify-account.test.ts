@@ -296,7 +296,7 @@ test('maintenance that cannot be seen leaves the row unknown, with all else that
   const { verdict, saw } = of('What runs is');
   expect(verdict).toBe('unknown');
   expect(saw).toContain('shop-db: StorageEncrypted true');
-  expect(saw.pop()).toBe('what waits for maintenance was not seen (not allowed: AccessDenied: no)');
+  expect(saw[saw.length - 1]).toBe('what waits for maintenance was not seen (not allowed: AccessDenied: no)');
 });
 
 test('for people: groups by what was found, what was not checked last, with what to do', async () => {

@@ -9,7 +9,14 @@ import {
   PCIDSS321Checks,
 } from 'cdk-nag';
 import { IConstruct } from 'constructs';
-import { AuroraPostgres, AuroraPostgresProps, PostgresVersion, RdsPostgres, RdsPostgresProps } from '../../lib';
+import {
+  AuroraPostgres,
+  AuroraPostgresProps,
+  PostgresVersion,
+  RdsPostgres,
+  RdsPostgresProps,
+  SchemaObject,
+} from '../../lib';
 import { OBJECTIVES, cleanStack, quiet } from '../server/support';
 
 quiet();
@@ -64,7 +71,9 @@ interface Violation {
 function declareInside(server: RdsPostgres | AuroraPostgres): void {
   const app = server.addDatabase('app');
   const api = app.addLoginRole('api');
-  app.addSchema('billing').grantReadWrite(api);
+  const billing = app.addSchema('billing');
+  billing.grantReadWrite(api);
+  server.addAuditing().audit(billing, SchemaObject.allTables());
   server.addDriftDetection();
   server.addMonitoring();
 }
