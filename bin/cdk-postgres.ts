@@ -14,6 +14,7 @@ import { hardeningCommand } from './commands/hardening';
 import { importCommand } from './commands/import';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
+import { verifyAccountCommand } from './commands/verify-account';
 
 // It speaks of the functions' runtime, which is not this one.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
@@ -55,6 +56,7 @@ for (const command of [
   applyCommand(),
   driftCommand(),
   checkCommand(),
+  verifyAccountCommand(),
   accessCommand(),
   hardeningCommand(),
   handoverCommand(),

@@ -8,6 +8,7 @@ export {
   AuroraPostgresProps,
   ServerlessV2Capacity,
 } from './server/aurora-postgres';
+export { AllowedExtensions } from './server/allowed-extensions';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { FailoverTest, FailoverTestOptions } from './server/high-availability/failover-test';

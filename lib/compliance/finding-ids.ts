@@ -24,10 +24,12 @@ const GUARD_IDS = [
   'OPS-12',
   'SEC-10',
   'SEC-11',
+  'SEC-13',
   'SEC-18',
   'SEC-20',
   'SEC-21',
   'SEC-25',
+  'SEC-24',
 ] as const;
 
 /** What the hardening of a server that exists reports. */

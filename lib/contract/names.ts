@@ -3,6 +3,9 @@ export const MAX_NAME_BYTES = 63;
 
 export type NameKind = 'role' | 'database' | 'schema' | 'object';
 
+/** The role of pgaudit on Amazon RDS. The server takes no other name for it, and leaves it to its administrator to create it. */
+export const AUDIT_ROLE = 'rds_pgaudit';
+
 const RESERVED_ROLES = new Set(['public', 'none', 'current_user', 'session_user', 'current_role', 'user']);
 const RESERVED_DATABASES = new Set(['template0', 'template1', 'rdsadmin']);
 const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres', 'cdk_postgres_tenants']);
@@ -22,7 +25,8 @@ export function nameProblem(kind: NameKind, name: string): string | undefined {
   const lower = name.toLowerCase();
   if (kind === 'role') {
     if (lower.startsWith('pg_')) return 'starts with "pg_", which PostgreSQL reserves for predefined roles';
-    if (lower.startsWith('rds')) return 'starts with "rds", which Amazon RDS reserves for its own roles';
+    if (lower.startsWith('rds') && name !== AUDIT_ROLE)
+      return 'starts with "rds", which Amazon RDS reserves for its own roles';
     if (RESERVED_ROLES.has(lower)) return 'is a reserved word for roles';
   }
   if (kind === 'database' && RESERVED_DATABASES.has(lower)) return 'is a database that belongs to the server itself';
@@ -40,7 +44,7 @@ export function isPlainName(name: string): boolean {
 
 /** A role that the server brings along: it can be a group in a membership, and is never created, changed or dropped. */
 export function isServerRole(name: string): boolean {
-  return name.startsWith('pg_') || name.startsWith('rds');
+  return name.startsWith('pg_') || (name.startsWith('rds') && name !== AUDIT_ROLE);
 }
 
 /** The logins that take turns in the secret of a group, the first of them first. */

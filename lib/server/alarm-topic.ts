@@ -3,7 +3,7 @@ import { Construct, IDependable } from 'constructs';
 import { addFinding } from '../compliance';
 
 /** A service that publishes to the topic of a server. */
-export type Publisher = 'cloudwatch.amazonaws.com' | 'events.rds.amazonaws.com';
+export type Publisher = 'cloudwatch.amazonaws.com' | 'events.rds.amazonaws.com' | 'events.amazonaws.com';
 
 /** The topic of a server's alarms: encrypted, TLS only, and a warning as long as nobody listens (OPS-4). */
 export function serverAlarmTopic(scope: Construct, encryptionKey: kms.IKey): sns.Topic {
@@ -43,7 +43,10 @@ export function letPublish(
       principals,
       actions: ['sns:Publish'],
       resources: [topic.topicArn],
-      conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } },
+      // Of EventBridge no source says that it names the account; a condition that never holds would lose every notice.
+      ...(publisher === 'events.amazonaws.com'
+        ? {}
+        : { conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } } }),
     }),
   );
   if (!statementAdded) {

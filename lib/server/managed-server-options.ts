@@ -7,6 +7,7 @@ import {
   aws_logs as logs,
   aws_sns as sns,
 } from 'aws-cdk-lib';
+import { AllowedExtensions } from './allowed-extensions';
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
@@ -72,6 +73,13 @@ export interface ManagedServerOptions extends SecondCopyOptions {
    * @default - this library's opinion alone (SEC-9, SEC-11, SEC-20, SEC-21, OPS-5)
    */
   readonly parameters?: { [name: string]: string };
+
+  /**
+   * Which extensions anybody may install, by the parameter `rds.allowed_extensions` (SEC-23).
+   *
+   * @default - not restricted: the server allows each that Amazon RDS supports, to those who may create it
+   */
+  readonly allowedExtensions?: AllowedExtensions;
 
   /**
    * The port. It must be a literal number.

@@ -16,6 +16,8 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
 import { Finding, addFinding } from '../compliance';
+import { limitExtensions } from './allowed-extensions';
+import { watchCertificates } from './certificates';
 import { serverKey } from './encryption-key';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
@@ -188,6 +190,8 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       masterUsername: this._settings.masterUsername,
       stateName: state.stateName,
     });
+    limitExtensions(state, props);
+    watchCertificates(this, guarded, { topic: this.alarmTopic, identifier: this._settings.identifier });
   }
 
   /** @internal */

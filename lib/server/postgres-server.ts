@@ -2,13 +2,23 @@ import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanag
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
-import { Database, DatabaseOptions, DroppedObject, DropOptions, GroupRole, GroupRoleOptions } from '../database';
+import {
+  Auditing,
+  AuditingOptions,
+  Database,
+  DatabaseOptions,
+  DroppedObject,
+  DropOptions,
+  GroupRole,
+  GroupRoleOptions,
+} from '../database';
 import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
 import { IServerMonitoring, MonitoringOptions } from './monitoring/monitoring-options';
 import { ServerMonitoring } from './monitoring/server-monitoring';
 import { NOTHING_KNOWN, PlatformMonitoring } from './monitoring/watched';
 import { PostgresProfile } from './postgres-profile';
+import { guardAuditing } from './auditing-parameters';
 import { addVpcEndpoints } from './state/vpc-endpoints';
 import { DriftDetection } from './state/drift-detection';
 import { ServerState, ServerStateProps } from './state/server-state';
@@ -90,6 +100,14 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   addMonitoring(options?: MonitoringOptions): IServerMonitoring;
 
   /**
+   * Audits by pgaudit (SEC-20): the extension in every database of this state, and the role whose privileges say which tables are
+   * audited access by access.
+   *
+   * @param options how the role is named
+   */
+  addAuditing(options?: AuditingOptions): Auditing;
+
+  /**
    * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
    * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
    */
@@ -149,6 +167,12 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
       pauses: this._pauses(),
       platform: this._platformMonitoring(),
     });
+  }
+
+  public addAuditing(options: AuditingOptions = {}): Auditing {
+    const auditing = new Auditing(this, 'Auditing', { ...options, server: this });
+    guardAuditing(this, auditing.roleName);
+    return auditing;
   }
 
   private someAlarmTopic(): sns.ITopic {

@@ -29,6 +29,7 @@ import {
   RdsPostgresProps,
   RestoreTime,
   VaultLock,
+  SchemaObject,
 } from '../../lib';
 import { OBJECTIVES, cleanStack, quiet } from '../server/support';
 
@@ -150,7 +151,9 @@ interface Violation {
 function declareInside(server: RdsPostgres | AuroraPostgres): void {
   const app = server.addDatabase('app');
   const api = app.addLoginRole('api');
-  app.addSchema('billing').grantReadWrite(api);
+  const billing = app.addSchema('billing');
+  billing.grantReadWrite(api);
+  server.addAuditing().audit(billing, SchemaObject.allTables());
   server.addDriftDetection();
   server.addMonitoring();
 }

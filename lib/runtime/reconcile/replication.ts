@@ -1,5 +1,5 @@
 import { DesiredDatabase } from '../../contract';
-import { Grantee } from './observed';
+import { Grantee } from './types';
 
 /** What of the server itself decides what can be replicated. */
 export interface ReplicationFacts {

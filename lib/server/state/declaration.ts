@@ -6,6 +6,7 @@ import {
   DesiredDatabase,
   DesiredDefaultPrivilege,
   DesiredDrop,
+  DesiredExtension,
   DesiredGrant,
   DesiredMembership,
   DesiredRole,
@@ -50,6 +51,9 @@ export class Declaration {
   private readonly declaredBy = new Map<string, IConstruct>();
   /** Roles that look at every database, and whether at its sequences. */
   private readonly watchers = new Map<string, boolean>();
+
+  /** Extensions that every database has, whenever that is declared. */
+  private readonly everywhere = new Map<string, DesiredExtension>();
 
   public get isEmpty(): boolean {
     return this.roles.size === 0 && this.databases.size === 0;
@@ -173,6 +177,25 @@ export class Declaration {
     }
   }
 
+  /** An extension of every database, but where the database declares it itself. */
+  public addEverywhere(by: IConstruct, extension: DesiredExtension): void {
+    this.claim(by, 'extension of every database', extension.name);
+    this.everywhere.set(extension.name, extension);
+  }
+
+  private installEverywhere(): void {
+    for (const { inside } of this.databases.values())
+      for (const extension of this.everywhere.values())
+        if (!inside.extensions.some(({ name }) => name === extension.name)) inside.extensions.push(extension);
+  }
+
+  /** The names of all declared extensions, each once. */
+  public extensions(): string[] {
+    this.installEverywhere();
+    const names = [...this.databases.values()].flatMap(({ inside }) => inside.extensions.map(({ name }) => name));
+    return [...new Set(names)].sort();
+  }
+
   public acknowledgePlan(hash: string): void {
     this.acknowledgedPlans.add(hash);
   }
@@ -180,6 +203,7 @@ export class Declaration {
   public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
     this.refuseDroppedDeclarations();
     this.admitWatchers();
+    this.installEverywhere();
     return {
       version: CONTRACT_VERSION,
       ...head,

@@ -175,6 +175,11 @@ export class ServerState extends Construct {
     this.ensureResource();
   }
 
+  /** The names of the extensions that are declared in any database, as far as the app has come. */
+  public extensions(): readonly string[] {
+    return this.declaration.extensions();
+  }
+
   /** Lets the withheld steps of one plan run, and of no other. */
   public acknowledgePlan(hash: string, reason: string): void {
     const path = this.server.node.path;
