@@ -1,4 +1,5 @@
 export { FindingAcknowledgement } from './compliance/acknowledgement';
+export { PostgresChecks } from './compliance/postgres-checks';
 export * from './database';
 export {
   AuroraPostgres,
@@ -10,6 +11,15 @@ export {
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
+export { HardeningItem } from './server/hardening/hardening-item';
+export { EnforcedHardening, PostgresHardening, PostgresHardeningOptions } from './server/hardening/postgres-hardening';
+export {
+  ManagedPostgres,
+  ManagedPostgresClusterOptions,
+  ManagedPostgresInstanceOptions,
+  ManagedPostgresOptions,
+} from './server/managed-postgres';
+export { IServerMonitoring, MonitoringOptions } from './server/monitoring/monitoring-options';
 export { RecoveryObjectives } from './server/objectives';
 export { Defaults, PostgresProfile } from './server/postgres-profile';
 export { IPostgresServer } from './server/postgres-server';

@@ -1,4 +1,11 @@
-import { Duration, Validations, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
+import {
+  Duration,
+  Validations,
+  aws_backup as backup,
+  aws_cloudwatch as cloudwatch,
+  aws_rds as rds,
+  aws_sns as sns,
+} from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
@@ -6,6 +13,8 @@ import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
+import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform';
+import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { snapshotRetention } from './recovery/history';
@@ -128,6 +137,7 @@ export class AuroraPostgres extends ManagedServerBase {
   public readonly _platform: Platform = 'aurora';
 
   private readonly serverlessV2?: ServerlessV2Capacity;
+  private readonly effectiveParameters: Readonly<Record<string, string>>;
 
   /**
    * Makes the server, and all that stands around it.
@@ -174,10 +184,13 @@ export class AuroraPostgres extends ManagedServerBase {
       profile: this.profile,
       defaults: this.defaults,
     } as const;
+    const ofInstance = buildParameters({ ...parameters, level: 'instance', overrides: props.instanceParameters });
+    const ofCluster = buildParameters({ ...parameters, level: 'cluster', overrides: props.parameters });
+    this.effectiveParameters = { ...ofCluster, ...ofInstance };
     const instanceParameters = parameterGroup(this, 'InstanceParameters', {
       engine,
       removalPolicy: settings.companions,
-      parameters: buildParameters({ ...parameters, level: 'instance', overrides: props.instanceParameters }),
+      parameters: ofInstance,
     });
     const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
@@ -201,7 +214,7 @@ export class AuroraPostgres extends ManagedServerBase {
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
         removalPolicy: settings.companions,
-        parameters: buildParameters({ ...parameters, level: 'cluster', overrides: props.parameters }),
+        parameters: ofCluster,
       }),
       backup: { retention: settings.pointInTimeRecovery, preferredWindow: settings.windows.backup },
       preferredMaintenanceWindow: settings.windows.maintenance,
@@ -231,7 +244,7 @@ export class AuroraPostgres extends ManagedServerBase {
       writer: nodes[0]!,
       attachedSecret: this.cluster.secret!,
     });
-    this.addAlarms();
+    if (this.alarmTopic) this._storageAlarms(this.alarmTopic);
     if (production) {
       dailyBackup(this, {
         resource: backup.BackupResource.fromArn(this.cluster.clusterArn),
@@ -274,13 +287,33 @@ export class AuroraPostgres extends ManagedServerBase {
     );
   }
 
-  private addAlarms(): void {
-    const topic = this.alarmTopic;
-    if (!topic) return;
-    volumeAlarm(this, this.cluster, topic);
+  /** @internal */
+  protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    const volume = volumeAlarm(this, this.cluster, topic);
     // Serverless nodes publish no local storage.
-    if (this.serverlessV2) return;
-    for (const { id, resource } of this.nodes) freeLocalStorageAlarm(this, id, resource.ref, this.instanceType, topic);
+    if (this.serverlessV2) return [volume];
+    return [
+      volume,
+      ...this.nodes.map(({ id, resource }) => freeLocalStorageAlarm(this, id, resource.ref, this.instanceType, topic)),
+    ];
+  }
+
+  /** @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    const nodes = this.nodes.map(({ resource }) => resource);
+    const watched = watchedCluster(this.cfnCluster, {
+      instanceType: this.instanceType,
+      serverlessV2: this.serverlessV2,
+      readers: nodes.length > 1,
+      parameters: this.effectiveParameters,
+    });
+    return {
+      watched,
+      events: clusterEvents(this.cfnCluster, nodes, this._pauses()),
+      storage: (topic) => this._storageAlarms(topic),
+      knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
+      slotBytes: slotBytes(this.effectiveParameters),
+    };
   }
 
   private guardPause(): void {

@@ -4,6 +4,8 @@ import {
   RemovalPolicy,
   Stack,
   Token,
+  aws_cloudwatch as cloudwatch,
+  aws_cloudwatch_actions as actions,
   aws_ec2 as ec2,
   aws_iam as iam,
   aws_kms as kms,
@@ -18,7 +20,7 @@ import { serverKey } from './encryption-key';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
-import { RecoveryCapability, unmetObjectives } from './objectives';
+import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -26,12 +28,15 @@ import { refuseCopies } from './recovery/backup-copy';
 import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
 import { addRunbook } from './recovery/runbook';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
-import { serverAlarmTopic } from './storage-alarms';
+import { requireObjectives, requirePort, requireVersion } from './required';
+import { serverAlarmTopic } from './alarm-topic';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
 /** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
 export const DEFAULT_PORT = 5433;
+
+const RDS_PORTS = { min: 1150, max: 65_535, who: 'RDS takes' };
 
 const RETENTION_FLOOR_DAYS = 7;
 
@@ -67,19 +72,22 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   /** @internal */
   protected readonly _settings: ManagedSettings;
 
+  private readonly objectives: RecoveryObjectives;
   private deployGuard?: DeployGuard;
+  private storageAlarms?: cloudwatch.Alarm[];
 
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
-    this.version = props.version;
+    this.version = requireVersion(path, props.version);
+    this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = literalPort(path, props.port ?? restoredPort(props));
+    this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
-    checkHistory(path, props.objectives);
+    checkHistory(path, this.objectives);
     const production = this.profile.isProduction;
 
     this.instanceType =
@@ -122,7 +130,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         removalPolicy: companions,
       }),
       pointInTimeRecovery:
-        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
+        props.pointInTimeRecovery ?? pointInTimeRecovery(this.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
@@ -131,7 +139,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     if (production) protectStack(Stack.of(this));
     if (!production) refuseCopies(path, props);
     this.guardVersion();
-    this.guardProduction(props);
+    this.guardProduction();
     guardRestoredPort(this, props, this.port);
   }
 
@@ -180,6 +188,22 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   protected _alarmTopic(): sns.ITopic | undefined {
     return this.alarmTopic;
   }
+
+  /** The alarms on its storage, made once; a second topic is told as well. @internal */
+  protected _storageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    if (!this.storageAlarms) {
+      this.storageAlarms = this._makeStorageAlarms(topic);
+    } else if (topic !== this.alarmTopic) {
+      for (const alarm of this.storageAlarms) {
+        alarm.addAlarmAction(new actions.SnsAction(topic));
+        alarm.addOkAction(new actions.SnsAction(topic));
+      }
+    }
+    return this.storageAlarms;
+  }
+
+  /** @internal */
+  protected abstract _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[];
 
   /** What the server, as configured, can hold to. @internal */
   protected abstract _capability(): RecoveryCapability;
@@ -256,14 +280,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     });
   }
 
-  private guardProduction(props: ManagedServerOptions): void {
+  private guardProduction(): void {
     const path = this.node.path;
     this._guard({
       id: 'BK-1',
       check: () => {
         const unmet =
-          unmetObjectives(props.objectives, this._capability()) ??
-          unkeptHistory(props.objectives, this._backupRetentionDays());
+          unmetObjectives(this.objectives, this._capability()) ??
+          unkeptHistory(this.objectives, this._backupRetentionDays());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -402,19 +426,6 @@ function protectStack(stack: Stack): void {
 
 function rootStack(stack: Stack): Stack {
   return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
-}
-
-function literalPort(path: string, port: number | undefined): number {
-  if (port === undefined) return DEFAULT_PORT;
-  if (Token.isUnresolved(port)) {
-    throw new Error(
-      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
-    );
-  }
-  if (!Number.isInteger(port) || port < 1150 || port > 65535) {
-    throw new Error(`${path}: port is ${port}; RDS takes 1150 to 65535`);
-  }
-  return port;
 }
 
 /**

@@ -1,4 +1,11 @@
-import { Duration, Size, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
+import {
+  Duration,
+  Size,
+  aws_backup as backup,
+  aws_cloudwatch as cloudwatch,
+  aws_rds as rds,
+  aws_sns as sns,
+} from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { backupPlanHour } from './windows';
@@ -7,6 +14,8 @@ import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
+import { instanceEvents, slotBytes, watchedInstance } from './monitoring/platform';
+import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { BackupReplication, replicateBackups } from './recovery/backup-replication';
@@ -119,6 +128,9 @@ export class RdsPostgres extends ManagedServerBase {
   /** @internal */
   public readonly _platform: Platform = 'rds';
 
+  private readonly parameters: Readonly<Record<string, string>>;
+  private readonly allocated: Size;
+
   /**
    * Makes the server, and all that stands around it.
    *
@@ -149,6 +161,17 @@ export class RdsPostgres extends ManagedServerBase {
       encryptionKey: this.encryptionKey,
       removalPolicy: settings.companions,
     });
+    this.parameters = buildParameters({
+      scope: this,
+      engine: 'rds',
+      major: this.version._major,
+      level: 'instance',
+      overrides: props.parameters,
+      profile: this.profile,
+      defaults: this.defaults,
+      allocatedStorageGiB: allocated.toGibibytes(),
+    });
+    this.allocated = allocated;
     const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
     this.instance = new rds.DatabaseInstance(this, 'Resource', {
@@ -174,16 +197,7 @@ export class RdsPostgres extends ManagedServerBase {
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
         removalPolicy: settings.companions,
-        parameters: buildParameters({
-          scope: this,
-          engine: 'rds',
-          major: this.version._major,
-          level: 'instance',
-          overrides: props.parameters,
-          profile: this.profile,
-          defaults: this.defaults,
-          allocatedStorageGiB: allocated.toGibibytes(),
-        }),
+        parameters: this.parameters,
       }),
       backupRetention: settings.pointInTimeRecovery,
       preferredBackupWindow: settings.windows.backup,
@@ -215,7 +229,7 @@ export class RdsPostgres extends ManagedServerBase {
       writer: this.cfnInstance,
       attachedSecret: this.instance.secret!,
     });
-    if (this.alarmTopic) freeStorageAlarm(this, this.instance, allocated, this.alarmTopic);
+    if (this.alarmTopic) this._storageAlarms(this.alarmTopic);
     if (production) {
       dailyBackup(this, {
         resource: backup.BackupResource.fromRdsDatabaseInstance(this.instance),
@@ -227,6 +241,29 @@ export class RdsPostgres extends ManagedServerBase {
       });
     }
     this.guardStorage();
+  }
+
+  /** @internal */
+  protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    return [freeStorageAlarm(this, this.instance, this.allocated, topic)];
+  }
+
+  /** @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    const watched = watchedInstance(this.cfnInstance, {
+      instanceType: this.instanceType,
+      storage: this.allocated,
+      storageType: this.cfnInstance.storageType ?? 'gp2',
+      iops: this.cfnInstance.iops,
+      parameters: this.parameters,
+    });
+    return {
+      watched,
+      events: [instanceEvents(this.cfnInstance)],
+      storage: (topic) => this._storageAlarms(topic),
+      knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
+      slotBytes: slotBytes(this.parameters),
+    };
   }
 
   private get cfnInstance(): rds.CfnDBInstance {

@@ -114,6 +114,7 @@ const COMMON_ACKNOWLEDGEMENTS = [
   'Test/Postgres/State/Apply/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
   'Test/Postgres/State/Rotate/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
   'Test/Postgres/DriftDetection/Function/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
+  'Test/Postgres/Monitoring/Probe/Function/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
 ];
 const BACKUP_BY_CLUSTER = ['HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5'].map(
   (pack) => `Test/Postgres/Resource ${pack}-RDSInBackupPlan`,
@@ -151,6 +152,7 @@ function declareInside(server: RdsPostgres | AuroraPostgres): void {
   const api = app.addLoginRole('api');
   app.addSchema('billing').grantReadWrite(api);
   server.addDriftDetection();
+  server.addMonitoring();
 }
 
 /** Synthesises with the five packs and reads what they found, their errors and warnings, as `path rule`. */

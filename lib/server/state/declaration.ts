@@ -48,6 +48,8 @@ export class Declaration {
   private readonly drops = new Map<string, DesiredDrop>();
   private readonly acknowledgedPlans = new Set<string>();
   private readonly declaredBy = new Map<string, IConstruct>();
+  /** Roles that look at every database, and whether at its sequences. */
+  private readonly watchers = new Map<string, boolean>();
 
   public get isEmpty(): boolean {
     return this.roles.size === 0 && this.databases.size === 0;
@@ -152,12 +154,32 @@ export class Declaration {
     futureGrants.set(key, { ...grant, privileges });
   }
 
+  /** A role that connects to every database, whenever that is declared, and may read how far the sequences of its schemas are. */
+  public addWatcher(role: string, sequences: boolean): void {
+    this.watchers.set(role, sequences);
+  }
+
+  private admitWatchers(): void {
+    for (const [to, sequences] of this.watchers) {
+      for (const [database, { schemas }] of this.databases) {
+        this.addGrant(database, { privileges: ['CONNECT'], on: { kind: 'database' }, to });
+        for (const { name: schema } of sequences ? schemas : []) {
+          const privileges: Privilege[] = ['SELECT'];
+          this.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to });
+          this.addGrant(database, { privileges, on: { kind: 'allSequences', schema }, to });
+          this.addFutureGrant(database, { privileges, schema, objects: 'sequences', to });
+        }
+      }
+    }
+  }
+
   public acknowledgePlan(hash: string): void {
     this.acknowledgedPlans.add(hash);
   }
 
   public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
     this.refuseDroppedDeclarations();
+    this.admitWatchers();
     return {
       version: CONTRACT_VERSION,
       ...head,

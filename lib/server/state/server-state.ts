@@ -26,6 +26,8 @@ import {
   decodeState,
   encodeState,
   Platform,
+  PROBE_DATABASES_VARIABLE,
+  PROBE_SECRET_VARIABLE,
   Profile,
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
@@ -241,6 +243,29 @@ export class ServerState extends Construct {
     });
     drift.allowTo(props.serverSecurityGroups ?? [], props.port);
     return drift;
+  }
+
+  /** A function that looks into the server on a schedule, as the role whose secret it may read. It knows no other. */
+  public probeFunction(scope: Construct, secret: secretsmanager.Secret, mostDatabases: number): ServerFunction {
+    const { props } = this;
+    const probe = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'probe',
+      timeout: Duration.minutes(2),
+      maxEventAge: Duration.minutes(1),
+      memorySize: 256,
+      concurrency: 1,
+      environment: {
+        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [PROBE_SECRET_VARIABLE]: secret.secretArn,
+        [PROBE_DATABASES_VARIABLE]: String(mostDatabases),
+      },
+      statements: [
+        new iam.PolicyStatement({ actions: ['secretsmanager:GetSecretValue'], resources: [secret.secretArn] }),
+      ],
+    });
+    probe.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return probe;
   }
 
   /** Each of two states with one name would take what the other declares for what has gone out of its own. */

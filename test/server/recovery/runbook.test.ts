@@ -115,7 +115,10 @@ describe('BK-5: the commands', () => {
 
   test.each(calls)('%s has no option that the API does not know', (command, line) => {
     const known = [...optionsOf(command).keys()];
-    const used = [...line.matchAll(/ --([a-z0-9-]+)/g)].map(([, option]) => option!.replace(/^no-/, ''));
+    // What a substituted command takes is not this one's.
+    const used = [...line.replace(/"\$\(.*\)"/, '').matchAll(/ --([a-z0-9-]+)/g)].map(([, option]) =>
+      option!.replace(/^no-/, ''),
+    );
     expect(known.length).toBeGreaterThan(0);
     expect(used.filter((option) => !known.includes(option) && option !== 'query')).toEqual([]);
   });
