@@ -24,12 +24,12 @@ import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objec
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireObjectives, requirePort, requireVersion } from './required';
+import { serverAlarmTopic } from './alarm-topic';
 import { refuseCopies } from './recovery/backup-copy';
 import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
 import { addRunbook } from './recovery/runbook';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
-import { requireObjectives, requirePort, requireVersion } from './required';
-import { serverAlarmTopic } from './alarm-topic';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
@@ -130,7 +130,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         removalPolicy: companions,
       }),
       pointInTimeRecovery:
-        props.pointInTimeRecovery ?? pointInTimeRecovery(this.objectives, Duration.days(production ? 14 : 1)),
+        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
