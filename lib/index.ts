@@ -10,6 +10,14 @@ export {
 } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
+export { FailoverTest, FailoverTestOptions } from './server/high-availability/failover-test';
+export {
+  GlobalDatabase,
+  GlobalDatabaseOptions,
+  GlobalSecondary,
+  GlobalSecondaryProps,
+} from './server/high-availability/global-database';
+export { MultiAzPostgres, MultiAzPostgresProps } from './server/multi-az-postgres';
 export { ManagedServerOptions, StorageOptions } from './server/managed-server-options';
 export { HardeningItem } from './server/hardening/hardening-item';
 export { EnforcedHardening, PostgresHardening, PostgresHardeningOptions } from './server/hardening/postgres-hardening';
@@ -36,4 +44,8 @@ export { BackupReplication } from './server/recovery/backup-replication';
 export { ClusterBackups, InstanceBackups } from './server/recovery/restore-source';
 export { ComplianceLockOptions, VaultLock, VaultLockOptions } from './server/recovery/vault-lock';
 export { RestoreTime } from './server/recovery/restore-time';
+export { ConflictPolicy, FeedbackOptions, FreshOptions, LongQueriesOptions } from './server/replicas/conflict-policy';
+export { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions } from './server/replicas/aurora-readers';
+export { ReadReplica, ReadReplicaOptions, ReadReplicaProps } from './server/replicas/read-replica';
+export { IReaderEndpoint } from './server/replicas/reader-endpoint';
 export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';

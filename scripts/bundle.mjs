@@ -17,6 +17,7 @@ const FUNCTIONS = [
   { duty: 'rotate', speaksPostgres: true },
   { duty: 'drift', speaksPostgres: true },
   { duty: 'probe', speaksPostgres: true },
+  { duty: 'failover', speaksPostgres: true },
   { duty: 'guard', speaksPostgres: false },
 ];
 

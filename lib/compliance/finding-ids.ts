@@ -12,6 +12,7 @@ const GUARD_IDS = [
   'BK-18',
   'HA-1',
   'HA-8',
+  'HA-17',
   'LIB-5',
   'LIB-11',
   'LIB-12',

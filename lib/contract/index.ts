@@ -6,3 +6,4 @@ export * from './names';
 export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';
+export * from './failover-test';

@@ -11,6 +11,7 @@ import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
 import { Authentication } from './authentication';
+import type { IReaderEndpoint } from '../server/replicas/reader-endpoint';
 import type { Database } from './database';
 import { IRole, MembershipOptions, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
@@ -145,6 +146,13 @@ export interface ConnectOptions {
    * @default true
    */
   readonly environment?: boolean;
+
+  /**
+   * Where the application connects to, such as `server.readerEndpoint` or a replica: it is let in there, and nowhere else, and `PGHOST` names it.
+   *
+   * @default - the server's writer, by the server's security groups
+   */
+  readonly endpoint?: IReaderEndpoint;
 }
 
 /** All that a client needs to connect as a role, but for the password itself (LIB-16). */
@@ -281,10 +289,12 @@ export class LoginRole extends RoleBase {
    * @returns the IAM side of the grant
    */
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
+    const { endpoint } = options;
+    if (endpoint) this.requireOwnEndpoint(endpoint);
     const from = options.connections ?? this.networkOf(grantee);
-    if (from) this.letIn(from);
+    if (from) this.letIn(from, endpoint);
     if (this.authentication.method !== 'none' && options.environment !== false && takesEnvironment(grantee))
-      this.addEnvironmentTo(grantee);
+      this.addEnvironmentTo(grantee, endpoint);
     switch (this.authentication.method) {
       case 'password':
       case 'alternatingPasswords':
@@ -296,7 +306,8 @@ export class LoginRole extends RoleBase {
           resourceArns: [
             Stack.of(this).formatArn({
               service: 'rds-db',
-              resource: `dbuser:${this.server.identity}`,
+              region: endpoint?.region,
+              resource: `dbuser:${endpoint?.identity ?? this.server.identity}`,
               resourceName: this.roleName,
             }),
           ],
@@ -310,12 +321,13 @@ export class LoginRole extends RoleBase {
   }
 
   /** An application in a stack of its own comes after the server's stack, so every rule between them stands in its stack. */
-  private letIn(from: ec2.IConnectable): void {
-    const port = ec2.Port.tcp(this.server.port);
+  private letIn(from: ec2.IConnectable, endpoint?: IReaderEndpoint): void {
+    const to = endpoint ?? this.server;
+    const port = ec2.Port.tcp(to.port);
     const description = `PostgreSQL as ${this.roleName}`.slice(0, 255);
     const comesFromAway = from.connections.securityGroups.some((group) => this.isElsewhere(group));
-    if (comesFromAway) from.connections.allowTo(this.server, port, description);
-    else this.server.connections.allowFrom(from, port, description);
+    if (comesFromAway) from.connections.allowTo(to, port, description);
+    else to.connections.allowFrom(from, port, description);
   }
 
   /** Like `ISecret.grantRead()`, which would write a principal of another stack into the policy of the key. */
@@ -380,17 +392,35 @@ export class LoginRole extends RoleBase {
     });
   }
 
-  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment): void {
+  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment, endpoint?: IReaderEndpoint): void {
+    const host = endpoint?.host ?? this.server.host;
     const earlier = ENVIRONMENTS.get(grantee);
-    if (earlier === this) return;
+    if (earlier?.role === this && earlier.host === host) return;
     if (earlier) {
+      const whose = earlier.role === this ? 'another endpoint of the same role' : earlier.role.node.path;
       throw new Error(
-        `${this.node.path}: grantConnect() would overwrite the environment variables that the grantee has for ${earlier.node.path}; pass environment: false, and ` +
+        `${this.node.path}: grantConnect() would overwrite the environment variables that the grantee has for ${whose}; pass environment: false, and ` +
           'give it those of LoginRole.environment under names of your own',
       );
     }
-    ENVIRONMENTS.set(grantee, this);
-    for (const [name, value] of Object.entries(this.environment)) grantee.addEnvironment(name, value);
+    ENVIRONMENTS.set(grantee, { role: this, host });
+    const variables = { ...this.environment, PGHOST: host };
+    for (const [name, value] of Object.entries(variables)) grantee.addEnvironment(name, value);
+  }
+
+  private requireOwnEndpoint(endpoint: IReaderEndpoint): void {
+    if (endpoint.server !== this.server) {
+      throw new Error(
+        `${this.node.path}: grantConnect({ endpoint }) names an endpoint of ${endpoint.server.node.path}; the role is one of ${this.server.node.path}`,
+      );
+    }
+    const region = Stack.of(this).region;
+    if (endpoint.region !== region && this.authentication.method !== 'iam') {
+      throw new Error(
+        `${this.node.path}: grantConnect({ endpoint }) names an endpoint in ${endpoint.region}, and the role's secret is in ${region}; use Authentication.iam() ` +
+          'for a role that connects there',
+      );
+    }
   }
 
   /** Every function of Lambda has `connections` by its type, and one outside a VPC throws when it is asked for them. */
@@ -486,7 +516,7 @@ interface ITakesEnvironment {
 }
 
 /** By what takes environment variables, the role whose variables it has. */
-const ENVIRONMENTS = new WeakMap<object, LoginRole>();
+const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly host: string }>();
 
 function takesEnvironment(grantee: iam.IGrantable): grantee is iam.IGrantable & ITakesEnvironment {
   return 'addEnvironment' in grantee && typeof grantee.addEnvironment === 'function';

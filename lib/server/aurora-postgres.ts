@@ -3,10 +3,11 @@ import {
   Validations,
   aws_backup as backup,
   aws_cloudwatch as cloudwatch,
+  aws_ec2 as ec2,
   aws_rds as rds,
   aws_sns as sns,
 } from 'aws-cdk-lib';
-import { Construct } from 'constructs';
+import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
 import { insightRetention } from './insights';
@@ -21,6 +22,11 @@ import { snapshotRetention } from './recovery/history';
 import { clusterFromPointInTime, clusterFromSnapshot, restoreCluster } from './recovery/restore';
 import { ClusterBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
+import { GlobalDatabase, GlobalDatabaseOptions } from './high-availability/global-database';
+import { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions, scaleReaders } from './replicas/aurora-readers';
+import { clusterReaderEndpoint } from './replicas/cluster-reader';
+import { IReaderEndpoint } from './replicas/reader-endpoint';
+import { checkZones } from './replicas/zones';
 import { freeLocalStorageAlarm, volumeAlarm } from './storage-alarms';
 import { backupPlanHour } from './windows';
 
@@ -40,6 +46,14 @@ export interface AuroraPostgresProps extends ManagedServerOptions {
    * @default - 1; 0 in the development profile. Without one, production is a finding
    */
   readonly readers?: number;
+
+  /**
+   * The zones in which the nodes stand, in turn, the writer's first (HA-1). The subnets must cover them. A node keeps its zone: to set
+   * this on a server that runs replaces nodes, which the deploy guard refuses.
+   *
+   * @default - RDS chooses a zone for each node
+   */
+  readonly availabilityZones?: string[];
 
   /**
    * Makes every node serverless. `instanceType` is then not used.
@@ -136,7 +150,22 @@ export class AuroraPostgres extends ManagedServerBase {
   /** @internal */
   public readonly _platform: Platform = 'aurora';
 
-  private readonly serverlessV2?: ServerlessV2Capacity;
+  /** Every reader, at one address. It answers from the writer where there is no reader. */
+  public readonly readerEndpoint: IReaderEndpoint;
+
+  /** What further readers need to know. @internal */
+  public readonly _serverlessV2?: ServerlessV2Capacity;
+  /** @internal */
+  public readonly _insights: rds.DatabaseInsightsMode;
+  /** @internal */
+  public readonly _nodeGroup: rds.IParameterGroup;
+  /** @internal */
+  public readonly _clusterGroup: rds.ParameterGroup;
+
+  private readonly clusterOverrides?: { [name: string]: string };
+  private readonly instanceOverrides?: { [name: string]: string };
+  private readonly zones?: string[];
+  private furtherReaders = 0;
   private readonly effectiveParameters: Readonly<Record<string, string>>;
 
   /**
@@ -159,7 +188,8 @@ export class AuroraPostgres extends ManagedServerBase {
     if (props.serverlessV2 && props.instanceType) {
       throw new Error(`${this.node.path}: serverlessV2 and instanceType are both set; a node has one or the other`);
     }
-    this.serverlessV2 = props.serverlessV2;
+    this._serverlessV2 = props.serverlessV2;
+    this.zones = checkZones(this.node.path, this.vpc, settings.vpcSubnets, props.availabilityZones);
 
     const engine = rds.DatabaseClusterEngine.auroraPostgres({
       version: rds.AuroraPostgresEngineVersion.of(this.version.fullVersion, String(this.version.majorVersion), {
@@ -184,7 +214,13 @@ export class AuroraPostgres extends ManagedServerBase {
       profile: this.profile,
       defaults: this.defaults,
     } as const;
-    const ofInstance = buildParameters({ ...parameters, level: 'instance', overrides: props.instanceParameters });
+    const instanceType = props.serverlessV2 ? undefined : this.instanceType;
+    const ofInstance = buildParameters({
+      ...parameters,
+      level: 'instance',
+      overrides: props.instanceParameters,
+      instanceType,
+    });
     const ofCluster = buildParameters({ ...parameters, level: 'cluster', overrides: props.parameters });
     this.effectiveParameters = { ...ofCluster, ...ofInstance };
     const instanceParameters = parameterGroup(this, 'InstanceParameters', {
@@ -192,7 +228,15 @@ export class AuroraPostgres extends ManagedServerBase {
       removalPolicy: settings.companions,
       parameters: ofInstance,
     });
-    const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+    this._nodeGroup = instanceParameters;
+    this._clusterGroup = parameterGroup(this, 'Parameters', {
+      engine,
+      removalPolicy: settings.companions,
+      parameters: ofCluster,
+    });
+    this.clusterOverrides = props.parameters;
+    this.instanceOverrides = props.instanceParameters;
+    this._insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
     this.cluster = new rds.DatabaseCluster(this, 'Resource', {
       engine,
@@ -211,11 +255,7 @@ export class AuroraPostgres extends ManagedServerBase {
       storageEncrypted: true,
       storageEncryptionKey: this.encryptionKey,
       storageType: props.storageType,
-      parameterGroup: parameterGroup(this, 'Parameters', {
-        engine,
-        removalPolicy: settings.companions,
-        parameters: ofCluster,
-      }),
+      parameterGroup: this._clusterGroup,
       backup: { retention: settings.pointInTimeRecovery, preferredWindow: settings.windows.backup },
       preferredMaintenanceWindow: settings.windows.maintenance,
       copyTagsToSnapshot: true,
@@ -227,8 +267,8 @@ export class AuroraPostgres extends ManagedServerBase {
       cloudwatchLogsExports: logTypes,
       enablePerformanceInsights: true,
       performanceInsightEncryptionKey: this.encryptionKey,
-      performanceInsightRetention: insightRetention(insights),
-      databaseInsightsMode: insights,
+      performanceInsightRetention: insightRetention(this._insights),
+      databaseInsightsMode: this._insights,
       monitoringInterval: settings.monitoringInterval,
       monitoringRole: settings.monitoringRole,
     });
@@ -237,6 +277,7 @@ export class AuroraPostgres extends ManagedServerBase {
     this.identity = this.cluster.clusterResourceIdentifier;
     this.host = this.cluster.clusterEndpoint.hostname;
     this.readerHost = this.cluster.clusterReadEndpoint.hostname;
+    this.readerEndpoint = clusterReaderEndpoint(this, this.readerHost);
 
     const nodes = this.nodes.map((node) => node.resource);
     this._surround(props, {
@@ -272,9 +313,10 @@ export class AuroraPostgres extends ManagedServerBase {
       caCertificate: rds.CaCertificate.RDS_CA_RSA2048_G1,
       preferredMaintenanceWindow: this._settings.windows.maintenance,
       parameterGroup,
+      availabilityZone: this.zones?.[(number - 1) % this.zones.length],
     };
     const id = `Node${number}`;
-    return this.serverlessV2
+    return this._serverlessV2
       ? rds.ClusterInstance.serverlessV2(id, { ...common, scaleWithWriter: true })
       : rds.ClusterInstance.provisioned(id, { ...common, instanceType: this.instanceType, promotionTier: 1 });
   }
@@ -287,11 +329,87 @@ export class AuroraPostgres extends ManagedServerBase {
     );
   }
 
+  /**
+   * Adds nodes for one purpose, with an endpoint that leads to them alone (HA-13).
+   *
+   * @param id their name; it goes into their names in RDS
+   * @param options what they are for
+   */
+  public addReaders(id: string, options: AuroraReadersOptions): AuroraReaders {
+    const readers = AuroraReaders._make(this, id, this, options);
+    if (this.profile.isProduction) acknowledgeBackupByCluster(readers);
+    return readers;
+  }
+
+  /**
+   * Adds readers while those that are declared are busy, and removes them afterwards. Call it after `addReaders()`.
+   *
+   * @param options up to how many, and when
+   */
+  public scaleReaders(options: ReaderScalingOptions): void {
+    scaleReaders(this, () => this.nodes.length - 1 + this.furtherReaders, options);
+  }
+
+  /**
+   * Makes the cluster the primary of a global database, so that a `GlobalSecondary` in another region can follow it (HA-18). The cluster
+   * itself stays as it is.
+   *
+   * @param options its name, and what a failover may lose
+   */
+  public addGlobalDatabase(options: GlobalDatabaseOptions = {}): GlobalDatabase {
+    return GlobalDatabase._make(this, 'Global', options);
+  }
+
+  /** The parameters of a cluster that follows this one. @internal */
+  public _clusterParameters(scope: Construct): Record<string, string> {
+    return buildParameters({
+      scope,
+      engine: 'aurora',
+      major: this.version._major,
+      level: 'cluster',
+      profile: this.profile,
+      defaults: this.defaults,
+      overrides: this.clusterOverrides,
+    });
+  }
+
+  /** The parameters of nodes that differ from the server's own. @internal */
+  public _instanceParameters(
+    scope: Construct,
+    instanceType: ec2.InstanceType,
+    overrides: { [name: string]: string } = {},
+  ): Record<string, string> {
+    return buildParameters({
+      scope,
+      engine: 'aurora',
+      major: this.version._major,
+      level: 'instance',
+      profile: this.profile,
+      defaults: this.defaults,
+      overrides: { ...this.instanceOverrides, ...overrides },
+      instanceType: this._serverlessV2 ? undefined : instanceType,
+    });
+  }
+
+  /** @internal */
+  public _requireRoomFor(path: string, count: number): void {
+    this.furtherReaders += count;
+    const readers = this.nodes.length - 1 + this.furtherReaders;
+    if (readers > MOST_READERS) {
+      throw new Error(`${path}: with these, the cluster would have ${readers} readers; it can have ${MOST_READERS}`);
+    }
+  }
+
+  /** The node that starts as the writer. @internal */
+  public get _writer(): rds.CfnDBInstance {
+    return this.nodes[0]!.resource;
+  }
+
   /** @internal */
   protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
     const volume = volumeAlarm(this, this.cluster, topic);
     // Serverless nodes publish no local storage.
-    if (this.serverlessV2) return [volume];
+    if (this._serverlessV2) return [volume];
     return [
       volume,
       ...this.nodes.map(({ id, resource }) => freeLocalStorageAlarm(this, id, resource.ref, this.instanceType, topic)),
@@ -303,7 +421,7 @@ export class AuroraPostgres extends ManagedServerBase {
     const nodes = this.nodes.map(({ resource }) => resource);
     const watched = watchedCluster(this.cfnCluster, {
       instanceType: this.instanceType,
-      serverlessV2: this.serverlessV2,
+      serverlessV2: this._serverlessV2,
       readers: nodes.length > 1,
       parameters: this.effectiveParameters,
     });
@@ -320,7 +438,7 @@ export class AuroraPostgres extends ManagedServerBase {
     this._guard({
       id: 'OPS-12',
       check: () =>
-        this.serverlessV2?.minCapacity === 0
+        this._serverlessV2?.minCapacity === 0
           ? `${this.node.path}: serverlessV2.minCapacity is 0; an idle cluster pauses, and the next connection waits for it`
           : undefined,
       fix: 'Set serverlessV2.minCapacity to 0.5 or more.',
@@ -329,7 +447,7 @@ export class AuroraPostgres extends ManagedServerBase {
 
   /** @internal */
   protected _pauses(): boolean {
-    return this.serverlessV2?.minCapacity === 0;
+    return this._serverlessV2?.minCapacity === 0;
   }
 
   /** @internal */
@@ -365,7 +483,7 @@ export class AuroraPostgres extends ManagedServerBase {
  * The rule asks for every node in a backup selection, but AWS Backup protects Aurora by its cluster, which the selection names. Naming the
  * nodes as well would satisfy the rule and protect nothing.
  */
-function acknowledgeBackupByCluster(cluster: rds.DatabaseCluster): void {
+function acknowledgeBackupByCluster(cluster: IConstruct): void {
   for (const pack of ['HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5']) {
     Validations.of(cluster).acknowledge({
       id: `${pack}-RDSInBackupPlan`,

@@ -30,6 +30,8 @@ import { refuseCopies } from './recovery/backup-copy';
 import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
 import { addRunbook } from './recovery/runbook';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
+import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
+import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
@@ -70,15 +72,19 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   public readonly instanceType: ec2.InstanceType;
 
   /** @internal */
-  protected readonly _settings: ManagedSettings;
+  public readonly _settings: ManagedSettings;
 
   private readonly objectives: RecoveryObjectives;
+  /** @internal */
+  public readonly _reserveConcurrency?: boolean;
+
   private deployGuard?: DeployGuard;
   private storageAlarms?: cloudwatch.Alarm[];
 
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
+    this._reserveConcurrency = props.reserveConcurrency;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
     this.version = requireVersion(path, props.version);
@@ -121,7 +127,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       companions,
       masterUsername,
       monitoringInterval,
-      identifier: identifier(this, props.identifier),
+      identifier: serverIdentifier(this, props.identifier),
       vpcSubnets,
       subnetGroup: new rds.SubnetGroup(this, 'Subnets', {
         description: `Subnets of the PostgreSQL server ${path}`.slice(0, 255),
@@ -249,6 +255,30 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       logRemovalPolicy: this._settings.companions,
     });
+  }
+
+  /**
+   * Adds a function that makes the server fail over, and measures how long no write was acknowledged and whether one was lost (HA-17).
+   *
+   * @param options when it runs by itself, which in production it should not
+   */
+  public addFailoverTest(options: FailoverTestOptions = {}): FailoverTest {
+    return FailoverTest._make(ServerState.of(this), options, {
+      target: { kind: this._failoverKind(), identifier: this._settings.identifier },
+      rto: this.objectives.rto,
+      isProduction: this.profile.isProduction,
+      topic: this.alarmTopic,
+    });
+  }
+
+  /** What RDS is asked to fail over. @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'cluster';
+  }
+
+  /** Puts the deploy guard before another instance or cluster of the same stack. @internal */
+  public _guardAlso(server: rds.CfnDBInstance | rds.CfnDBCluster): void {
+    this.deployGuard?.add(server);
   }
 
   /** @internal */
@@ -409,7 +439,7 @@ function checkRetention(path: string, retention: Duration | undefined): void {
 }
 
 /** Neither a server nor its functions work in a public subnet: the one may not, the other get no public address (SEC-15). */
-function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
+export function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
   const selected = vpc.selectSubnets(selection);
   if (selected.isPendingLookup) return;
   const open = selected.subnets.filter((subnet) => vpc.publicSubnets.includes(subnet));
@@ -432,7 +462,7 @@ function rootStack(stack: Stack): Stack {
  * A name that does not change with anything but the construct's path: the deploy guard's permission names the server by it. An explicit
  * name also makes CloudFormation refuse a silent replacement.
  */
-function identifier(scope: Construct, given: string | undefined): string {
+export function serverIdentifier(scope: Construct, given: string | undefined): string {
   if (given === undefined) {
     const name = Names.uniqueResourceName(scope, { maxLength: 48, separator: '-' });
     const tidy = name.toLowerCase().replace(/-+/g, '-').replace(/^-|-$/g, '');

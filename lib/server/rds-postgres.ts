@@ -23,6 +23,8 @@ import { snapshotRetention } from './recovery/history';
 import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
 import { InstanceBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
+import { ReadReplica, ReadReplicaOptions } from './replicas/read-replica';
+import { ServerState } from './state/server-state';
 import { freeStorageAlarm } from './storage-alarms';
 
 /** Properties of `RdsPostgres`. */
@@ -123,13 +125,24 @@ export class RdsPostgres extends ManagedServerBase {
   public readonly instance: rds.DatabaseInstance;
   public readonly identity: string;
   public readonly host: string;
-  public readonly readerHost?: string = undefined;
 
   /** @internal */
   public readonly _platform: Platform = 'rds';
 
-  private readonly parameters: Readonly<Record<string, string>>;
-  private readonly allocated: Size;
+  /** What replicas need to know. @internal */
+  public readonly _parameters: Readonly<Record<string, string>>;
+  /** @internal */
+  public readonly _parameterOverrides: Readonly<Record<string, string>>;
+  /** @internal */
+  public readonly _allocated: Size;
+  /** @internal */
+  public readonly _storageCeiling: Size;
+  /** @internal */
+  public readonly _storageType: rds.StorageType;
+  /** @internal */
+  public readonly _insights: rds.DatabaseInsightsMode;
+
+  private readerReplica?: ReadReplica;
 
   /**
    * Makes the server, and all that stands around it.
@@ -161,7 +174,8 @@ export class RdsPostgres extends ManagedServerBase {
       encryptionKey: this.encryptionKey,
       removalPolicy: settings.companions,
     });
-    this.parameters = buildParameters({
+    this._parameterOverrides = props.parameters ?? {};
+    this._parameters = buildParameters({
       scope: this,
       engine: 'rds',
       major: this.version._major,
@@ -170,9 +184,12 @@ export class RdsPostgres extends ManagedServerBase {
       profile: this.profile,
       defaults: this.defaults,
       allocatedStorageGiB: allocated.toGibibytes(),
+      instanceType: this.instanceType,
     });
-    this.allocated = allocated;
-    const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+    this._allocated = allocated;
+    this._storageCeiling = ceiling;
+    this._storageType = props.storageType ?? rds.StorageType.GP3;
+    this._insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
     this.instance = new rds.DatabaseInstance(this, 'Resource', {
       engine,
@@ -189,7 +206,7 @@ export class RdsPostgres extends ManagedServerBase {
       iamAuthentication: true,
       allocatedStorage: allocated.toGibibytes(),
       maxAllocatedStorage: ceiling.toGibibytes(),
-      storageType: props.storageType ?? rds.StorageType.GP3,
+      storageType: this._storageType,
       iops: props.iops,
       storageThroughput: props.storageThroughput,
       storageEncrypted: true,
@@ -197,7 +214,7 @@ export class RdsPostgres extends ManagedServerBase {
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
         removalPolicy: settings.companions,
-        parameters: this.parameters,
+        parameters: this._parameters,
       }),
       backupRetention: settings.pointInTimeRecovery,
       preferredBackupWindow: settings.windows.backup,
@@ -213,8 +230,8 @@ export class RdsPostgres extends ManagedServerBase {
       cloudwatchLogsExports: logTypes,
       enablePerformanceInsights: true,
       performanceInsightEncryptionKey: this.encryptionKey,
-      performanceInsightRetention: insightRetention(insights),
-      databaseInsightsMode: insights,
+      performanceInsightRetention: insightRetention(this._insights),
+      databaseInsightsMode: this._insights,
       monitoringInterval: settings.monitoringInterval,
       monitoringRole: settings.monitoringRole,
     });
@@ -243,26 +260,57 @@ export class RdsPostgres extends ManagedServerBase {
     this.guardStorage();
   }
 
+  /** The replica that secrets name as `readerHost`. Undefined: none does. */
+  public get readerHost(): string | undefined {
+    return this.readerReplica?.host;
+  }
+
+  /**
+   * Adds a copy that serves reads (HA-7, HA-13). For one in another region make a `ReadReplica` in a stack there.
+   *
+   * @param id its name
+   * @param options what it is for, and who gives way in a conflict
+   */
+  public addReadReplica(id: string, options: ReadReplicaOptions): ReadReplica {
+    return new ReadReplica(this, id, { ...options, source: this });
+  }
+
+  /** @internal */
+  public _setReaderHost(replica: ReadReplica): void {
+    if (this.readerReplica) {
+      throw new Error(
+        `${replica.node.path}: readerHost is set, and ${this.readerReplica.node.path} is the reader host already; secrets name one`,
+      );
+    }
+    this.readerReplica = replica;
+    ServerState.of(this).setReaderHost(replica.host);
+  }
+
+  /** @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'instance';
+  }
+
   /** @internal */
   protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
-    return [freeStorageAlarm(this, this.instance, this.allocated, topic)];
+    return [freeStorageAlarm(this, this.instance, this._allocated, topic)];
   }
 
   /** @internal */
   protected _platformMonitoring(): PlatformMonitoring {
     const watched = watchedInstance(this.cfnInstance, {
       instanceType: this.instanceType,
-      storage: this.allocated,
+      storage: this._allocated,
       storageType: this.cfnInstance.storageType ?? 'gp2',
       iops: this.cfnInstance.iops,
-      parameters: this.parameters,
+      parameters: this._parameters,
     });
     return {
       watched,
       events: [instanceEvents(this.cfnInstance)],
       storage: (topic) => this._storageAlarms(topic),
       knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
-      slotBytes: slotBytes(this.parameters),
+      slotBytes: slotBytes(this._parameters),
     };
   }
 

@@ -140,6 +140,7 @@ export class SharedPostgres {
     return new SharedServer(scope, id, {
       ...props,
       ...options,
+      readerHost: server.readerHost,
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],

@@ -10,7 +10,7 @@ import { TestResponses } from '../support/cloudformation';
 import { startServer } from '../support/postgres';
 import { TestSecretsManager } from '../support/secrets-manager';
 
-const DUTIES = ['apply', 'rotate', 'drift', 'probe', 'guard'];
+const DUTIES = ['apply', 'rotate', 'drift', 'probe', 'failover', 'guard'];
 const root = path.join(__dirname, '..', '..');
 let directory: string;
 const bundleInto = (name: string) => {
@@ -60,7 +60,7 @@ test.each(DUTIES)('the %s function loads without any package beside it', (duty) 
   expect(output.trim()).toBe('function');
 });
 
-test.each(['apply', 'rotate', 'drift', 'probe'])(
+test.each(['apply', 'rotate', 'drift', 'probe', 'failover'])(
   'the %s function has the roots of Amazon RDS, each once and valid',
   (duty) => {
     const certificates = fs

@@ -56,6 +56,7 @@ const SERVICE_TIMEOUT = Duration.minutes(5);
 export class DeployGuard extends Construct {
   private readonly acknowledgements: GuardAcknowledgementLine[];
   private readonly resource: CustomResource;
+  private readonly servers: ServerResource[];
 
   constructor(
     scope: Construct,
@@ -63,6 +64,7 @@ export class DeployGuard extends Construct {
     private readonly props: DeployGuardProps,
   ) {
     super(scope, id);
+    this.servers = [...props.servers];
     this.acknowledgements = (props.acknowledgements ?? []).map((line) =>
       readGuardAcknowledgement(scope.node.path, line),
     );
@@ -89,7 +91,7 @@ export class DeployGuard extends Construct {
         Servers: Lazy.uncachedAny({
           produce: () => {
             const groups = parameterGroupsOf(Stack.of(this));
-            return props.servers.map((server) => readServerResource(server, props.servers, groups, props));
+            return this.servers.map((server) => readServerResource(server, this.servers, groups, props));
           },
         }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
@@ -99,7 +101,7 @@ export class DeployGuard extends Construct {
     this.resource.node.addDependency(...guard.ready, ...(vpc ? [lazily(() => endpointsInStack(this, vpc))] : []));
     const resource = this.resource.node.defaultChild as CfnResource;
     resource.addMetadata(DEPLOY_GUARD_METADATA, Lazy.uncachedAny({ produce: () => this.metadata() }));
-    for (const server of props.servers) server.addResourceDependency(resource);
+    for (const server of this.servers) server.addResourceDependency(resource);
     this.node.addValidation({ validate: () => this.problems() });
     this.reportExpired(scope);
   }
@@ -113,12 +115,22 @@ export class DeployGuard extends Construct {
     this.acknowledgements.push(readGuardAcknowledgement(this.node.scope!.node.path, acknowledgement));
   }
 
+  /**
+   * Stands before one more server, such as a replica.
+   *
+   * @param server a resource of the same stack, with a literal name
+   */
+  public add(server: ServerResource): void {
+    this.servers.push(server);
+    server.addResourceDependency(this.resource.node.defaultChild as CfnResource);
+  }
+
   /** Each server, and what it is restored from, by its exact ARN. */
   private statements(): iam.PolicyStatement[] {
     const stack = Stack.of(this);
-    return this.props.servers.flatMap((server) => {
+    return this.servers.flatMap((server) => {
       const isCluster = server.cfnResourceType === 'AWS::RDS::DBCluster';
-      const source = readServerResource(server, this.props.servers, new Map()).Source;
+      const source = readServerResource(server, this.servers, new Map()).Source;
       return [
         new iam.PolicyStatement({
           actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
@@ -139,7 +151,7 @@ export class DeployGuard extends Construct {
   private metadata(): DeployGuardMetadata {
     const known = parameterGroupsOf(Stack.of(this));
     const groups = new Set(
-      this.props.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
+      this.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
     );
     const entries = [...groups].map((group): [string, string[]] => [logicalId(group), staticParameters(group)]);
     return {
@@ -150,7 +162,7 @@ export class DeployGuard extends Construct {
 
   private problems(): string[] {
     const stack = Stack.of(this);
-    return this.props.servers.flatMap((server) => {
+    return this.servers.flatMap((server) => {
       const property = identifierProperty(server.cfnResourceType);
       if (Stack.of(server) !== stack) {
         return [`${server.node.path} stands in another stack than its deploy guard: make both in one`];

@@ -1,4 +1,4 @@
-import { Token } from 'aws-cdk-lib';
+import { Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
 import { Defaults, PostgresProfile } from '../postgres-profile';
 import { SupportedMajor } from '../postgres-version';
@@ -35,6 +35,11 @@ export interface BuildParametersOptions {
    * @default 100
    */
   readonly allocatedStorageGiB?: number;
+  /**
+   * The class of the nodes, from which the second generation computes.
+   * @default - serverless nodes, or not known
+   */
+  readonly instanceType?: ec2.InstanceType;
 }
 
 /**

@@ -211,6 +211,7 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   rotate: 'rotates the passwords of PostgreSQL roles',
   drift: 'compares the inside of a PostgreSQL server with its declared state',
   probe: 'measures what CloudWatch does not know of a PostgreSQL server',
+  failover: 'fails a PostgreSQL server over and measures the write outage',
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
@@ -220,5 +221,6 @@ const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
   rotate: ['secretsmanager'],
   drift: ['secretsmanager'],
   probe: ['secretsmanager'],
+  failover: ['secretsmanager', 'rds'],
   guard: ['rds', 's3'],
 };

@@ -127,6 +127,7 @@ export class ServerState extends Construct {
   private revision = 0;
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
+  private lateReaderHost?: string;
 
   constructor(
     public readonly server: Construct,
@@ -159,6 +160,11 @@ export class ServerState extends Construct {
 
   public get supportsIam(): boolean {
     return this.props.iamAuthentication ?? this.props.platform !== 'external';
+  }
+
+  /** The host that serves reads, where it was made after the server. Secrets and functions name it. */
+  public setReaderHost(host: string): void {
+    this.lateReaderHost = host;
   }
 
   /** Adds to what is declared inside the server. */
@@ -235,7 +241,7 @@ export class ServerState extends Construct {
       memorySize: 512,
       concurrency: 1,
       environment: {
-        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [SERVER_VARIABLE]: this.serverReferenceText(),
         [STATE_NAME_VARIABLE]: this.stateName,
         [DRIFT_MODE_VARIABLE]: mode,
       },
@@ -243,6 +249,26 @@ export class ServerState extends Construct {
     });
     drift.allowTo(props.serverSecurityGroups ?? [], props.port);
     return drift;
+  }
+
+  /** A function that fails the server over and writes a heartbeat meanwhile, as the administrator. */
+  public failoverFunction(
+    scope: Construct,
+    more: { readonly environment: Record<string, string>; readonly statements: iam.PolicyStatement[] },
+  ): ServerFunction {
+    const { props } = this;
+    const test = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'failover',
+      timeout: Duration.minutes(15),
+      maxEventAge: Duration.minutes(5),
+      memorySize: 256,
+      concurrency: 1,
+      environment: { [SERVER_VARIABLE]: this.serverReferenceText(), ...more.environment },
+      statements: [...this.adminStatements([]), ...more.statements],
+    });
+    test.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return test;
   }
 
   /** A function that looks into the server on a schedule, as the role whose secret it may read. It knows no other. */
@@ -256,7 +282,7 @@ export class ServerState extends Construct {
       memorySize: 256,
       concurrency: 1,
       environment: {
-        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [SERVER_VARIABLE]: this.serverReferenceText(),
         [PROBE_SECRET_VARIABLE]: secret.secretArn,
         [PROBE_DATABASES_VARIABLE]: String(mostDatabases),
       },
@@ -303,7 +329,7 @@ export class ServerState extends Construct {
       serviceToken: apply.function.functionArn,
       serviceTimeout: SERVICE_TIMEOUT,
       properties: {
-        Server: this.serverReference(),
+        Server: Lazy.any({ produce: () => this.serverReference() }),
         State: literally(() => (this.isFile ? undefined : this.encoded().document)),
         StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
         Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
@@ -358,13 +384,18 @@ export class ServerState extends Construct {
     };
   }
 
+  /** As late as the reader's host may become known. */
+  private serverReferenceText(): string {
+    return Lazy.string({ produce: () => Stack.of(this).toJsonString(this.serverReference()) });
+  }
+
   private serverReference() {
     const { props } = this;
     return {
       Platform: props.platform,
       Identity: props.identity,
       Host: props.host,
-      ReaderHost: props.readerHost,
+      ReaderHost: this.lateReaderHost ?? props.readerHost,
       Port: props.port,
       AdminSecretArn: props.adminSecret.secretArn,
       AdminDatabase: 'postgres',
@@ -402,7 +433,7 @@ export class ServerState extends Construct {
       concurrency: 5,
       // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
       maxEventAge: Duration.hours(6),
-      environment: { [SERVER_VARIABLE]: stack.toJsonString(this.serverReference()) },
+      environment: { [SERVER_VARIABLE]: this.serverReferenceText() },
       statements: [],
       lateStatements: () => this.rotationStatements(),
     });

@@ -93,6 +93,13 @@ export class RdsApi {
       const list = found.map((one) => element('DBClusterSnapshot', one)).join('');
       return ok(action, `<DBClusterSnapshots>${list}</DBClusterSnapshots>`);
     }
+    if (action === 'RebootDBInstance' || action === 'FailoverDBCluster') {
+      const list = action === 'RebootDBInstance' ? this.instances : this.clusters;
+      const name = form.get('DBInstanceIdentifier') ?? form.get('DBClusterIdentifier');
+      const found = list.find(({ identifier }) => identifier === name);
+      if (!found) return error(404, action === 'RebootDBInstance' ? 'DBInstanceNotFound' : 'DBClusterNotFoundFault');
+      return ok(action, element(action === 'RebootDBInstance' ? 'DBInstance' : 'DBCluster', found));
+    }
     const group = form.get('DBParameterGroupName') ?? form.get('DBClusterParameterGroupName') ?? '';
     const all = Object.entries(this.parameters[group] ?? {});
     // Two pages, as RDS makes for every real group.
