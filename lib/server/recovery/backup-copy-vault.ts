@@ -28,7 +28,7 @@ export interface BackupCopyVaultProps {
    *
    * @default VaultLock.governance()
    */
-  readonly lock?: VaultLock;
+  readonly vaultLock?: VaultLock;
 
   /**
    * The customer key of the copies (BK-14). It is in the vault's own account and region.
@@ -94,7 +94,7 @@ export class BackupCopyVault extends Construct {
     const vault = new backup.BackupVault(this, 'Vault', {
       backupVaultName: props.vaultName,
       encryptionKey: this.encryptionKey,
-      lockConfiguration: (props.lock ?? VaultLock.governance())._configuration(),
+      lockConfiguration: (props.vaultLock ?? VaultLock.governance())._configuration(),
       blockRecoveryPointDeletion: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });

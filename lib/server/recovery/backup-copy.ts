@@ -45,13 +45,17 @@ export interface CopiedBackups {
 }
 
 /** The copy actions of a plan's rule; throws for a copy that could never be made or used. */
-export function copyActions(scope: IConstruct, options: CopiedBackups): backup.BackupPlanCopyActionProps[] {
-  return (options.copies ?? []).map(({ vault, retention }) => {
+export function copyActions(
+  scope: IConstruct,
+  { copies, encryptionKey, retention: own }: CopiedBackups,
+): backup.BackupPlanCopyActionProps[] | undefined {
+  if (!copies?.length) return undefined;
+  return copies.map(({ vault, retention }) => {
     const path = scope.node.path;
-    const own = Stack.of(scope);
+    const stack = Stack.of(scope);
     const { account, region } = placeOf(vault);
-    const otherAccount = differs(account, own.account);
-    const otherRegion = differs(region, own.region);
+    const otherAccount = differs(account, stack.account);
+    const otherRegion = differs(region, stack.region);
     if (otherAccount === false && otherRegion === false) {
       throw new Error(
         `${path}: backupCopies names ${vault.node.path}, a vault in the account and region of the server, which is lost with it; use another region or account`,
@@ -65,8 +69,8 @@ export function copyActions(scope: IConstruct, options: CopiedBackups): backup.B
           : undefined,
       fix: 'Copy to the other account in this region, and from there on to the other region; or to the other region of this account.',
     });
-    if (otherAccount !== false) shareKey(scope, options.encryptionKey, account);
-    return { destinationBackupVault: vault, deleteAfter: retention ?? options.retention };
+    if (otherAccount !== false) shareKey(scope, encryptionKey, account);
+    return { destinationBackupVault: vault, deleteAfter: retention ?? own };
   });
 }
 
