@@ -4,6 +4,7 @@ export * from './database';
 export { AuroraPostgres, AuroraPostgresProps, ServerlessV2Capacity } from './server/aurora-postgres';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
+export { ControlledReboot } from './server/high-availability/controlled-reboot';
 export { FailoverTest, FailoverTestOptions } from './server/high-availability/failover-test';
 export {
   GlobalDatabase,

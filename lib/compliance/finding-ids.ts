@@ -5,6 +5,7 @@ export const FINDING_IDS = [
   'BK-3',
   'BK-12',
   'BK-15',
+  'CP-2',
   'HA-1',
   'HA-8',
   'HA-17',

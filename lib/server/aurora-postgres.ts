@@ -18,6 +18,7 @@ import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform'
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { RebootTarget } from './high-availability/controlled-reboot';
 import { GlobalDatabase, GlobalDatabaseOptions } from './high-availability/global-database';
 import { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions, scaleReaders } from './replicas/aurora-readers';
 import { clusterReaderEndpoint } from './replicas/cluster-reader';
@@ -114,6 +115,7 @@ export class AuroraPostgres extends ManagedServerBase {
   private readonly instanceOverrides?: { [name: string]: string };
   private readonly zones?: string[];
   private furtherReaders = 0;
+  private readonly furtherNodes: string[] = [];
   private readonly effectiveParameters: Readonly<Record<string, string>>;
 
   /**
@@ -282,6 +284,7 @@ export class AuroraPostgres extends ManagedServerBase {
    */
   public addReaders(id: string, options: AuroraReadersOptions): AuroraReaders {
     const readers = AuroraReaders._make(this, id, this, options);
+    this.furtherNodes.push(...readers._names);
     if (this.profile.isProduction) acknowledgeBackupByCluster(readers);
     return readers;
   }
@@ -343,6 +346,18 @@ export class AuroraPostgres extends ManagedServerBase {
     if (readers > MOST_READERS) {
       throw new Error(`${path}: with these, the cluster would have ${readers} readers; it can have ${MOST_READERS}`);
     }
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    const prefix = this._settings.identifier;
+    return {
+      kind: 'cluster',
+      identifier: prefix,
+      readers: () => [],
+      standby: false,
+      nodeNames: () => [...this.nodes.map((_, index) => `${prefix}-${index + 1}`), ...this.furtherNodes],
+    };
   }
 
   /** The node that starts as the writer. @internal */

@@ -25,6 +25,7 @@ import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { serverAlarmTopic } from './alarm-topic';
+import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
 import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
 import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
@@ -250,6 +251,20 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       topic: this.alarmTopic,
     });
   }
+
+  /**
+   * Adds a state machine that reboots the server when somebody starts it, readers first and then by a failover, so that static parameters
+   * take effect (LIB-2). `cdk-postgres check` says whether any waits.
+   */
+  public addControlledReboot(): ControlledReboot {
+    return ControlledReboot._make(this, this._rebootTarget(), {
+      encryptionKey: this.encryptionKey,
+      removalPolicy: this._settings.companions,
+    });
+  }
+
+  /** @internal */
+  protected abstract _rebootTarget(): RebootTarget;
 
   /** What RDS is asked to fail over. @internal */
   protected _failoverKind(): 'instance' | 'cluster' {

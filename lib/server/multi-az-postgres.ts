@@ -13,6 +13,7 @@ import {
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
+import { RebootTarget } from './high-availability/controlled-reboot';
 import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase } from './managed-server';
@@ -196,6 +197,18 @@ export class MultiAzPostgres extends ManagedServerBase {
         retention: Duration.days(35),
       });
     }
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    const prefix = this._settings.identifier;
+    return {
+      kind: 'cluster',
+      identifier: prefix,
+      readers: () => [],
+      standby: false,
+      nodeNames: () => Array.from({ length: NODES }, (_, index) => `${prefix}-instance-${index + 1}`),
+    };
   }
 
   private nodeMetric(node: number, metricName: string, statistic: string): cloudwatch.Metric {

@@ -11,7 +11,7 @@ import { readAcknowledgements, readServers } from './properties';
 import { describeRunning, RunningServer } from './running';
 
 /** The generations of defaults that this version of the package knows, oldest first. */
-export const DEFAULTS_GENERATIONS = ['V1'] as const;
+export const DEFAULTS_GENERATIONS = ['V1', 'V2'] as const;
 
 export interface CheckOptions {
   /** A synthesized template. */
