@@ -9,8 +9,13 @@ const TABLE_PRIVILEGES: readonly Privilege[] = ['SELECT', 'INSERT', 'UPDATE', 'D
 const SEQUENCE_PRIVILEGES: readonly Privilege[] = ['USAGE', 'SELECT'];
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
+/** How many tables of the next tenant each may read, where tenants share something: with USAGE there, six grants more for each. */
+const SHARED_TABLES = 5;
+const sharedTables = (n: number, count: number) =>
+  range(SHARED_TABLES).map((t) => ({ schema: `tenant_${(n + 1) % count}`, name: `t${t}` }));
+
 /** As the function has it once it has read the event. */
-export function tenants(count: number): DesiredState {
+export function tenants(count: number, shared = false): DesiredState {
   return strictState({
     version: 1,
     name: 'bench',
@@ -42,6 +47,20 @@ export function tenants(count: number): DesiredState {
             { privileges: ['USAGE'] as const, on: { kind: 'schema', schema } as const, to: schema },
             { privileges: TABLE_PRIVILEGES, on: { kind: 'allTables', schema } as const, to: schema },
             { privileges: SEQUENCE_PRIVILEGES, on: { kind: 'allSequences', schema } as const, to: schema },
+            ...(shared
+              ? [
+                  {
+                    privileges: ['USAGE'] as const,
+                    on: { kind: 'schema', schema: `tenant_${(n + 1) % count}` } as const,
+                    to: schema,
+                  },
+                  ...sharedTables(n, count).map((table) => ({
+                    privileges: ['SELECT'] as const,
+                    on: { kind: 'table', ...table } as const,
+                    to: schema,
+                  })),
+                ]
+              : []),
           ];
         }),
         defaultPrivileges: range(count).flatMap((n) => {
@@ -104,6 +123,7 @@ export async function applyReference(
   count: number,
   schemasExist: boolean,
   oneMessage: boolean,
+  shared = false,
 ): Promise<void> {
   const owners = schemasExist
     ? []
@@ -141,6 +161,14 @@ export async function applyReference(
       `GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tenant_${n} TO tenant_${n}`,
       `ALTER DEFAULT PRIVILEGES FOR ROLE tenant_${n}_owner IN SCHEMA tenant_${n} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO tenant_${n}`,
       `ALTER DEFAULT PRIVILEGES FOR ROLE tenant_${n}_owner IN SCHEMA tenant_${n} GRANT USAGE, SELECT ON SEQUENCES TO tenant_${n}`,
+      ...(shared
+        ? [
+            `GRANT USAGE ON SCHEMA tenant_${n} TO tenant_${(n + count - 1) % count}`,
+            ...sharedTables((n + count - 1) % count, count).map(
+              (table) => `GRANT SELECT ON ${table.schema}.${table.name} TO tenant_${(n + count - 1) % count}`,
+            ),
+          ]
+        : []),
       ...(schemasExist
         ? []
         : [

@@ -10,6 +10,7 @@ import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
 import { handoverCommand } from './commands/handover';
+import { hardeningCommand } from './commands/hardening';
 import { importCommand } from './commands/import';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
@@ -55,6 +56,7 @@ for (const command of [
   driftCommand(),
   checkCommand(),
   accessCommand(),
+  hardeningCommand(),
   handoverCommand(),
   importCommand(),
 ]) {

@@ -11,7 +11,7 @@ import {
 import { IConstruct } from 'constructs';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isGuarded } from './findings';
+import { isGuarded, uncheckedRule } from './findings';
 import { RULES } from './rules';
 import { TemplateFacts } from './template/template-facts';
 
@@ -42,32 +42,49 @@ export class PostgresChecks implements IPolicyValidationPlugin {
    */
   public validate(context: IPolicyValidationContext): PolicyValidationPluginReport {
     const violations: PolicyViolation[] = [];
-    for (const { stack, file } of checkedStacks(context)) {
-      const template = new TemplateFacts(JSON.parse(readFileSync(file, 'utf8')), {
-        name: stack.stackName,
-        terminationProtection: outermost(stack).terminationProtection ?? false,
-      });
-      if (template.servers.length === 0 && template.ofType('AWS::RDS::DBProxy').length === 0) continue;
-      const constructs = elementsOf(stack);
-      for (const rule of RULES) {
-        for (const { resource, reason, property } of rule.check(template)) {
-          const construct = constructs.get(resource.logicalId);
-          if (construct && rule.guard && isGuarded(construct, rule.guard)) continue;
-          const locations = property === undefined ? [] : [`Properties/${property}`];
-          violations.push({
-            ruleName: rule.id,
-            description: `${construct?.node.path ?? `${stack.node.path}/${resource.logicalId}`}: ${reason}`,
-            fix: rule.fix,
-            severity: rule.level,
-            // What an old CfnInclude takes over from a file has no construct of its own.
-            violatingResources: [{ constructPath: (construct ?? stack).node.path, locations }],
-          });
-        }
+    for (const checked of checkedStacks(context)) {
+      try {
+        violations.push(...violationsOf(checked));
+      } catch (error) {
+        violations.push(uncheckedRule('LIB-11', checked.stack.node.path, error));
       }
     }
     violations.push(...uselessAcknowledgements(context.appConstruct));
     return { violations, success: violations.every(({ severity }) => severity !== 'error') };
   }
+}
+
+function violationsOf({ stack, file }: CheckedStack): PolicyViolation[] {
+  const template = new TemplateFacts(JSON.parse(readFileSync(file, 'utf8')), {
+    name: stack.stackName,
+    terminationProtection: outermost(stack).terminationProtection ?? false,
+  });
+  if (template.servers.length === 0 && template.ofType('AWS::RDS::DBProxy').length === 0) return [];
+  const constructs = elementsOf(stack);
+  return RULES.flatMap((rule) => {
+    try {
+      return rule.check(template).flatMap(({ resource, reason, property }) => {
+        const construct = constructs.get(resource.logicalId);
+        if (construct && rule.guard && isGuarded(construct, rule.guard)) return [];
+        return {
+          ruleName: rule.id,
+          description: `${construct?.node.path ?? `${stack.node.path}/${resource.logicalId}`}: ${reason}`,
+          fix: rule.fix,
+          severity: rule.level,
+          // What an old CfnInclude takes over from a file has no construct of its own.
+          violatingResources: [
+            {
+              constructPath: (construct ?? stack).node.path,
+              locations: property === undefined ? [] : [`Properties/${property}`],
+            },
+          ],
+        };
+      });
+    } catch (error) {
+      // One rule that stumbles over a template must not take the others with it.
+      return [uncheckedRule(rule.id, stack.node.path, error)];
+    }
+  });
 }
 
 interface CheckedStack {

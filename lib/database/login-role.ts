@@ -6,7 +6,7 @@ import {
   aws_iam as iam,
   aws_secretsmanager as secretsmanager,
 } from 'aws-cdk-lib';
-import { Construct, Dependable } from 'constructs';
+import { Construct, Dependable, IConstruct } from 'constructs';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
@@ -21,12 +21,12 @@ export interface LoginRoleOptions {
   /**
    * How the role proves who it is.
    *
-   * @default Authentication.recommended()
+   * @default - a password with a secret of its own, as `Authentication.recommended()` says
    */
   readonly authentication?: Authentication;
 
   /**
-   * How many sessions the role may have at once. 0 to 262143; -1 is no limit.
+   * How many sessions the role may have at once. 0 to 262143; no limit is -1.
    *
    * @default - not managed; a new role has no limit
    */
@@ -292,19 +292,13 @@ export class LoginRole extends RoleBase {
     const { endpoint } = options;
     if (endpoint) this.requireOwnEndpoint(endpoint);
     const from = options.connections ?? this.networkOf(grantee);
-    if (from) {
-      (endpoint ?? this.server).connections.allowFrom(
-        from,
-        ec2.Port.tcp(endpoint?.port ?? this.server.port),
-        `PostgreSQL as ${this.roleName}`.slice(0, 255),
-      );
-    }
+    if (from) this.letIn(from, endpoint);
     if (this.authentication.method !== 'none' && options.environment !== false && takesEnvironment(grantee))
       this.addEnvironmentTo(grantee, endpoint);
     switch (this.authentication.method) {
       case 'password':
       case 'alternatingPasswords':
-        return this.secret!.grantRead(grantee);
+        return this.grantSecret(grantee);
       case 'iam':
         return iam.Grant.addToPrincipal({
           grantee,
@@ -324,6 +318,42 @@ export class LoginRole extends RoleBase {
             '(Authentication.none())',
         );
     }
+  }
+
+  /** An application in a stack of its own comes after the server's stack, so every rule between them stands in its stack. */
+  private letIn(from: ec2.IConnectable, endpoint?: IReaderEndpoint): void {
+    const to = endpoint ?? this.server;
+    const port = ec2.Port.tcp(to.port);
+    const description = `PostgreSQL as ${this.roleName}`.slice(0, 255);
+    const comesFromAway = from.connections.securityGroups.some((group) => this.isElsewhere(group));
+    if (comesFromAway) from.connections.allowTo(to, port, description);
+    else to.connections.allowFrom(from, port, description);
+  }
+
+  /** Like `ISecret.grantRead()`, which would write a principal of another stack into the policy of the key. */
+  private grantSecret(grantee: iam.IGrantable): iam.Grant {
+    const secret = this.secret!;
+    const { grantPrincipal } = grantee;
+    if (!Construct.isConstruct(grantPrincipal) || !this.isElsewhere(grantPrincipal)) return secret.grantRead(grantee);
+    const grant = iam.Grant.addToPrincipal({
+      grantee,
+      actions: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
+      resourceArns: [secret.secretArn],
+    });
+    if (!secret.encryptionKey) return grant;
+    const { region } = Stack.of(this);
+    return grant.combine(
+      iam.Grant.addToPrincipal({
+        grantee,
+        actions: ['kms:Decrypt'],
+        resourceArns: [secret.encryptionKey.keyArn],
+        conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${region}.amazonaws.com` } },
+      }),
+    );
+  }
+
+  private isElsewhere(construct: IConstruct): boolean {
+    return Stack.of(construct) !== Stack.of(this.secret ?? this);
   }
 
   private get alternates(): boolean {

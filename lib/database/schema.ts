@@ -174,7 +174,7 @@ export class Schema extends Construct {
       );
     }
     const roles = options.roles.map((role) => requireDeclaredRole(this, this.state, role));
-    const allTenants = (options.allTenants ?? []).map((role) => requireDeclaredRole(this, this.state, role));
+    const allTenants = (options.allTenants ?? []).map((role) => requireKnownRole(this, this.state, role));
     if (roles.length === 0) {
       throw new Error(`${this.node.path}: isolateTenants() roles is empty; name the roles that see one tenant alone`);
     }

@@ -19,6 +19,10 @@ import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { RebootTarget } from './high-availability/controlled-reboot';
+import { snapshotRetention } from './recovery/history';
+import { clusterFromPointInTime, clusterFromSnapshot, restoreCluster } from './recovery/restore';
+import { ClusterBackups } from './recovery/restore-source';
+import { RestoreTime } from './recovery/restore-time';
 import { GlobalDatabase, GlobalDatabaseOptions } from './high-availability/global-database';
 import { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions, scaleReaders } from './replicas/aurora-readers';
 import { clusterReaderEndpoint } from './replicas/cluster-reader';
@@ -81,6 +85,24 @@ export interface AuroraPostgresProps extends ManagedServerOptions {
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
 }
 
+/** Properties of `AuroraPostgres.fromPointInTime()`: those of a new server, and where its data comes from. */
+export interface AuroraPostgresFromPointInTimeProps extends AuroraPostgresProps {
+  /** Whose backup the data comes from. */
+  readonly source: ClusterBackups;
+
+  /** The moment to which the data goes back. */
+  readonly restoreTo: RestoreTime;
+}
+
+/** Properties of `AuroraPostgres.fromSnapshot()`: those of a new server, and where its data comes from. */
+export interface AuroraPostgresFromSnapshotProps extends AuroraPostgresProps {
+  /**
+   * The name of a cluster snapshot in this account, or the ARN of one: of AWS Backup, shared by another account, or a snapshot of an
+   * RDS instance, which becomes a cluster.
+   */
+  readonly snapshot: string;
+}
+
 /** The most nodes that a cluster has besides its writer. */
 const MOST_READERS = 15;
 
@@ -90,6 +112,36 @@ const MOST_READERS = 15;
  * Everything else that Aurora offers is on `cluster`, the L2 construct of aws-cdk-lib.
  */
 export class AuroraPostgres extends ManagedServerBase {
+  /**
+   * Restores a new cluster from the continuous backup of another one, to a second (BK-18). The source stays as it is.
+   *
+   * The new server has an identity, a secret, alarms and a backup plan of its own, and the declared state runs on it. Master user and
+   * version are the source's: `masterUsername` must be that of the source. The port is 5432 by default and not 5433, since
+   * CloudFormation does not pass a port on to this restore; change it afterwards, with an acknowledgement of `guard:port`.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the source
+   */
+  public static fromPointInTime(
+    scope: Construct,
+    id: string,
+    props: AuroraPostgresFromPointInTimeProps,
+  ): AuroraPostgres {
+    return new AuroraPostgres(scope, id, clusterFromPointInTime(props, props.source, props.restoreTo));
+  }
+
+  /**
+   * Restores a new cluster from a snapshot, such as one of AWS Backup, of another account or of an RDS instance (BK-18).
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the snapshot
+   */
+  public static fromSnapshot(scope: Construct, id: string, props: AuroraPostgresFromSnapshotProps): AuroraPostgres {
+    return new AuroraPostgres(scope, id, clusterFromSnapshot(`${scope.node.path}/${id}`, props, props.snapshot));
+  }
+
   /** The cluster, with everything that aws-cdk-lib offers for it. */
   public readonly cluster: rds.DatabaseCluster;
   public readonly identity: string;
@@ -223,6 +275,7 @@ export class AuroraPostgres extends ManagedServerBase {
       monitoringRole: settings.monitoringRole,
     });
     this.cfnCluster.node.addDependency(...logGroups);
+    restoreCluster(this.cfnCluster, props);
     this.identity = this.cluster.clusterResourceIdentifier;
     this.host = this.cluster.clusterEndpoint.hostname;
     this.readerHost = this.cluster.clusterReadEndpoint.hostname;
@@ -240,7 +293,9 @@ export class AuroraPostgres extends ManagedServerBase {
         resource: backup.BackupResource.fromArn(this.cluster.clusterArn),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(this.node.path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        copies: props.backupCopies,
+        lock: props.backupVaultLock,
       });
       acknowledgeBackupByCluster(this.cluster);
     }

@@ -10,9 +10,10 @@ import {
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
+import { SecondCopyOptions } from './recovery/backup-copy';
 
 /** What `RdsPostgres` and `AuroraPostgres` have in common. */
-export interface ManagedServerOptions {
+export interface ManagedServerOptions extends SecondCopyOptions {
   /** The network the server stands in. */
   readonly vpc: ec2.IVpc;
 
@@ -53,7 +54,8 @@ export interface ManagedServerOptions {
   /**
    * How far back the server can be restored to any second (BK-3), 1 to 35 days.
    *
-   * @default - 14 days; 1 day in the development profile. Less than 7 days in production is a finding
+   * @default - 14 days, or `objectives.history` where that is more; 1 day in the development profile. Less than 7 days in production is a
+   * finding
    */
   readonly pointInTimeRecovery?: Duration;
 

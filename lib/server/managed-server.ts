@@ -20,12 +20,17 @@ import { serverKey } from './encryption-key';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
-import { RecoveryCapability, unmetObjectives } from './objectives';
+import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireObjectives, requirePort, requireVersion } from './required';
 import { serverAlarmTopic } from './alarm-topic';
 import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
+import { refuseCopies } from './recovery/backup-copy';
+import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
+import { addRunbook } from './recovery/runbook';
+import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
 import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
@@ -33,6 +38,8 @@ import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
 /** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
 export const DEFAULT_PORT = 5433;
+
+const RDS_PORTS = { min: 1150, max: 65_535, who: 'RDS takes' };
 
 const RETENTION_FLOOR_DAYS = 7;
 
@@ -68,10 +75,10 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   /** @internal */
   public readonly _settings: ManagedSettings;
 
+  private readonly objectives: RecoveryObjectives;
   /** @internal */
   public readonly _reserveConcurrency?: boolean;
 
-  private readonly rto: Duration;
   private deployGuard?: DeployGuard;
   private storageAlarms?: cloudwatch.Alarm[];
 
@@ -79,14 +86,15 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     super(scope, id);
     const path = this.node.path;
     this._reserveConcurrency = props.reserveConcurrency;
-    this.rto = props.objectives.rto;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
-    this.version = props.version;
+    this.version = requireVersion(path, props.version);
+    this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = literalPort(path, props.port);
+    this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
+    checkHistory(path, this.objectives);
     const production = this.profile.isProduction;
 
     this.instanceType =
@@ -128,15 +136,18 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         vpcSubnets,
         removalPolicy: companions,
       }),
-      pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
+      pointInTimeRecovery:
+        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
       monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this, companions) : undefined,
     };
     if (production) protectStack(Stack.of(this));
+    if (!production) refuseCopies(path, props);
     this.guardVersion();
-    this.guardProduction(props);
+    this.guardProduction();
+    guardRestoredPort(this, props, this.port);
   }
 
   /**
@@ -170,6 +181,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       rotationInterval: props.passwordRotation,
     });
     state.rotateAdminSecret();
+    addRunbook({
+      construct: this,
+      resource: guarded[0]!,
+      nodes: guarded.slice(1) as rds.CfnDBInstance[],
+      port: this.port,
+      masterUsername: this._settings.masterUsername,
+      stateName: state.stateName,
+    });
   }
 
   /** @internal */
@@ -229,6 +248,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   ): DeployGuard {
     return new DeployGuard(this, 'Guard', {
       servers,
+      masterUsername: this._settings.masterUsername,
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
       encryptionKey: this.encryptionKey,
@@ -246,7 +266,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   public addFailoverTest(options: FailoverTestOptions = {}): FailoverTest {
     return FailoverTest._make(ServerState.of(this), options, {
       target: { kind: this._failoverKind(), identifier: this._settings.identifier },
-      rto: this.rto,
+      rto: this.objectives.rto,
       isProduction: this.profile.isProduction,
       topic: this.alarmTopic,
     });
@@ -305,12 +325,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     });
   }
 
-  private guardProduction(props: ManagedServerOptions): void {
+  private guardProduction(): void {
     const path = this.node.path;
     this._guard({
       id: 'BK-1',
       check: () => {
-        const unmet = unmetObjectives(props.objectives, this._capability());
+        const unmet =
+          unmetObjectives(this.objectives, this._capability()) ??
+          unkeptHistory(this.objectives, this._backupRetentionDays());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -332,6 +354,17 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined;
       },
       fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
+    });
+    addFinding(this, {
+      id: 'BK-12',
+      severity: 'warning',
+      check: () => {
+        const days = this._backupRetentionDays();
+        return this._singleNode() === undefined && days !== undefined && days < RETENTION_FLOOR_DAYS
+          ? `${path}: a standby or reader repeats a wrong DELETE at once, and pointInTimeRecovery goes back ${days} days alone`
+          : undefined;
+      },
+      fix: `A second node is no backup: set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more.`,
     });
     this._guard({
       id: 'BK-15',
@@ -438,19 +471,6 @@ function protectStack(stack: Stack): void {
 
 function rootStack(stack: Stack): Stack {
   return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
-}
-
-function literalPort(path: string, port: number | undefined): number {
-  if (port === undefined) return DEFAULT_PORT;
-  if (Token.isUnresolved(port)) {
-    throw new Error(
-      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
-    );
-  }
-  if (!Number.isInteger(port) || port < 1150 || port > 65535) {
-    throw new Error(`${path}: port is ${port}; RDS takes 1150 to 65535`);
-  }
-  return port;
 }
 
 /**

@@ -19,6 +19,11 @@ import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { RebootTarget } from './high-availability/controlled-reboot';
+import { BackupReplication, replicateBackups } from './recovery/backup-replication';
+import { snapshotRetention } from './recovery/history';
+import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
+import { InstanceBackups } from './recovery/restore-source';
+import { RestoreTime } from './recovery/restore-time';
 import { ReadReplica, ReadReplicaOptions } from './replicas/read-replica';
 import { ServerState } from './state/server-state';
 import { freeStorageAlarm } from './storage-alarms';
@@ -59,6 +64,29 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
    * @default rds.DatabaseInsightsMode.STANDARD
    */
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+
+  /**
+   * Automated backups in another region as well, from which the server is restored there to any second (BK-13). Aurora does not have it; it
+   * has `backupCopies`.
+   *
+   * @default - in the server's own region alone
+   */
+  readonly backupReplication?: BackupReplication;
+}
+
+/** Properties of `RdsPostgres.fromPointInTime()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromPointInTimeProps extends RdsPostgresProps {
+  /** Whose backups the data comes from. */
+  readonly source: InstanceBackups;
+
+  /** The moment to which the data goes back. */
+  readonly restoreTo: RestoreTime;
+}
+
+/** Properties of `RdsPostgres.fromSnapshot()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromSnapshotProps extends RdsPostgresProps {
+  /** The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. */
+  readonly snapshot: string;
 }
 
 /**
@@ -67,6 +95,33 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
  * Everything else that RDS offers is on `instance`, the L2 construct of aws-cdk-lib.
  */
 export class RdsPostgres extends ManagedServerBase {
+  /**
+   * Restores a new instance from the automated backups of another one, to a second (BK-18). The source stays as it is.
+   *
+   * The new server has an identity, a secret, alarms and a backup plan of its own, and the declared state runs on it. Master user,
+   * storage key and storage are the source's: `masterUsername` must be that of the source.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the source
+   */
+  public static fromPointInTime(scope: Construct, id: string, props: RdsPostgresFromPointInTimeProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromPointInTime(props, props.source, props.restoreTo));
+  }
+
+  /**
+   * Restores a new instance from a snapshot, such as one of AWS Backup or of another account (BK-18).
+   *
+   * As with `fromPointInTime()`, master user, storage key and storage are the source's.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the snapshot
+   */
+  public static fromSnapshot(scope: Construct, id: string, props: RdsPostgresFromSnapshotProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromSnapshot(`${scope.node.path}/${id}`, props, props.snapshot));
+  }
+
   /** The instance, with everything that aws-cdk-lib offers for it. */
   public readonly instance: rds.DatabaseInstance;
   public readonly identity: string;
@@ -183,6 +238,8 @@ export class RdsPostgres extends ManagedServerBase {
       monitoringRole: settings.monitoringRole,
     });
     this.cfnInstance.node.addDependency(...logGroups);
+    restoreInstance(this.cfnInstance, props);
+    replicateBackups(this, this.cfnInstance, props.backupReplication, settings.pointInTimeRecovery);
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
@@ -197,7 +254,9 @@ export class RdsPostgres extends ManagedServerBase {
         resource: backup.BackupResource.fromRdsDatabaseInstance(this.instance),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(this.node.path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        copies: props.backupCopies,
+        lock: props.backupVaultLock,
       });
     }
     this.guardStorage();

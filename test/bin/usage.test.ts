@@ -20,7 +20,7 @@ test('help is no error, and every command has examples', async () => {
   const commands = [...stdout.matchAll(/^ {2}([a-z]+) .*$/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'help');
-  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check', 'access', 'handover', 'import']);
+  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check', 'access', 'hardening', 'handover', 'import']);
   for (const command of commands) {
     const help = await cli([command, '--help']);
     expect(help.code).toBe(0);

@@ -8,11 +8,13 @@ import {
   Validations,
   aws_ec2 as ec2,
   aws_rds as rds,
+  aws_s3 as s3,
 } from 'aws-cdk-lib';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PostgresChecks } from '../../lib';
 import { RULES } from '../../lib/compliance/rules';
+import { TemplateFacts } from '../../lib/compliance/template/template-facts';
 import { quiet } from '../server/support';
 import { checked, rulesOf } from './checked';
 
@@ -473,4 +475,34 @@ test('an error fails the synthesis, a warning does not', () => {
   };
   expect(synth({ instance: { multiAz: false } })).toThrow(/multiAz is off/);
   expect(synth({ instance: { dbInstanceClass: 'db.t4g.medium' } })).not.toThrow();
+});
+
+test('a rule that throws is an error of its own, and all others are still asked', () => {
+  const broken = RULES.find(({ id }) => id === 'BK-3')!;
+  const check = jest.spyOn(broken, 'check').mockImplementation(() => {
+    throw new TypeError('no such thing');
+  });
+  try {
+    const found = checked(withParts({ instance: { multiAz: false } }));
+    expect(rulesOf(found)).toEqual(['BK-3.unchecked', 'HA-1']);
+    expect(found.find(({ rule }) => rule === 'BK-3.unchecked')).toMatchObject({
+      severity: 'error',
+      at: 'S',
+      description: 'S: BK-3 could not be checked: no such thing',
+    });
+  } finally {
+    check.mockRestore();
+  }
+});
+
+test('a server that cannot be read is an error of its own', () => {
+  const read = jest.spyOn(TemplateFacts.prototype, 'ofType').mockImplementation(() => {
+    throw new TypeError('no such thing');
+  });
+  try {
+    const found = checked((stack) => void new s3.Bucket(stack, 'Bucket'));
+    expect(found).toMatchObject([{ rule: 'LIB-11.unchecked', severity: 'error', at: 'S' }]);
+  } finally {
+    read.mockRestore();
+  }
 });

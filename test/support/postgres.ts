@@ -173,6 +173,14 @@ export class TestServer {
     try {
       const { user } = this.superuser;
       const keep = ['postgres', 'template0', 'template1', 'rdsadmin'];
+      // PostgreSQL drops no database that one of these is in.
+      for (const { name } of (
+        await admin.query(
+          'SELECT datname AS name FROM pg_subscription JOIN pg_database d ON d.oid = subdbid GROUP BY 1',
+        )
+      ).rows)
+        await this.dropSubscriptions(name);
+      await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active');
       const databases = await admin.query('SELECT datname AS name FROM pg_database WHERE datname <> ALL ($1)', [keep]);
       for (const { name } of databases.rows)
         await admin.query(`DROP DATABASE ${admin.escapeIdentifier(name)} WITH (FORCE)`);
@@ -205,8 +213,27 @@ export class TestServer {
     }
   }
 
+  private async dropSubscriptions(database: string): Promise<void> {
+    const client = await this.connect({ superuser: true, database });
+    const { rows } = await client.query(
+      'SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())',
+    );
+    for (const { name } of rows) {
+      const subscription = client.escapeIdentifier(name);
+      await client.query(`ALTER SUBSCRIPTION ${subscription} DISABLE`);
+      await client.query(`ALTER SUBSCRIPTION ${subscription} SET (slot_name = NONE)`);
+      await client.query(`DROP SUBSCRIPTION ${subscription}`);
+    }
+    await client.end();
+  }
+
   async restart(whileStopped?: () => Promise<void>): Promise<void> {
     await restartEmbeddedServer(this.embedded, whileStopped);
+  }
+
+  /** As after a failure: nothing is written out, and the server recovers from its WAL (pg_ctl's immediate mode). */
+  async crash(): Promise<void> {
+    await restartEmbeddedServer(this.embedded, undefined, 'SIGQUIT');
   }
 
   async stop(): Promise<void> {

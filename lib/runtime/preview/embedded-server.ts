@@ -129,8 +129,12 @@ export async function stopEmbeddedServer(server: EmbeddedServer): Promise<void> 
 }
 
 /** Stops and starts the server on the same port and data, as a reboot does. */
-export async function restartEmbeddedServer(server: EmbeddedServer, whileStopped?: () => Promise<void>): Promise<void> {
-  await halt(server.process, 'SIGINT');
+export async function restartEmbeddedServer(
+  server: EmbeddedServer,
+  whileStopped?: () => Promise<void>,
+  signal: 'SIGINT' | 'SIGQUIT' = 'SIGINT',
+): Promise<void> {
+  await halt(server.process, signal);
   await whileStopped?.();
   await launch(server.process);
 }

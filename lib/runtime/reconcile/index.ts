@@ -21,6 +21,7 @@ import {
   readLedgerHead,
   readLedger,
   recordConnections,
+  recordRequest,
   readConnections,
   recordIdentity,
   recordObjects,
@@ -53,6 +54,7 @@ import { Session } from './session';
 import { hash } from './sql';
 import {
   AccessRow,
+  AnsweredError,
   ConnectionSource,
   ConnectionSettings,
   Plan,
@@ -94,7 +96,10 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
         const mayTryAgain =
           (overtaken || isConnectionFailure(error)) && Date.now() < (options.deadline ?? Infinity) - 5_000;
         if (!isConnectionFailure(error)) await run.fail().catch(() => undefined); // the first error is the one to tell
-        if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
+        if (!mayTryAgain) {
+          await run.noteFailure(error).catch(() => undefined);
+          throw new pRetry.AbortError(error as Error);
+        }
         const what = overtaken ? 'somebody else changed something meanwhile' : 'the connection was lost';
         options.onProgress?.(`${what}, and the run begins anew: ${(error as Error).message}`);
         throw error;
@@ -148,6 +153,7 @@ class Run {
   private identity = '';
   private facts!: ServerFacts;
   private fingerprint?: string;
+  private head?: LedgerHead;
   private ledger!: Ledger;
   private observed!: Observed;
   private rehomedFrom?: string;
@@ -196,6 +202,8 @@ class Run {
       await mendLedger(admin, found.damage);
       return readLedgerHead(admin, desired.name);
     });
+    this.head = head;
+    this.refuseAnswered(head);
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     const returned = this.refuseReturnedIdentity(head);
@@ -260,6 +268,26 @@ class Run {
         `this server is PostgreSQL ${this.facts.version}, and this version of cdk-postgres works on ${OLDEST_MAJOR} to ${NEWEST_MAJOR}: use a version that knows it`,
       ]);
     }
+  }
+
+  /** An event that is delivered twice may come after a later one. Under the run lock, so that no other run is between. */
+  private refuseAnswered({ requests = [] }: LedgerHead): void {
+    const at = requests.findIndex(({ id }) => id === this.options.request);
+    if (at >= 0 && at < requests.length - 1) throw new AnsweredError(requests[at].status);
+  }
+
+  /** What failed was answered too, and must not be done when it comes again after its rollback. */
+  async noteFailure(error: unknown): Promise<void> {
+    const { request, mode } = this.options;
+    if (request === undefined || mode !== 'apply' || error instanceof AnsweredError || isConnectionFailure(error))
+      return;
+    if (!this.head || this.head.unreadable || (!this.head.exists && !this.ledgerReady)) return;
+    await recordRequest(
+      await this.connections.admin(),
+      this.desired.name,
+      { id: request, status: 'FAILED' },
+      this.head,
+    );
   }
 
   private refuseNewerLedger(head: LedgerHead): string | undefined {
@@ -565,6 +593,8 @@ class Run {
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
       if (!keepsProof) await recordState(admin, this.desired, { holder, proven });
+      if (this.options.request !== undefined)
+        await recordRequest(admin, this.desired.name, { id: this.options.request, status: 'SUCCESS' }, this.ledger);
       if (changed) await finishRun(admin, 'applied', steps);
       else if (this.ledger.hasOpenRuns) await closeKilledRuns(admin);
     });

@@ -15,7 +15,8 @@ export function lendCreate(
   const there = observed.databases.get(database.name);
   const databaseOwner = there?.owner ?? database.owner;
   const mayCreate = (role: string) =>
-    role === databaseOwner ||
+    // An owner has it too unless somebody took it away.
+    (role === databaseOwner && !there) ||
     observed.roles.get(role)?.superuser ||
     there?.acl.some((entry) => entry.grantee === role && entry.privilege === 'CREATE') ||
     database.grants.some(

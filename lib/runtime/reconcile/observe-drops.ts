@@ -49,8 +49,22 @@ export interface RoleInDatabase {
     /** No other role has it, and it would vanish. */
     readonly alone: boolean;
   }[];
+  /** What it may give on, with who owns it, as a REVOKE names it. */
+  readonly grantable: readonly {
+    readonly owner: string;
+    readonly what: string;
+    /** That it is in. */
+    readonly schema: { readonly name: string; readonly owner: string } | null;
+  }[];
   readonly defaultPrivileges: number;
   readonly userMappings: number;
+  /** Where its heir has to have CREATE to be given what it owns there: schemas, or the database itself. */
+  readonly heirCreatesIn: readonly {
+    /** Absent: the database. */
+    readonly schema: string | null;
+    readonly owner: string;
+    readonly may: boolean;
+  }[];
 }
 
 export interface ObservedDatabaseDrop {
@@ -102,7 +116,7 @@ export async function observeDrops(
   }
   for (const drop of drops) {
     if (drop.kind !== 'role') continue;
-    const observed = await observeRole(connections, admin, drop.name);
+    const observed = await observeRole(connections, admin, drop.name, drop.reassignTo);
     if (observed) found.set(dropKey(drop), observed);
   }
   // Last: no connection of this run may be left in a database that is to go.
@@ -272,6 +286,7 @@ async function observeRole(
   connections: Connections,
   admin: Session,
   name: string,
+  heir: string | undefined,
 ): Promise<ObservedRoleDrop | undefined> {
   const [role] = await admin.read<{ sessions: number }>(
     `SELECT (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usename = r.rolname) AS sessions FROM pg_roles r WHERE rolname = $1`,
@@ -288,7 +303,8 @@ async function observeRole(
   );
   const databases: RoleInDatabase[] = [];
   const names = [...new Set(rows.flatMap((row) => (row.database !== null && row.open ? row.database : [])))];
-  for (const database of names) databases.push(await observeRoleIn(await connections.in(database), database, name));
+  for (const database of names)
+    databases.push(await observeRoleIn(await connections.in(database), database, name, heir));
   return {
     kind: 'role',
     sessions: role.sessions,
@@ -313,10 +329,28 @@ const ACLS: readonly [catalog: string, object: string, owner: string, acl: strin
 /** In large object's dependencies stands the catalog of their data. */
 const DEPENDING: Readonly<Record<string, string>> = { pg_largeobject_metadata: 'pg_largeobject' };
 
-async function observeRoleIn(session: Session, database: string, role: string): Promise<RoleInDatabase> {
+/** What PostgreSQL gives only to an owner who may create such a thing in its schema; it does not ask for tables and types. */
+const CREATED_IN_SCHEMA = [
+  'pg_proc',
+  'pg_operator',
+  'pg_opclass',
+  'pg_opfamily',
+  'pg_collation',
+  'pg_conversion',
+  'pg_statistic_ext',
+  'pg_ts_dict',
+  'pg_ts_config',
+];
+
+async function observeRoleIn(
+  session: Session,
+  database: string,
+  role: string,
+  heir: string | undefined,
+): Promise<RoleInDatabase> {
   const acls = ACLS.map(
     ([catalog, object, owner, acl, from]) =>
-      `SELECT '${DEPENDING[catalog] ?? catalog}'::regclass::oid AS classid, ${object} AS objid, ${owner} AS owner, ${acl} AS acl FROM ${from ?? catalog} WHERE ${acl} IS NOT NULL`,
+      `SELECT '${DEPENDING[catalog] ?? catalog}'::regclass::oid AS classid, ${object} AS objid, ${owner} AS owner, ${acl} AS acl, ${from === undefined ? 'NULL' : 'attname'} AS of_column FROM ${from ?? catalog} WHERE ${acl} IS NOT NULL`,
   );
   const [row] = await session.read<Omit<RoleInDatabase, 'database'>>(
     `WITH me AS (SELECT oid FROM pg_roles WHERE rolname = $1),
@@ -325,7 +359,7 @@ async function observeRoleIn(session: Session, database: string, role: string): 
        WHERE refclassid = 'pg_authid'::regclass AND refobjid = (SELECT oid FROM me)
          AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())),
      acls AS (
-       SELECT o.classid, o.objid, o.owner, e.grantor, e.grantee FROM (${acls.join(' UNION ALL ')}) o, aclexplode(o.acl) e
+       SELECT o.classid, o.objid, o.owner, o.of_column, e.grantor, e.grantee, e.is_grantable FROM (${acls.join(' UNION ALL ')}) o, aclexplode(o.acl) e
        WHERE (o.classid, o.objid) IN (SELECT classid, objid FROM deps WHERE deptype = 'a')
          AND (e.grantee = (SELECT oid FROM me) OR e.grantor = (SELECT oid FROM me))),
      mine AS (SELECT * FROM acls WHERE grantee = (SELECT oid FROM me) AND owner <> grantee)
@@ -343,9 +377,30 @@ async function observeRoleIn(session: Session, database: string, role: string): 
        (SELECT coalesce(json_agg(json_build_object('policy', polname, 'table', polrelid::regclass::text, 'owner', pg_get_userbyid(relowner),
                  'alone', cardinality(polroles) = 1) ORDER BY polname, polrelid::regclass::text), '[]')
         FROM deps JOIN pg_policy p ON p.oid = objid JOIN pg_class c ON c.oid = polrelid WHERE classid = 'pg_policy'::regclass) AS policies,
+       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('owner', pg_get_userbyid(owner), 'what',
+                 CASE classid::regclass::text
+                   WHEN 'pg_class' THEN concat_ws(' ', 'ALL', '(' || quote_ident(of_column) || ')', 'ON', CASE type WHEN 'sequence' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                     (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = objid))
+                   WHEN 'pg_proc' THEN 'ALL ON ROUTINE ' || identity
+                   WHEN 'pg_namespace' THEN 'ALL ON SCHEMA ' || identity
+                   WHEN 'pg_type' THEN 'ALL ON TYPE ' || identity
+                   WHEN 'pg_language' THEN 'ALL ON LANGUAGE ' || identity
+                   WHEN 'pg_foreign_data_wrapper' THEN 'ALL ON FOREIGN DATA WRAPPER ' || identity
+                   WHEN 'pg_foreign_server' THEN 'ALL ON FOREIGN SERVER ' || identity
+                   ELSE 'ALL ON LARGE OBJECT ' || objid END,
+                 'schema', (SELECT jsonb_build_object('name', nspname, 'owner', pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = schema))), '[]')
+        FROM mine, LATERAL pg_identify_object(classid, objid, 0) WHERE is_grantable) AS grantable,
        (SELECT count(*)::int FROM deps WHERE classid = 'pg_default_acl'::regclass) AS "defaultPrivileges",
-       (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings"`,
-    [role],
+       (SELECT count(*)::int FROM deps WHERE classid = 'pg_user_mapping'::regclass) AS "userMappings",
+       (SELECT coalesce(json_agg(json_build_object('schema', schema, 'owner', owner, 'may', coalesce(may, false)) ORDER BY schema), '[]') FROM (
+          SELECT n.nspname AS schema, pg_get_userbyid(n.nspowner) AS owner, has_schema_privilege(h.oid, n.oid, 'CREATE') AS may
+          FROM pg_namespace n LEFT JOIN pg_roles h ON h.rolname = $2
+          WHERE n.nspname IN (SELECT (pg_identify_object(classid, objid, 0)).schema FROM deps
+                              WHERE deptype = 'o' AND classid::regclass::text = ANY($3))
+          UNION ALL SELECT NULL, pg_get_userbyid(d.datdba), has_database_privilege(h.oid, d.oid, 'CREATE')
+          FROM pg_database d LEFT JOIN pg_roles h ON h.rolname = $2
+          WHERE d.datname = current_database() AND EXISTS (SELECT FROM deps WHERE deptype = 'o' AND classid = 'pg_publication'::regclass)) c) AS "heirCreatesIn"`,
+    [role, heir ?? null, CREATED_IN_SCHEMA],
   );
   return { database, ...row };
 }

@@ -1,8 +1,9 @@
 import { DesiredDatabase, DesiredPublication, DesiredState } from '../../contract';
 import { lendCreate } from './lend-create';
-import { Observed } from './observed';
+import { Grantee, Observed } from './observed';
 import { Power } from './power';
 import {
+  Entrance,
   filterKey,
   NormalFilter,
   ObservedPublication,
@@ -33,7 +34,7 @@ export async function observeReplicationFacts(
   return { ...facts, publishesAll: wantsAll && (await mayPublishAll(admin)) };
 }
 
-/** What a declared replication needs to know of a database: up to five queries, and none where nothing of it is declared. */
+/** What a declared replication needs to know of a database: up to six queries, and none where nothing of it is declared. */
 export async function observeReplication(
   session: Session,
   database: DesiredDatabase,
@@ -44,14 +45,33 @@ export async function observeReplication(
   const { publications: declared } = database;
   const tables = declared.length === 0 ? new Map<string, PublishableTable>() : await readTables(session, declared);
   const { filters, problems } = await normaliseFilters(session, database, tables, server, toBeRead);
+  const publications = await readPublications(session, declared);
+  const named = [...tables.values(), ...[...publications.values()].flatMap((publication) => publication.tables)];
   return {
-    publications: await readPublications(session, declared),
+    publications,
     tables,
+    schemas: await readSchemas(
+      session,
+      named.map(({ schema }) => schema),
+    ),
     filters,
     filterProblems: problems,
     slots: await readSlots(session, database),
     subscriptions: await readSubscriptions(session, database),
   };
+}
+
+/** Who may enter the schemas of the tables, which need not be declared. */
+async function readSchemas(session: Session, names: readonly string[]): Promise<Map<string, Entrance>> {
+  if (names.length === 0) return new Map();
+  const rows = await session.read<{ name: string; owner: string; users: Grantee[] }>(
+    `SELECT nspname AS name, pg_get_userbyid(nspowner) AS owner,
+       (SELECT coalesce(json_agg(CASE WHEN e.grantee <> 0 THEN pg_get_userbyid(e.grantee) END), '[]')
+        FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) e WHERE e.privilege_type = 'USAGE') AS users
+     FROM pg_namespace WHERE nspname = ANY($1)`,
+    [[...new Set(names)]],
+  );
+  return new Map(rows.map(({ name, owner, users }) => [name, { owner, users }]));
 }
 
 async function readPublications(

@@ -21,15 +21,18 @@ export const PHASES = [
   'comments',
   'grants',
   'defaultPrivileges',
+  // What a publication needs of a table comes before it, and both before anything is taken from those who make them.
+  'replicaIdentities',
+  'publications',
   'revokes',
   'schemaRevokes',
   'schemaOwners',
+  // Who gives a schema away may have CREATE on the database up to then, and has it from the owner that the database has up to then.
+  'databaseRevokes',
   'databaseOwners',
   'narrowRoles',
   'disableRoles',
-  // At the end, since most of it cannot share a transaction; what a publication needs of a table comes before it.
-  'replicaIdentities',
-  'publications',
+  // At the end, since it cannot share a transaction.
   'slots',
   'subscriptions',
   'subscriptionStarts',

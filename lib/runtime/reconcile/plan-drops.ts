@@ -46,6 +46,8 @@ function title(drop: DesiredDrop): string {
 function mayGo(builder: PlanBuilder, drop: DesiredDrop, there: ObservedDrop): boolean {
   const { power } = builder;
   if (there.kind === 'closed') {
+    // A declared one is opened by this plan, whose notes say that what is inside shows then.
+    if ('database' in drop && builder.desired.databases.some(({ name }) => name === drop.database)) return false;
     builder.refuse(
       `${title(drop)} cannot be dropped, since ${power.user} cannot enter the database: GRANT CONNECT ON DATABASE ${ident('database' in drop ? drop.database : drop.name)} TO ${ident(power.user)}`,
     );
@@ -204,6 +206,16 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   ];
   if (owned.length > 0 && heir === undefined)
     refuse(`it owns ${owned.join('; ')}: say who gets that (reassignTo), or drop it first`);
+  // Dropped by this plan before the role is.
+  const droppedSubscriptions = desired.drops.filter((other) => {
+    const observedDrop = other.kind === 'subscription' ? observed.drops?.get(dropKey(other)) : undefined;
+    return observedDrop?.kind === 'subscription' && observedDrop.owner === role;
+  }).length;
+  const subscriptions = there.shared.find(({ catalog, type }) => type === 'o' && catalog === 'pg_subscription');
+  if (subscriptions && subscriptions.count > droppedSubscriptions)
+    refuse(
+      `it owns ${subscriptions.count} subscription${subscriptions.count === 1 ? '' : 's'}, whose workers apply changes as it: drop them first, or give them to another role with ALTER SUBSCRIPTION … OWNER TO`,
+    );
   refuseLostAccess(refuse, databases);
   for (const { catalog, type, count } of there.shared)
     if (type === 'a' && catalog !== 'pg_database' && catalog !== 'pg_auth_members')
@@ -233,6 +245,26 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     }
     return result ?? [];
   };
+  // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so that goes first.
+  const withoutOptions = (database: string, list: readonly Grantable[], databaseOwner: string): Statement[] => {
+    const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? databaseOwner : owner);
+    // Who owns the schema now, and who may by then.
+    const ownersOf = (schema: string) =>
+      desired.databases
+        .filter(({ name }) => name === database)
+        .flatMap(({ schemas }) => schemas.flatMap(({ name, owner }) => (name === schema ? owner : [])));
+    const actors = list.flatMap(({ owner, schema }) => [
+      own(owner),
+      ...(schema ? [own(schema.owner), ...ownersOf(schema.name)] : []),
+    ]);
+    const sql = (what: string) => `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
+    return list.length === 0
+      ? []
+      : within(
+          actors,
+          list.map(({ what }) => ({ sql: sql(what) })),
+        );
+  };
   const owns = owned.length > 0;
   const clearing = [
     ...(owns && heir !== undefined ? [{ sql: `REASSIGN OWNED BY ${ident(role)} TO ${ident(heir)}` }] : []),
@@ -243,7 +275,16 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const step = (draft: Pick<Draft, 'reason' | 'statements'> & Partial<Draft>) =>
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
-  for (const d of databases) {
+  // DROP OWNED looks at databases wherever it runs, and would revoke as anybody from whom the connected role inherits the option.
+  const onDatabases = lists.flatMap(({ name, owner }) => {
+    const statements = power.actAs(owner, [
+      { sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` },
+    ]);
+    if (!statements)
+      refuse(`it has privileges on the database ${name}, as whose owner ${owner} ${power.user} cannot act`);
+    return statements ?? [];
+  });
+  for (const [at, d] of databases.entries()) {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? d.owner : owner);
     const actors = [
       role,
@@ -254,10 +295,26 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     ];
     // Only who may create a schema can give one away.
     if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
+    const lent =
+      heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
+    actors.push(...lent.map(({ owner }) => own(owner)));
+    const create = ({ schema }: HeirPlace) =>
+      schema === null ? `CREATE ON DATABASE ${ident(d.database)}` : `CREATE ON SCHEMA ${ident(schema)}`;
     step({
       database: d.database,
       reason: `in the database ${d.database}: ${whatGoes(d, heir)}`,
-      statements: within(actors, clearing),
+      statements: [
+        ...(at === 0 ? onDatabases : []),
+        ...withoutOptions(d.database, d.grantable, d.owner),
+        ...within(actors, [
+          ...lent.map((place) => ({ sql: `GRANT ${create(place)} TO ${ident(heir!)}` })),
+          ...clearing,
+          // What is the heir's by now is not taken back: it would be its own privilege.
+          ...lent
+            .filter(({ owner }) => owner !== role)
+            .map((place) => ({ sql: `REVOKE ${create(place)} FROM ${ident(heir!)}` })),
+        ]),
+      ],
     });
   }
   const members = observed.memberships.filter((m) => m.role === role && m.member !== power.user).map((m) => m.member);
@@ -272,10 +329,32 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       ...(groups.length > 0 ? [`it was a member of ${some([...new Set(groups)])}`] : []),
     ].join('; '),
     statements: [
+      ...(databases.length === 0 ? onDatabases : []),
       ...(clearsShared ? within([role, ...heirs, ...shared], clearing) : []),
       { sql: `DROP ROLE ${ident(role)}` },
     ],
   });
+}
+
+type Grantable = ObservedRoleDrop['databases'][number]['grantable'][number];
+type HeirPlace = ObservedRoleDrop['databases'][number]['heirCreatesIn'][number];
+
+/** Once what is declared is applied, which it is before anything is dropped. */
+function mayCreate(
+  builder: PlanBuilder,
+  { database }: ObservedRoleDrop['databases'][number],
+  { schema, may }: HeirPlace,
+  heir: string,
+): boolean {
+  const declared = builder.desired.databases.find(({ name }) => name === database);
+  const owner = schema === null ? declared?.owner : declared?.schemas.find(({ name }) => name === schema)?.owner;
+  const isGranted = declared?.grants.some(
+    ({ on, to, privileges }) =>
+      to === heir &&
+      privileges.includes('CREATE') &&
+      (schema === null ? on.kind === 'database' : on.kind === 'schema' && on.schema === schema),
+  );
+  return may || owner === heir || (isGranted ?? false);
 }
 
 /** Access that would silently be another one: a policy that vanishes, privileges that others have from it, grants that would stay. */

@@ -1,4 +1,5 @@
 import { DesiredDatabase, DesiredExtension } from '../../contract';
+import { lendCreate } from './lend-create';
 import { AvailableVersion, ObservedExtension, ObservedExtensions } from './observed';
 import { PlanBuilder } from './plan-builder';
 import { Previous } from './previous';
@@ -260,7 +261,11 @@ class ExtensionPlanner {
     if (power.superuser || power.looksOnly) return [{ sql }];
     if (version.superuser && !version.trusted)
       return this.isAdministratorOfRds() && power.inherits(installed.owner) ? [{ sql }] : undefined;
-    return power.actAs(installed.owner, [{ sql }]);
+    // A trusted one asks for what its CREATE asked for, of whoever owns it by now.
+    const acting = power.actAs(installed.owner, [{ sql }]);
+    return version.superuser
+      ? lendCreate(power, this.builder.observed, this.database, [installed.owner], acting)
+      : acting;
   }
 
   private refuse(extension: DesiredExtension, problem: string): void {

@@ -2,9 +2,10 @@ import { DesiredDatabase, DesiredGrant, GrantTarget, isServerRole, Privilege } f
 import { AclEntry, Grantee, Inside, ObservedDatabase, PUBLIC, Securable } from './observed';
 import { Phase, PlanBuilder, Subject } from './plan-builder';
 import { lendCreate } from './lend-create';
+import { lendUsage } from './lend-usage';
 import { planIsolations } from './plan-isolations';
 import { planReplication } from './plan-replication';
-import { DATABASE_OWNER_ROLE, reachable } from './power';
+import { DATABASE_OWNER_ROLE } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
 import { Statement } from './types';
@@ -115,7 +116,7 @@ class InsidePlanner {
     )) {
       this.take({
         // PUBLIC goes before anything is inside; a role keeps what it has until it has what replaces it.
-        phase: entry.grantee === PUBLIC ? 'databases' : 'revokes',
+        phase: entry.grantee === PUBLIC ? 'databases' : 'databaseRevokes',
         adminDatabase: true,
         entry,
         object: `grant on database ${this.database.name} to ${nameOf(entry.grantee)}`,
@@ -194,34 +195,12 @@ class InsidePlanner {
     return lendCreate(power, observed, this.database, roles, statements);
   }
 
-  /** The statements with USAGE on the schema for `role` while they run: an owner who may not enter it cannot name what it owns there. */
   private lendingUsage(
     role: string,
     schema: string | undefined,
     statements: Statement[] | undefined,
   ): Statement[] | undefined {
-    if (!statements || schema === undefined || this.mayEnter(role, schema)) return statements;
-    const target = `USAGE ON SCHEMA ${ident(schema)}`;
-    const asOwner = (sql: string) =>
-      this.builder.power.actAs(this.inside!.schemas.get(schema)!.owner, [{ sql }], this.databaseOwner);
-    const before = asOwner(`GRANT ${target} TO ${ident(role)}`);
-    const after = asOwner(`REVOKE ${target} FROM ${ident(role)}`);
-    return before && after && [...before, ...statements, ...after];
-  }
-
-  private mayEnter(role: string, schema: string): boolean {
-    const { roles, memberships } = this.builder.observed;
-    const acl = this.inside?.schemas.get(schema)?.acl;
-    if (!acl || roles.get(role)?.superuser || this.builder.power.looksOnly) return true;
-    const names = new Set<Grantee>([PUBLIC, role, ...reachable(memberships, role, (m) => m.inherit)]);
-    if (role === this.databaseOwner) names.add(DATABASE_OWNER_ROLE);
-    return (
-      acl.some((entry) => entry.privilege === 'USAGE' && names.has(entry.grantee)) ||
-      this.database.grants.some(
-        ({ on, to, privileges }) =>
-          on.kind === 'schema' && on.schema === schema && names.has(to) && privileges.includes('USAGE'),
-      )
-    );
+    return lendUsage(this.builder, this.database, role, schema, statements);
   }
 
   private planSchemaPrivileges(): void {

@@ -2,6 +2,7 @@ import { DesiredDatabase, DesiredIsolation } from '../../contract';
 import { declaredMemberships } from './iam';
 import {
   COLUMN_TYPES,
+  COUNTER,
   COUNTING_SCHEMA,
   counters,
   createPolicy,
@@ -13,11 +14,13 @@ import {
   tenantPolicies,
   WantedPolicy,
 } from './isolation-policies';
+import { lendUsage } from './lend-usage';
 import { Inside, ObservedBypass, ObservedIsolatedTable, ObservedIsolation, ObservedPolicy, PUBLIC } from './observed';
 import { Draft, PlanBuilder, Subject } from './plan-builder';
 import { reachable } from './power';
 import { Previous } from './previous';
 import { ident, literal, qualified } from './sql';
+import { Statement } from './types';
 
 /** Row security by tenant (SEC-25): policies first, which have no effect before row security is on, and row security on request alone. */
 export function planIsolations(builder: PlanBuilder, previous: Previous, database: DesiredDatabase): void {
@@ -295,10 +298,12 @@ class IsolationPlanner {
         object,
         reason: 'what observes it, and lets everything through, is not as declared',
         statements: changes.statements,
+        counts: true,
       });
       return;
     }
     this.step(table, {
+      counts: true,
       risk: 'disruptive',
       object,
       reason: `${describe(table)}, and is to be observed: it lets everything through, and counts whether ${this.isolation.roles.join(', ')} set ${this.isolation.setting}`,
@@ -340,21 +345,45 @@ class IsolationPlanner {
 
   private step(
     table: ObservedIsolatedTable,
-    draft: Omit<Draft, 'phase' | 'database' | 'statements' | 'locks'> & { statements: readonly string[] },
+    draft: Omit<Draft, 'phase' | 'database' | 'statements' | 'locks'> & {
+      statements: readonly string[];
+      /** Its policies call what counts. */
+      counts?: boolean;
+    },
   ): void {
+    const { counts = false, ...rest } = draft;
     if (draft.statements.length === 0) return;
     this.builder.add({
-      ...draft,
+      ...rest,
       phase: 'isolation',
       database: this.database.name,
       subjects: [this.subject],
       locks: { schema: table.schema, name: table.name },
-      statements: this.builder.power.actAs(
+      statements: lendUsage(
+        this.builder,
+        this.database,
         table.owner,
-        draft.statements.map((sql) => ({ sql })),
-        this.databaseOwner,
+        table.schema,
+        this.naming(
+          counts ? table.owner : undefined,
+          this.builder.power.actAs(
+            table.owner,
+            draft.statements.map((sql) => ({ sql })),
+            this.databaseOwner,
+          ),
+        ),
       ),
     });
+  }
+
+  /** Who makes a policy has to be able to name the functions that it calls, and only then. */
+  private naming(owner: string | undefined, statements: Statement[] | undefined): Statement[] | undefined {
+    const counting = this.observed?.countingOwner ?? this.databaseOwner;
+    if (owner === undefined || owner === counting || !statements) return statements;
+    const lend = (sql: string) => this.builder.power.actAs(counting, [{ sql }]);
+    const before = lend(`GRANT USAGE ON SCHEMA ${ident(COUNTING_SCHEMA)} TO ${ident(owner)}`);
+    const after = lend(`REVOKE USAGE ON SCHEMA ${ident(COUNTING_SCHEMA)} FROM ${ident(owner)}`);
+    return before && after && [...before, ...statements, ...after];
   }
 
   /** Permissive policies add up: one of somebody else opens what ours close. It is theirs, so it is shown and never dropped. */
@@ -454,22 +483,29 @@ class IsolationPlanner {
 
   private planCounters(): void {
     const names = this.isolation.roles.map((role) => ({ role, ...counters(this.isolation.schema, role) }));
-    const missing = names.filter(
-      ({ set, missing: none }) => !this.observed?.counts.has(set) || !this.observed.counts.has(none),
-    );
+    const known = this.observed?.counters;
+    const isFit = (name: string, role: string) => {
+      const counter = known?.get(name);
+      return counter?.intact === true && counter.executors.some((each) => each === PUBLIC || each === role);
+    };
+    const missing = names.filter(({ set, missing: none, role }) => !isFit(set, role) || !isFit(none, role));
+    const isChanged = missing.some(({ set, missing: none }) => known?.has(set) || known?.has(none));
     if (missing.length === 0 || this.tables.length === 0) return;
     const schema = ident(COUNTING_SCHEMA);
     const create = (name: string, role: string, what: string) => [
-      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN true; END'`,
+      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean ${COUNTER.attributes} AS ${literal(COUNTER.body)}`,
       `COMMENT ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() IS ${literal(`cdk-postgres: called when ${role} reads or writes ${this.isolation.schema} ${what} a tenant; the server counts it`)}`,
       `GRANT EXECUTE ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() TO ${ident(role)}`,
     ];
     this.builder.add({
       phase: 'isolation',
       database: this.database.name,
-      risk: 'add',
+      // One that does something else than be counted may hide rows, or fail.
+      risk: isChanged ? 'widen' : 'add',
       object: `what counts the tenants of schema ${this.isolation.schema}`,
-      reason: `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
+      reason: isChanged
+        ? `functions in the schema ${COUNTING_SCHEMA} are not as they were made: they do nothing but be counted`
+        : `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
       statements: this.builder.power.actAs(
         this.observed?.countingOwner ?? this.databaseOwner,
         [
@@ -486,7 +522,7 @@ class IsolationPlanner {
 
   private verdict(role: string): Verdict {
     const { set, missing } = counters(this.isolation.schema, role);
-    const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+    const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
     if (count(missing) > 0) return 'misses';
     if (count(set) > 0) return 'sets';
     return this.isObserved() && !this.observed?.counted ? 'uncounted' : 'unseen';
@@ -512,7 +548,7 @@ class IsolationPlanner {
     if (!this.isObserved()) return;
     for (const role of this.isolation.roles) {
       const { set, missing } = counters(this.isolation.schema, role);
-      const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+      const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
       const verdict = this.verdict(role);
       this.builder.notes.push(
         verdict === 'uncounted'
@@ -553,13 +589,8 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
       )
       .flatMap(({ schema, roles }) => roles.flatMap((role) => Object.values(counters(schema, role)))),
   );
-  const called = new Set(
-    observed.tables
-      .flatMap(({ policies }) => policies.filter(observes))
-      .flatMap(({ using }) => [...(using ?? '').matchAll(/(?:set|missing)_[0-9a-f]{12}/g)].map(([name]) => name)),
-  );
-  const unneeded = [...observed.counts.keys()].filter(
-    (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !called.has(name),
+  const unneeded = [...observed.counters].flatMap(([name, { used }]) =>
+    /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !used ? [name] : [],
   );
   if (unneeded.length === 0) return;
   builder.add({

@@ -1,5 +1,6 @@
 import { DesiredDatabase, DesiredPublication, DesiredSlot, ReplicaIdentity } from '../../contract';
 import { lendCreate } from './lend-create';
+import { lendUsage } from './lend-usage';
 import { PlanBuilder, Subject } from './plan-builder';
 import { planSubscription } from './plan-subscriptions';
 import { Previous } from './previous';
@@ -45,6 +46,7 @@ export function planReplication(builder: PlanBuilder, previous: Previous, databa
 const NOTHING_THERE: Replication = {
   publications: new Map(),
   tables: new Map(),
+  schemas: new Map(),
   filters: new Map(),
   filterProblems: [],
   slots: new Map(),
@@ -228,9 +230,13 @@ class PublicationPlanner {
       risk: 'disruptive',
       object: `replica identity of ${name}`,
       reason: `it is ${table.identityIndex ?? table.identity}; the table is locked for a moment`,
-      statements: this.builder.power.actAs(table.owner, [
-        { sql: `ALTER TABLE ${qualified(table.schema, table.name)} REPLICA IDENTITY ${words}` },
-      ]),
+      statements: this.entering(
+        table.owner,
+        [table.schema],
+        this.builder.power.actAs(table.owner, [
+          { sql: `ALTER TABLE ${qualified(table.schema, table.name)} REPLICA IDENTITY ${words}` },
+        ]),
+      ),
       locks: { schema: table.schema, name: table.name },
       subjects: this.subjects,
       declaredBefore: this.before !== undefined && JSON.stringify(earlier) !== JSON.stringify(identity),
@@ -258,9 +264,25 @@ class PublicationPlanner {
       risk: 'add',
       object: this.object,
       reason: 'declared, and not there',
-      statements: lendCreate(power, observed, this.database, [maker], power.actAs(maker, [{ sql }])),
+      statements: this.entering(
+        maker,
+        [...tables.values()].map(({ schema }) => schema),
+        lendCreate(power, observed, this.database, [maker], power.actAs(maker, [{ sql }])),
+      ),
       subjects: this.subjects,
     });
+  }
+
+  private entering(
+    role: string,
+    schemas: readonly string[],
+    statements: Statement[] | undefined,
+  ): Statement[] | undefined {
+    return [...new Set(schemas)].reduce(
+      (inner: Statement[] | undefined, schema) =>
+        lendUsage(this.builder, this.database, role, schema, inner, this.replication.schemas.get(schema)),
+      statements,
+    );
   }
 
   /** PostgreSQL leaves publications of schemas and of all tables to superusers, and to them alone; on Amazon RDS, to its master. */
@@ -332,6 +354,7 @@ class PublicationPlanner {
       this.alter({
         risk: 'widen',
         reason: `it lacks ${names(add)}; subscribers see it after ALTER SUBSCRIPTION … REFRESH PUBLICATION`,
+        schemas: add.map(({ schema }) => schema),
         sql: [`ADD TABLE ${add.map(item).join(', ')}`],
       });
     for (const [key, table] of there) {
@@ -341,6 +364,7 @@ class PublicationPlanner {
           risk: 'narrow',
           reason: `it has ${names([table])}, which is not declared: its subscribers get no more of it`,
           declaredBefore: declared.has(key) || this.before?.schemas.includes(table.schema),
+          schemas: [table.schema],
           sql: [`DROP TABLE ${qualified(table.schema, table.name)}`],
         });
       } else if (!this.same(table, target)) {
@@ -356,6 +380,7 @@ class PublicationPlanner {
             earlier !== undefined &&
             JSON.stringify([earlier.where, earlier.columns]) !== JSON.stringify([target.where, target.columns]),
           // In one transaction: no change between the two is lost, and the other tables stay as they are.
+          schemas: [table.schema],
           sql: [`DROP TABLE ${qualified(table.schema, table.name)}`, `ADD TABLE ${item(target)}`],
         });
       }
@@ -396,21 +421,35 @@ class PublicationPlanner {
   }
 
   /** Never dropped and made again: subscribers would lose their place (reconciler case 89). */
-  private alter(change: { risk: Risk; reason: string; sql: readonly string[]; declaredBefore?: boolean }): void {
+  private alter(change: {
+    risk: Risk;
+    reason: string;
+    sql: readonly string[];
+    /** Those of the tables that it names. */
+    schemas?: readonly string[];
+    declaredBefore?: boolean;
+  }): void {
     const { power } = this.builder;
     const statements = change.sql.map((sql): Statement => ({
       sql: `ALTER PUBLICATION ${ident(this.desired.name)} ${sql}`,
     }));
-    // After an owner that changes too: whoever owns it by then.
+    // Whether its owner has changed by then is not known, since that may wait for an acknowledgement: so as both.
     const owner = this.maker === this.desired.owner ? this.desired.owner : this.observed!.owner;
-    const current = power.superuser ? power.user : owner;
+    const before = this.observed!.owner;
+    const acting =
+      power.superuser || owner === before
+        ? power.actAs(power.superuser ? power.user : owner, statements)
+        : asBoth(power.inheriting(owner, statements));
+    function asBoth(inner: Statement[] | undefined): Statement[] | undefined {
+      return inner && power.inheriting(before, inner);
+    }
     this.builder.add({
       phase: 'publications',
       database: this.database.name,
       risk: change.risk,
       object: this.object,
       reason: change.reason,
-      statements: power.actAs(current, statements),
+      statements: this.entering(owner, change.schemas ?? [], acting),
       subjects: this.subjects,
       declaredBefore: change.declaredBefore,
     });

@@ -1,4 +1,5 @@
 import { DesiredDatabase } from '../../contract';
+import { Grantee } from './observed';
 
 /** What of the server itself decides what can be replicated. */
 export interface ReplicationFacts {
@@ -17,6 +18,8 @@ export interface Replication {
   /** By `tableKey()`: the tables that a publication names, or that are in a schema that it names. */
   readonly tables: ReadonlyMap<string, PublishableTable>;
   /** By `filterKey()`: declared row filters as the server writes them. */
+  /** Of the tables that are published or are to be. */
+  readonly schemas: ReadonlyMap<string, Entrance>;
   readonly filters: ReadonlyMap<string, NormalFilter>;
   /** Declared row filters that the server refused. */
   readonly filterProblems: readonly string[];
@@ -56,6 +59,12 @@ export interface PublishableTable {
   readonly indexes: Readonly<Record<string, readonly string[]>>;
   readonly permanent: boolean;
   readonly partition: boolean;
+}
+
+export interface Entrance {
+  readonly owner: string;
+  /** Who has USAGE. */
+  readonly users: readonly Grantee[];
 }
 
 export interface NormalFilter {

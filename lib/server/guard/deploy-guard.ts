@@ -14,6 +14,7 @@ import { parameterCatalogue, readParameterFamily } from '../parameters';
 import { Defaults } from '../postgres-profile';
 import { ServerFunction } from '../state/server-function';
 import { endpointsInStack } from '../state/vpc-services';
+import { RestoredExpectation, sourceStatement } from './restore-source';
 import { GuardAcknowledgement, readGuardAcknowledgement } from './guard-acknowledgement';
 import {
   identifierProperty,
@@ -26,7 +27,7 @@ import {
   ServerResource,
 } from './guarded-server';
 
-export interface DeployGuardProps {
+export interface DeployGuardProps extends RestoredExpectation {
   /** The instance, or the cluster and its nodes. Each needs a literal name. */
   readonly servers: readonly ServerResource[];
   /** @default - the function runs outside a VPC */
@@ -90,7 +91,7 @@ export class DeployGuard extends Construct {
         Servers: Lazy.uncachedAny({
           produce: () => {
             const groups = parameterGroupsOf(Stack.of(this));
-            return this.servers.map((server) => readServerResource(server, this.servers, groups));
+            return this.servers.map((server) => readServerResource(server, this.servers, groups, props));
           },
         }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
@@ -124,22 +125,26 @@ export class DeployGuard extends Construct {
     server.addResourceDependency(this.resource.node.defaultChild as CfnResource);
   }
 
-  /** Each server by its exact ARN. */
+  /** Each server, and what it is restored from, by its exact ARN. */
   private statements(): iam.PolicyStatement[] {
     const stack = Stack.of(this);
-    return this.servers.map((server) => {
+    return this.servers.flatMap((server) => {
       const isCluster = server.cfnResourceType === 'AWS::RDS::DBCluster';
-      return new iam.PolicyStatement({
-        actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
-        resources: [
-          stack.formatArn({
-            service: 'rds',
-            resource: isCluster ? 'cluster' : 'db',
-            resourceName: literalIdentifier(server)?.toLowerCase() ?? 'unnamed',
-            arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-          }),
-        ],
-      });
+      const source = readServerResource(server, this.servers, new Map()).Source;
+      return [
+        new iam.PolicyStatement({
+          actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
+          resources: [
+            stack.formatArn({
+              service: 'rds',
+              resource: isCluster ? 'cluster' : 'db',
+              resourceName: literalIdentifier(server)?.toLowerCase() ?? 'unnamed',
+              arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+            }),
+          ],
+        }),
+        ...(source ? [sourceStatement(stack, source)] : []),
+      ];
     });
   }
 

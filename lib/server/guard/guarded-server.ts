@@ -2,6 +2,7 @@ import { CfnResource, Stack, Token } from 'aws-cdk-lib';
 import { CfnDBCluster, CfnDBClusterParameterGroup, CfnDBInstance, CfnDBParameterGroup } from 'aws-cdk-lib/aws-rds';
 import { GuardedServer } from '../../contract/deploy-guard';
 import { GuardedType, guardedProperties } from './create-only';
+import { RestoredExpectation, readSource } from './restore-source';
 
 export type ServerResource = CfnDBInstance | CfnDBCluster;
 export type ParameterGroupResource = CfnDBParameterGroup | CfnDBClusterParameterGroup;
@@ -16,6 +17,7 @@ export function readServerResource(
   server: ServerResource,
   all: readonly ServerResource[],
   groups: ReadonlyMap<string, ParameterGroupResource>,
+  expectation: RestoredExpectation = {},
 ): GuardedServer {
   const properties = templateProperties(server);
   const type = server.cfnResourceType as GuardedType;
@@ -32,6 +34,7 @@ export function readServerResource(
     ParameterFamily: parameterGroupOf(server, groups)?.family,
     Class: text('DBInstanceClass') ?? text('DBClusterInstanceClass'),
     CreateOnly: Object.fromEntries(createOnly),
+    Source: readSource(properties, expectation),
   };
 }
 

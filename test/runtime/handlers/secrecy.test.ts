@@ -1,7 +1,11 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
 import { CONTRACT_VERSION, DesiredState, encodeState, SERVER_VARIABLE } from '../../../lib/contract';
 import { handler as applyHandler } from '../../../lib/runtime/handlers/apply';
 import { handler as rotateHandler } from '../../../lib/runtime/handlers/rotate';
 import { ROTATION_STEPS } from '../../../lib/runtime/rotate';
+import { cli } from '../../bin/cli';
 import { TestResponses } from '../../support/cloudformation';
 import { freshServer, TestServer } from '../../support/postgres';
 import { TestSecretsManager } from '../../support/secrets-manager';
@@ -118,6 +122,35 @@ test('cases 37, 43: no password and no verifier is where it must not be, from th
   await server.query(refuse, { superuser: true });
   await send('Update', declaration());
 
+  // The command line, on a server that has to be changed, and where it fails: each way in which it gets hold of a password.
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-secrecy-'));
+  const [stateFile, caFile] = [path.join(folder, 'state.json'), path.join(folder, 'ca.pem')];
+  fs.writeFileSync(stateFile, JSON.stringify(encodeState(withPassword(declaration()))));
+  fs.writeFileSync(caFile, server.ca!);
+  await server.query(['DROP RULE refuse ON cdk_postgres.run', "ALTER ROLE api PASSWORD 'by hand'"], {
+    superuser: true,
+  });
+  const { user, password } = server.master;
+  const output: Record<string, string> = {};
+  const run = async (what: string, url: string, command: readonly string[]) => {
+    const of = command[0] === 'access' ? [] : ['--state', stateFile];
+    const { code, stdout, stderr } = await cli([...command, '--url', url, ...of, '--ca', caFile], {
+      env: { PGPASSWORD: password },
+    });
+    output[`${command.join(' ')}, ${what}`] = `${code}\n${stdout}\n${stderr}`;
+  };
+  const commands = ['plan', 'apply', 'drift', 'access'].flatMap((command) => [[command], [command, '--json']]);
+  for (const command of commands)
+    await run('as it is', `postgres://${user}@127.0.0.1:${server.port}/postgres`, command);
+  expect(Object.entries(output).filter(([, text]) => !/api/.test(text))).toEqual([]);
+  for (const command of [['plan', '--json'], ['access']]) {
+    await run('the password in the URL', `postgres://${user}:${password}@127.0.0.1:${server.port}/postgres`, command);
+    await run('nobody who is there', `postgres://nobody@127.0.0.1:${server.port}/postgres`, command);
+    await run('no server', `postgres://${user}@127.0.0.1:1/postgres`, command);
+  }
+  expect(Object.entries(output).filter(([, text]) => text.length < 30)).toEqual([]);
+  fs.rmSync(folder, { recursive: true });
+
   const rows = async (sql: string) => JSON.stringify(await server.query(sql, { superuser: true }));
   const ledger = {
     'the runs of the ledger': await rows('SELECT * FROM cdk_postgres.run'),
@@ -126,6 +159,7 @@ test('cases 37, 43: no password and no verifier is where it must not be, from th
   };
   const quiet = {
     ...ledger,
+    ...output,
     'the events': JSON.stringify(events),
     'the answers': responses.bodies.join('\n'),
     'the log of the functions': lines.join('\n'),
@@ -150,4 +184,4 @@ test('cases 37, 43: no password and no verifier is where it must not be, from th
   }
   await server.query("ALTER ROLE api PASSWORD 'PlantedInTheClear0123456789'", { superuser: true });
   expect(leaks({ log: server.log() }, ['PlantedInTheClear0123456789'])).toHaveLength(1);
-}, 120_000);
+}, 240_000);

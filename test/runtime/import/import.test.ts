@@ -89,7 +89,6 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
       'role app_readwrite: not declared: it has the grant option of INSERT on billing.invoice',
       'setting work_mem of role app_readonly: "9MB" is not declared and stays: it has no effect on anybody',
       'setting work_mem of role api in database app: "9MB" is not declared and stays',
-      'extension pg_stat_statements of the database app: not declared',
       'row security policy tenants of the database app: not declared',
       'publication changes of the database app: not declared',
       'default privileges on types or schemas app_owner of the database app: not declared',

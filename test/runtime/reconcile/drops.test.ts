@@ -50,6 +50,65 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
   });
   afterEach(() => server.reset());
 
+  test('a role with routines and a publication, whose heir may create neither: it may for that moment alone', async () => {
+    await apply(server, withRoles('old', 'heir'));
+    await server.query('GRANT old TO master WITH INHERIT FALSE, SET TRUE');
+    await asOwner(
+      server,
+      'GRANT CREATE ON DATABASE app TO old',
+      'GRANT CREATE, USAGE ON SCHEMA billing TO old',
+      'SET ROLE NONE',
+      'SET ROLE old',
+      'CREATE FUNCTION billing.its() RETURNS int LANGUAGE sql RETURN 1',
+      'CREATE SCHEMA its',
+      'CREATE FUNCTION its.own() RETURNS int LANGUAGE sql RETURN 1',
+      'CREATE TABLE its.data (id int)',
+      'CREATE PUBLICATION its FOR TABLE its.data',
+    );
+    await applyAcknowledged(server, { ...withRoles('heir'), drops: [roleDrop('old', { reassignTo: 'heir' })] });
+    expect(await exists(server, 'old')).toBe(false);
+    const owners = `SELECT proowner::regrole::text AS owner FROM pg_proc WHERE proname IN ('its', 'own')
+      UNION ALL SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'its' UNION ALL SELECT pubowner::regrole::text FROM pg_publication`;
+    expect(await asSuperuser(server, owners, 'app')).toEqual(Array(4).fill({ owner: 'heir' }));
+    expect(await holds(server, "has_schema_privilege('heir', 'billing', 'CREATE')")).toBe(false);
+    expect(await holds(server, "has_database_privilege('heir', 'app', 'CREATE')")).toBe(false);
+    expect(await holds(server, "has_schema_privilege('heir', 'its', 'CREATE')")).toBe(true);
+  });
+
+  test('a role that may pass on all that it was given, by an owner from whom the connected role inherits too', async () => {
+    await apply(server, withRoles('old'));
+    await server.query('GRANT app_owner TO master WITH INHERIT TRUE');
+    await asOwner(
+      server,
+      'CREATE FUNCTION billing."To Tal"(int) RETURNS int LANGUAGE sql RETURN 1',
+      'CREATE TABLE billing."In Voice" (id int, "No te" text)',
+      'CREATE SEQUENCE billing.tally',
+      "CREATE TYPE billing.mood AS ENUM ('good')",
+      'GRANT ALL ON FUNCTION billing."To Tal"(int) TO old WITH GRANT OPTION',
+      'GRANT ALL ON billing."In Voice" TO old WITH GRANT OPTION',
+      'GRANT SELECT ("No te") ON billing."In Voice" TO old WITH GRANT OPTION',
+      'GRANT ALL ON SEQUENCE billing.tally TO old WITH GRANT OPTION',
+      'GRANT ALL ON TYPE billing.mood TO old WITH GRANT OPTION',
+      'GRANT ALL ON SCHEMA billing TO old WITH GRANT OPTION',
+      'GRANT ALL ON DATABASE app TO old WITH GRANT OPTION',
+    );
+    await applyAcknowledged(server, dropping(roleDrop('old')));
+    expect(await exists(server, 'old')).toBe(false);
+  });
+
+  test('a role that owns a subscription is refused, unless the subscription is dropped before', async () => {
+    await apply(server, withRoles('old', 'heir'));
+    const subscription = `CREATE SUBSCRIPTION its CONNECTION 'host=127.0.0.1 dbname=none password=none' PUBLICATION p WITH (connect = false, slot_name = NONE)`;
+    await asSuperuser(server, [subscription, 'ALTER SUBSCRIPTION its OWNER TO old'], 'app');
+    const state = { ...withRoles('heir'), drops: [roleDrop('old', { reassignTo: 'heir' })] };
+    await expect(plan(server, state)).rejects.toThrow(
+      'the role old cannot be dropped: it owns 1 subscription, whose workers apply changes as it',
+    );
+    const both = [...state.drops, insideDrop('subscription', 'its', { adopted: true })];
+    await applyAcknowledged(server, { ...state, drops: both });
+    expect(await exists(server, 'old')).toBe(false);
+  });
+
   /** The role `old` as this state made it, with something of every kind in two databases. */
   async function oldRole(): Promise<void> {
     await apply(server, second(withRoles('old', 'heir', 'grp', 'u1')));
@@ -133,6 +192,39 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     expect(await objectRow(server, 'old')).toBeUndefined();
     const again = await apply(server, state);
     expect(again).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+  });
+
+  test('case 100: a run that ends between two databases leaves a plan of what is left, which no earlier hash covers', async () => {
+    await oldRole();
+    const state = without(roleDrop('old', { reassignTo: 'heir' }));
+    const { hash } = (await plan(server, state)).plan;
+    const cut = apply(server, state, {
+      acknowledge: [hash!],
+      onProgress: (message) => {
+        if (message.startsWith('second:')) throw new Error('killed');
+      },
+    });
+    await expect(cut).rejects.toThrow('killed');
+    expect(await exists(server, 'old')).toBe(true);
+
+    // Somebody gives the role more meanwhile, where it was still to be cleared.
+    await server.query(['SET ROLE old', 'CREATE TABLE public.later (id int)'], { database: 'second' });
+    const left = (await apply(server, state, { acknowledge: [hash!] })).plan;
+    expect(await exists(server, 'old')).toBe(true);
+    expect(left.hash).not.toBe(hash);
+    const drops = left.withheld.filter(({ object }) => object === 'drop of role old');
+    expect(drops.map(({ database }) => database)).toEqual(['second', 'postgres']);
+    expect(reasons(left.withheld)).toContain('in the database second: heir gets 2 tables');
+
+    await apply(server, state, { acknowledge: [left.hash!] });
+    expect(await exists(server, 'old')).toBe(false);
+    expect(
+      await holds(
+        server,
+        "(SELECT bool_and(pg_get_userbyid(relowner) = 'heir') FROM pg_class WHERE relname IN ('far', 'later'))",
+        'second',
+      ),
+    ).toBe(true);
   });
 
   test('case 30: who became a member by the dropped role stays one', async () => {

@@ -62,6 +62,21 @@ describe.each(VERSIONS)('extensions on PostgreSQL %d', (version) => {
     expect(await apply(server, state)).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
   });
 
+  test('one is updated although its owner may create nothing in the database any more', async () => {
+    await apply(server, withExtensions());
+    await server.query(['CREATE ROLE elder', 'GRANT elder TO master WITH SET TRUE']);
+    await asOwner(server, 'GRANT CREATE ON DATABASE app TO elder', 'GRANT CREATE ON SCHEMA billing TO elder');
+    await server.query(['SET ROLE elder', "CREATE EXTENSION pg_trgm SCHEMA billing VERSION '1.5'"], {
+      database: 'app',
+    });
+    await asOwner(server, 'REVOKE CREATE ON DATABASE app FROM elder');
+    await applyAcknowledged(server, withExtensions({ name: 'pg_trgm', version: '1.6' }));
+    expect(await installed(server)).toMatchObject([{ name: 'pg_trgm', version: '1.6', owner: 'elder' }]);
+    expect((await asSuperuser(server, "SELECT has_database_privilege('elder', 'app', 'CREATE') AS may"))[0].may).toBe(
+      false,
+    );
+  });
+
   test('one goes into a database that exists already', async () => {
     await apply(server, withExtensions());
     const report = await apply(server, withExtensions({ name: 'citext' }));

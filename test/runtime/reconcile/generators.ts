@@ -13,19 +13,40 @@ import {
   PRIVILEGES,
 } from '../../../lib/contract';
 import { NOTHING_INSIDE } from '../../support/nothing-inside';
+import {
+  coherentComments,
+  coherentInside,
+  commentsArbitrary,
+  dropChoices,
+  insideArbitrary,
+  insideHandSteps,
+  withDrops,
+} from './generators-inside';
+import {
+  ADMINS,
+  ANYBODY,
+  DATABASES,
+  DECLARABLE,
+  HandStep,
+  MEMBERS,
+  mostly,
+  oneOf,
+  OTHER_DATABASE,
+  OTHER_SCHEMA,
+  OTHERS,
+  OWNERS,
+  quoted,
+  rarely,
+  SCHEMAS,
+  some,
+  step,
+  weighted,
+} from './stories';
 
 /**
  * Random declarations and random servers for the laws of the reconciler. Names are few, so that what is declared and what somebody
- * made by hand meet often. A further kind of object is one more arbitrary in `declarations()` and one more in `handSteps`.
+ * made by hand meet often. What a database has besides schemas and privileges is in generators-inside.ts.
  */
-
-/** One thing that somebody does by hand. It may fail, since nobody has looked whether it can be done: then nothing has changed. */
-export interface HandStep {
-  readonly database: string;
-  /** Who does it; absent: the superuser. */
-  readonly as?: string;
-  readonly sql: string;
-}
 
 /** What happens to one server, one after the other. */
 export interface Story {
@@ -34,29 +55,6 @@ export interface Story {
   readonly between: readonly HandStep[];
   readonly second: DesiredState;
 }
-
-const OWNERS = ['own_a', 'own_b'] as const;
-const MEMBERS = ['role_a', 'role_b', 'role_c', 'role_d'] as const;
-/** Never declared. */
-const OTHERS = ['other_a', 'other_b'] as const;
-/** Never declared; each may hand out roles that it was given to administer. */
-const ADMINS = ['admin_a', 'admin_b'] as const;
-const DECLARABLE = [...OWNERS, ...MEMBERS] as const;
-const ANYBODY = [...DECLARABLE, ...OTHERS, ...ADMINS] as const;
-export const DATABASES = ['app', 'more'] as const;
-/** Never declared. */
-export const OTHER_DATABASE = 'elsewhere';
-const SCHEMAS = ['sales', 'stock'] as const;
-/** Never declared. */
-const OTHER_SCHEMA = 'private';
-
-const oneOf = <T>(items: readonly T[]) => fc.constantFrom(...items);
-const rarely = (weight = 8) => fc.integer({ min: 1, max: weight }).map((n) => n === 1);
-const mostly = (weight = 8) => rarely(weight).map((value) => !value);
-const some = <T>(items: readonly T[]) => fc.subarray([...items], { minLength: 1 });
-/** One of several arbitraries, each with how often it is meant. */
-const weighted = <T>(...choices: readonly (readonly [number, fc.Arbitrary<T>])[]) =>
-  fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 const roleArbitrary = (name: string): fc.Arbitrary<DesiredRole> =>
   fc
@@ -155,8 +153,9 @@ const databaseArbitrary = (name: string): fc.Arbitrary<DesiredDatabase> =>
                   maxLength: 4,
                   selector: (d) => JSON.stringify([d.creator, d.schema, d.objects, d.to]),
                 }),
+          inside: insideArbitrary(name, schemas),
         })
-        .map((database) => ({ ...NOTHING_INSIDE, ...database })),
+        .map(({ inside, ...database }) => ({ ...NOTHING_INSIDE, ...database, ...inside })),
     );
 
 /**
@@ -166,7 +165,8 @@ const databaseArbitrary = (name: string): fc.Arbitrary<DesiredDatabase> =>
 function madeCoherent(state: DesiredState): DesiredState {
   const roles = new Set<string>(state.roles.map(({ name }) => name));
   const named = (name: string) => roles.has(name) || !DECLARABLE.includes(name as never);
-  const databases = state.databases.map((database) => {
+  const databases = state.databases.map((each) => {
+    const database = coherentInside(each, state);
     const grants = database.grants.filter((grant) => named(grant.to));
     const closure = grants.flatMap((grant): DesiredGrant[] => [
       ...('schema' in grant.on
@@ -184,6 +184,7 @@ function madeCoherent(state: DesiredState): DesiredState {
   return {
     ...state,
     databases,
+    comments: coherentComments(state),
     memberships: state.memberships.filter((m) => named(m.role) && named(m.member)),
     settings: state.settings.filter(
       (s) => (s.role === undefined || named(s.role)) && (s.database === undefined || names.has(s.database)),
@@ -209,6 +210,7 @@ export const declarations: fc.Arbitrary<DesiredState> = fc
       maxLength: 3,
       selector: (s) => JSON.stringify([s.role, s.database, s.name]),
     }),
+    comments: commentsArbitrary,
     app: fc.option(databaseArbitrary('app'), { nil: undefined, freq: 12 }),
     more: fc.option(databaseArbitrary('more'), { nil: undefined, freq: 1 }),
   })
@@ -218,15 +220,12 @@ export const declarations: fc.Arbitrary<DesiredState> = fc
       name: 'story',
       defaults: 'V1',
       acknowledgedPlans: [],
-      comments: [],
       drops: [],
       ...rest,
       databases: [app, more].filter((database) => database !== undefined),
     }),
   );
 
-const quoted = (grantee: string) => (grantee === 'PUBLIC' ? grantee : `"${grantee}"`);
-const step = (sql: string, as?: string, database = 'postgres'): HandStep => ({ database, as, sql });
 const ATTRIBUTES = ['LOGIN', 'NOLOGIN', 'NOINHERIT', 'INHERIT', 'CREATEDB', 'NOCREATEDB', 'CREATEROLE', 'NOCREATEROLE'];
 
 /** The kinds of things that somebody does by hand, each with how often. */
@@ -378,6 +377,7 @@ const handSteps: readonly (readonly [number, fc.Arbitrary<HandStep[]>])[] = [
   ],
   [1, oneOf(MEMBERS).map((role) => [step(`DROP ROLE "${role}"`)])],
   [1, oneOf(SCHEMAS).map((schema) => [step(`DROP SCHEMA "${schema}" CASCADE`, undefined, 'app')])],
+  ...insideHandSteps,
 ];
 
 const byHand = (length: number): fc.Arbitrary<HandStep[]> =>
@@ -396,6 +396,8 @@ const peopleArbitrary: fc.Arbitrary<HandStep[]> = fc
     ),
   )
   .map((people) => [
+    // Where Amazon RDS has rds_replication, a server of the tests has an attribute; and what is published can be read by who streams.
+    step('ALTER ROLE master REPLICATION'),
     ...ADMINS.map((name) => step(`CREATE ROLE "${name}" LOGIN CREATEROLE CREATEDB`)),
     ...OTHERS.map((name) => step(`CREATE ROLE "${name}" LOGIN`, 'master')),
     ...people
@@ -440,6 +442,7 @@ function insideOf(schema: string, owner: string): HandStep[] {
   return [
     inApp(`CREATE SCHEMA "${schema}"`),
     inApp(`CREATE TABLE "${schema}"."item" (id int, note text)`),
+    inApp(`INSERT INTO "${schema}"."item" VALUES (1, 'a'), (2, 'b'), (3, NULL)`),
     inApp(`CREATE TABLE "${schema}"."lot" (id int)`),
     inApp(`CREATE SEQUENCE "${schema}"."tally"`),
     inApp(`CREATE FUNCTION "${schema}"."total"(int) RETURNS int LANGUAGE sql RETURN 1`),
@@ -473,17 +476,47 @@ export const stories: fc.Arbitrary<Story> = fc
       memberships: fc.boolean(),
       settings: fc.boolean(),
       databases: fc.boolean(),
+      comments: fc.boolean(),
+      inside: rarely(2),
     }),
+    drops: dropChoices,
   })
-  .map(({ people, old, hand, first, migrates, between, other, changed }) => ({
-    before: [...people, ...old, ...hand],
-    first,
-    between: [...(migrates ? MIGRATION : []), ...between],
-    second: madeCoherent({
+  .map(({ people, old, hand, first, migrates, between, other, changed, drops }) => {
+    const second = madeCoherent({
       ...first,
       roles: changed.roles ? other.roles : first.roles,
       memberships: changed.memberships ? other.memberships : first.memberships,
       settings: changed.settings ? other.settings : first.settings,
-      databases: changed.databases ? other.databases : first.databases,
-    }),
-  }));
+      comments: changed.comments ? other.comments : first.comments,
+      databases: changed.databases
+        ? other.databases
+        : first.databases.map((database) => ({
+            ...database,
+            ...(changed.inside
+              ? inside(
+                  other.databases.find(({ name }) => name === database.name),
+                  database,
+                )
+              : {}),
+          })),
+    });
+    return {
+      before: [...people, ...old, ...hand],
+      first,
+      between: [...(migrates ? MIGRATION : []), ...between],
+      second: withDrops(first, second, drops),
+    };
+  });
+
+/** What another declaration has in the same database, as far as it is about what this one declares. */
+function inside(other: DesiredDatabase | undefined, database: DesiredDatabase): Partial<DesiredDatabase> {
+  const schemas = new Set(database.schemas.map(({ name }) => name));
+  const { extensions = [], isolations = [], publications = [], slots = [], subscriptions = [] } = other ?? {};
+  return {
+    extensions: extensions.filter(({ schema }) => schema === undefined || schemas.has(schema)),
+    isolations: isolations.filter(({ schema }) => schemas.has(schema)),
+    publications: publications.map((one) => ({ ...one, schemas: one.schemas.filter((schema) => schemas.has(schema)) })),
+    slots,
+    subscriptions,
+  };
+}

@@ -1,5 +1,5 @@
 import { DesiredIsolation, DesiredState } from '../../../lib/contract';
-import { reconcile, Report } from '../../../lib/runtime/reconcile';
+import { driftKind, reconcile, Report } from '../../../lib/runtime/reconcile';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login, owner } from './declaration';
 import { apply, applyAcknowledged, appWith, as, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
@@ -111,6 +111,24 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     server = await startServer({ version, settings: { track_functions: 'pl' } });
   });
   afterEach(() => server.reset());
+
+  test.each(['prepared', 'observed', 'enforced'] as const)(
+    '%s: a table of somebody who may neither enter its schema nor the one that counts',
+    async (stage) => {
+      await apply(server, tenants('prepared'));
+      await asOwner(server, ...TABLE);
+      await server.query(['CREATE ROLE elder', 'GRANT elder TO master WITH SET TRUE']);
+      await asSuperuser(server, 'ALTER TABLE billing.invoice OWNER TO elder', 'app');
+      await apply(server, tenants(stage));
+      if (stage !== 'prepared') await applyAcknowledged(server, tenants(stage));
+      expect(await state(server)).toBe({ prepared: 'off', observed: 'on', enforced: 'on forced' }[stage]);
+      expect(await policies(server)).toContain('cdk_postgres_tenant');
+      const may = (schema: string) => holds(server, `has_schema_privilege('elder', '${schema}', 'USAGE')`);
+      expect(await may('billing')).toBe(false);
+      if (stage === 'observed') expect(await may('cdk_postgres_tenants')).toBe(false);
+      expect(await apply(server, tenants(stage))).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+    },
+  );
 
   test('prepared: the policies are there and nobody sees less', async () => {
     await apply(server, tenants('prepared'));
@@ -373,6 +391,95 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
       await applyAcknowledged(server, wanted);
       expect(await state(server)).toBe('on forced');
     });
+
+    /** The function that counts a row of `api` with its tenant, or without. */
+    const counter = async (kind: 'set' | 'missing') => {
+      const rows = await asSuperuser(
+        server,
+        `SELECT proname AS name FROM pg_proc WHERE pronamespace = 'cdk_postgres_tenants'::regnamespace
+           AND proname LIKE '${kind}%' AND obj_description(oid) LIKE '% api reads %'`,
+        'app',
+      );
+      return `cdk_postgres_tenants.${String(rows[0].name)}`;
+    };
+
+    test.each([
+      [
+        'a body that hides rows',
+        "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN false; END'",
+      ],
+      [
+        'a body that fails',
+        "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1 / 0; END'",
+      ],
+      ['another language', "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE sql STABLE AS 'SELECT false'"],
+      ['the rights of its owner', 'ALTER FUNCTION $ SECURITY DEFINER'],
+      ['a setting of its own', "ALTER FUNCTION $ SET search_path = ''"],
+      ['nobody who may call it', 'REVOKE EXECUTE ON FUNCTION $ FROM PUBLIC, api'],
+    ])('a counting function with %s is seen after a proven run, and put right', async (_what, change) => {
+      const wanted = tenants('observed');
+      await apply(server, tenants('prepared'));
+      await asOwner(server, ...TABLE);
+      await apply(server, wanted);
+      await applyAcknowledged(server, wanted);
+      expect((await apply(server, wanted)).statements.writes).toBe(0);
+      await asOwner(server, change.replace('$', `${await counter('missing')}()`));
+      const found = await plan(server, wanted);
+      expect(found.plan.steps.map((step) => [step.object, step.risk, driftKind(step)])).toEqual([
+        ['what counts the tenants of schema billing', 'widen', 'changed'],
+      ]);
+      await apply(server, wanted);
+      expect(await seenBy(server, 'api')).toEqual([1, 2, 3]);
+      expect(await seenBy(server, 'api', A)).toEqual([1, 2, 3]);
+      expect((await apply(server, wanted)).plan.steps).toEqual([]);
+    });
+
+    test.each([
+      [
+        'a view',
+        ['CREATE VIEW billing.leak AS SELECT * FROM billing.invoice', 'GRANT SELECT ON billing.leak TO api'],
+        'view billing.leak',
+        'unmanageable',
+      ],
+      [
+        'a partition in another schema',
+        [
+          'CREATE TABLE billing.event (id int, tenant_id uuid) PARTITION BY RANGE (id)',
+          'CREATE SCHEMA parts',
+          'CREATE TABLE parts.event_1 PARTITION OF billing.event FOR VALUES FROM (1) TO (9)',
+          'GRANT SELECT ON parts.event_1 TO api',
+        ],
+        'partition parts.event_1',
+        'unmanageable',
+      ],
+      [
+        'TRUNCATE',
+        ['GRANT TRUNCATE ON billing.invoice TO api'],
+        'TRUNCATE on the table billing.invoice',
+        'unmanageable',
+      ],
+      [
+        'a new table',
+        ['CREATE TABLE billing.payment (id int, tenant_id uuid)'],
+        'row security of the table billing.payment',
+        'changed',
+      ],
+    ] as const)(
+      'cases 83, 85, 87, 119: after a proven run, %s is found by a drift report and by an apply',
+      async (_what, changes, object, kind) => {
+        const wanted = await enforced(server);
+        expect((await apply(server, wanted)).statements.writes).toBe(0);
+        const differences = async () => {
+          const report = await plan(server, wanted);
+          return [...report.plan.steps, ...report.plan.withheld].map((step) => [step.object, driftKind(step)]);
+        };
+        expect(await differences()).toEqual([]);
+        await asOwner(server, ...changes);
+        expect(await differences()).toContainEqual([object, kind]);
+        const { plan: applied } = await apply(server, wanted);
+        expect([...applied.steps, ...applied.withheld].map((step) => step.object)).toContain(object);
+      },
+    );
 
     test('a policy that was opened by hand is found, and closed once acknowledged', async () => {
       const wanted = await enforced(server);

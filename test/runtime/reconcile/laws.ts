@@ -3,8 +3,19 @@ import { DesiredDatabase, DesiredState, GrantTarget, OBJECT_KIND_OF } from '../.
 import { reconcile, RefusedError, Report, Step } from '../../../lib/runtime/reconcile';
 import { fitsVerifier } from '../../../lib/runtime/secrets';
 import { TestServer } from '../../support/postgres';
-import { HandStep, Story } from './generators';
+import { Story } from './generators';
+import {
+  besides,
+  Check,
+  checksInside,
+  checksOfDrops,
+  isForeign,
+  MORE_INSIDE_ROWS,
+  MORE_SERVER_ROWS,
+  seenOfOthers,
+} from './laws-inside';
 import { secretsOf } from './secrets';
+import { HandStep } from './stories';
 
 /** What holds for every declaration on every server, checked by other means than those of the code under test. */
 
@@ -16,6 +27,16 @@ const PASSWORDS = Object.fromEntries(
 );
 export const secrets = secretsOf(PASSWORDS);
 
+/** Nobody connects by it: the subscriptions of the stories are disabled. */
+const connections = async () => ({
+  host: 'publisher.example',
+  port: 5432,
+  dbname: 'there',
+  username: 'reader',
+  password: 'secret of the publisher',
+  versionId: 'v1',
+});
+
 /** One row of a catalog that says who may do what, or how something is set. */
 export interface Row {
   readonly kind:
@@ -26,6 +47,14 @@ export interface Row {
     | 'schema'
     | 'object'
     | 'default'
+    | 'comment'
+    | 'extension'
+    | 'policy'
+    | 'row security'
+    | 'replica identity'
+    | 'publication'
+    | 'subscription'
+    | 'slot'
     | `acl of ${'database' | 'schema' | 'object' | 'column'}`;
   /** Absent: of the whole server. */
   readonly database?: string | null;
@@ -45,6 +74,10 @@ const ENTRY = `CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grante
   e.privilege_type || CASE WHEN e.is_grantable THEN ' with grant option' ELSE '' END AS privilege, pg_get_userbyid(e.grantor) AS grantor`;
 const MADE = `c.relkind IN ('r', 'v', 'm', 'S', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'`;
 
+/** What an extension consists of comes and goes with it. */
+const notOfExtension = (catalog: string, oid: string) =>
+  `NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = '${catalog}'::regclass AND x.objid = ${oid} AND x.deptype = 'e')`;
+
 const SERVER_ROWS = [
   `SELECT 'role' AS kind, rolname AS name, to_jsonb(a) - 'oid' || '{}' AS value FROM pg_authid a WHERE rolname !~ '^(pg_|rds)'`,
   `SELECT 'membership' AS kind, pg_get_userbyid(roleid) AS role, pg_get_userbyid(member) AS member, pg_get_userbyid(grantor) AS grantor,
@@ -54,6 +87,7 @@ const SERVER_ROWS = [
   `SELECT 'database' AS kind, datname AS database, pg_get_userbyid(datdba) AS owner, datconnlimit AS value FROM pg_database`,
   `SELECT 'acl of database' AS kind, datname AS database, pg_get_userbyid(datdba) AS owner, ${ENTRY}
    FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) e`,
+  ...MORE_SERVER_ROWS,
 ];
 
 const INSIDE_ROWS = [
@@ -67,13 +101,15 @@ const INSIDE_ROWS = [
    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
      aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) e WHERE ${MADE}`,
   `SELECT 'object' AS kind, n.nspname AS schema, p.proname AS name, pg_get_userbyid(p.proowner) AS owner
-   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384`,
+   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${notOfExtension('pg_proc', 'p.oid')}`,
   `SELECT 'acl of object' AS kind, n.nspname AS schema, p.proname AS name, pg_get_userbyid(p.proowner) AS owner, 'routine' AS value, ${ENTRY}
-   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, aclexplode(coalesce(proacl, acldefault('f', proowner))) e WHERE p.oid >= 16384`,
+   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, aclexplode(coalesce(proacl, acldefault('f', proowner))) e
+   WHERE p.oid >= 16384 AND ${notOfExtension('pg_proc', 'p.oid')}`,
   `SELECT 'acl of column' AS kind, n.nspname AS schema, c.relname || '.' || a.attname AS name, pg_get_userbyid(c.relowner) AS owner, ${ENTRY}
    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(a.attacl) e WHERE ${MADE}`,
   `SELECT 'default' AS kind, n.nspname AS schema, d.defaclobjtype AS name, pg_get_userbyid(d.defaclrole) AS owner, ${ENTRY}
    FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) e`,
+  ...MORE_INSIDE_ROWS,
 ];
 
 const asJson = (queries: readonly string[]) =>
@@ -86,7 +122,7 @@ export async function snapshot(server: TestServer): Promise<Row[]> {
       .map(
         ({ row }) => ({ ...of, ...row, value: row.value === undefined ? undefined : JSON.stringify(row.value) }) as Row,
       )
-      .filter((row) => row.schema !== 'cdk_postgres');
+      .filter((row) => !row.schema?.startsWith('cdk_postgres'));
   const rows = await read(SERVER_ROWS, 'postgres', {});
   const names = rows.filter(({ kind }) => kind === 'database').map(({ database }) => database!);
   for (const database of names.filter((name) => !['template0', 'template1', 'rdsadmin', 'postgres'].includes(name)))
@@ -127,6 +163,8 @@ export function foreign(rows: readonly Row[], states: readonly DesiredState[]): 
       ]),
   );
   return rows.filter((row) => {
+    const isOfOthers = isForeign(row, states);
+    if (isOfOthers !== undefined) return isOfOthers;
     const declared = databases.get(row.database ?? '') ?? [];
     const closed = declared.some((database) => database.public === 'closed');
     const isOurs = (grantee: string) => roles.has(grantee) || (grantee === 'PUBLIC' && closed) || grantee === row.owner;
@@ -155,6 +193,7 @@ export function foreign(rows: readonly Row[], states: readonly DesiredState[]): 
       case 'default':
         return !'rSf'.includes(row.name!) || !named.has(row.owner!) || !isOurs(row.grantee!);
     }
+    throw new Error(`nobody has said whose a row of ${row.kind} is`);
   });
 }
 
@@ -163,8 +202,13 @@ export function touched(before: readonly Row[], after: readonly Row[], states: r
   // What is made new by the run is of the declaration, whoever has it: a new schema, and what its owner gets with it.
   const existed = new Set(before.filter(({ kind }) => kind === 'database').map(({ database }) => database));
   const owners = new Set([...before, ...after].map((row) => `${row.database}/${row.schema}/${row.owner}`));
+  const stays = besides(
+    states.flatMap(({ drops }) => drops),
+    before,
+  );
   const kept = (rows: readonly Row[]) =>
     foreign(rows, states)
+      .filter(stays)
       .filter(({ database }) => database === null || database === undefined || existed.has(database))
       .filter((row) => !row.kind.startsWith('acl') || !owners.has(`${row.database}/${row.schema}/${row.grantee}`));
   return differences(kept(before), kept(after), withoutGrantor);
@@ -172,8 +216,16 @@ export function touched(before: readonly Row[], after: readonly Row[], states: r
 
 /** First contact is additive: nobody has lost anything, and no password, owner or limit has changed. */
 export function lostAtFirstContact(before: readonly Row[], after: readonly Row[]): string[] {
+  // A table that is identified by all of its columns is identified by those of before too.
+  const place = (row: Row) => JSON.stringify([row.database, row.schema, row.name]);
+  const isFull = (row: Row) => row.kind === 'replica identity' && row.value === JSON.stringify('f');
+  const full = new Set(after.filter(isFull).map(place));
   const only = (rows: readonly Row[]) =>
-    rows.filter((row) => !(row.kind === 'role') && !(row.kind === 'database') && row.kind !== 'membership');
+    rows.filter(
+      (row) =>
+        !['role', 'database', 'membership'].includes(row.kind) &&
+        !(row.kind === 'replica identity' && full.has(place(row))),
+    );
   const lost = differences(only(before), only(after), withoutGrantor).filter((line) => line.startsWith('gone: '));
   const owners = (rows: readonly Row[]) =>
     rows.filter(({ kind }) => kind === 'database').map(({ kind, database, owner }): Row => ({ kind, database, owner }));
@@ -199,7 +251,11 @@ export function lostAtFirstContact(before: readonly Row[], after: readonly Row[]
 }
 
 /** Whether the server has what is declared, as the server itself says. */
-export async function missing(server: TestServer, state: DesiredState): Promise<string[]> {
+export async function missing(
+  server: TestServer,
+  state: DesiredState,
+  withheld: readonly Step[] = [],
+): Promise<string[]> {
   const problems: string[] = [];
   const ask = async (database: string, checks: readonly { what: string; holds: string }[]) => {
     if (checks.length === 0) return;
@@ -265,6 +321,13 @@ export async function missing(server: TestServer, state: DesiredState): Promise<
         : []),
     ]);
   }
+  const isWithheld = ({ step }: Check) => withheld.some(({ object }) => object === step);
+  for (const [database, checks] of [...checksInside(state), ...checksOfDrops(state)])
+    await ask(
+      database,
+      checks.filter((check) => !isWithheld(check)),
+    );
+  if (withheld.length === 0) problems.push(...(await seenOfOthers(server, state)));
   const verifiers = await server.query<{ name: string; verifier: string | null }>(
     'SELECT rolname AS name, rolpassword AS verifier FROM pg_authid',
     { superuser: true },
@@ -299,8 +362,10 @@ function objectsOf(on: GrantTarget): string {
     case 'table':
     case 'sequence':
       return `SELECT oid FROM pg_class WHERE relnamespace = ${space} AND relname = '${on.name}'`;
+    case 'routine':
+      return `SELECT oid FROM pg_proc WHERE pronamespace = ${space} AND proname = '${on.signature.split('(')[0]}'`;
     default:
-      return `SELECT oid FROM pg_proc WHERE pronamespace = ${space}`;
+      return `SELECT oid FROM pg_proc WHERE pronamespace = ${space} AND ${notOfExtension('pg_proc', 'pg_proc.oid')}`;
   }
 }
 
@@ -423,6 +488,26 @@ export const STEP_KINDS: readonly (readonly [name: string, object: RegExp, sql: 
   ['give default privilege', /^default privileges /, / GRANT /],
   ['take default privilege', /^default privileges .* to (?!PUBLIC)/, / REVOKE /],
   ['close new routines', /^default privileges .* to PUBLIC/, / REVOKE /],
+  ['comment', /^comment on /, / IS '/],
+  ['take comment', /^comment on /, / IS NULL/],
+  ['create extension', /^extension /, /^CREATE/m],
+  ['update extension', /^extension /, /^ALTER/m],
+  ['change policy', /^policies /, /DROP POLICY/],
+  ['make policy', /^policies /, /CREATE POLICY/],
+  ['count tenants', /^what count/, /./],
+  ['row security off', /^row security /, /DISABLE/],
+  ['row security on', /^row security /, /ENABLE|FORCE/],
+  ['change what observes', /^row security /, /./],
+  ['create publication', /^publication /, /^CREATE/m],
+  ['owner of publication', /^publication /, /OWNER TO/],
+  ['change publication', /^publication /, /^ALTER/m],
+  ['replica identity', /^replica identity /, /./],
+  ['create slot', /^slot /, /create/],
+  ['create subscription', /^subscription /, /^CREATE/m],
+  ['change subscription', /^(connection of )?subscription /, /ALTER/],
+  ...['role', 'database', 'schema', 'extension', 'publication', 'subscription', 'slot'].map(
+    (kind) => [`drop ${kind}`, new RegExp(`^drop of ${kind} `), /./] as const,
+  ),
 ];
 
 export function kindsOf(step: Step): string[] {
@@ -476,7 +561,7 @@ export async function live(server: TestServer, story: Story, tally: Tally): Prom
     if (at === 1) await doByHand(server, story.between);
     const before = await snapshot(server);
     const run = (mode: 'plan' | 'apply', acknowledge: string[] = []) =>
-      reconcile(state, server.connection(), { mode, identity: 'the server', secrets, acknowledge });
+      reconcile(state, server.connection(), { mode, identity: 'the server', secrets, connections, acknowledge });
     const count = ({ plan }: Report) => {
       for (const step of plan.steps) kindsOf(step).forEach((kind) => tally.add(kind));
     };
@@ -513,7 +598,9 @@ export async function live(server: TestServer, story: Story, tally: Tally): Prom
       : [`state ${at + 1}`]);
     const after = await snapshot(server);
     require('what nobody declared is untouched', touched(before, after, applied));
-    require('what is declared is there', (await missing(server, state)).map((what) => `not so: ${what}`));
+    require('what is declared is there', (await missing(server, state, planned.plan.withheld)).map(
+      (what) => `not so: ${what}`,
+    ));
     if (planned.plan.withheld.length === 0) require('a declared role has nothing else', surplus(after, state));
     else tally.add('(cannot be done)');
   }
@@ -549,6 +636,7 @@ export async function check(
       path,
       numRuns,
       interruptAfterTimeLimit: numRuns * 4_000 + 60_000,
+      markInterruptAsFailure: true,
       endOnFailure: process.env.CDK_POSTGRES_SHRINK === undefined,
     },
   );

@@ -88,6 +88,33 @@ describe.each(VERSIONS)('publications, PostgreSQL %i', (version) => {
     expect(await oid()).toBe(before);
   });
 
+  test('tables of a schema that their owner may not enter come and go, and the owner has no more than before', async () => {
+    await asSuperuser(
+      server,
+      ['CREATE SCHEMA closed', ...['a', 'b'].map((name) => `CREATE TABLE closed.${name} (id int PRIMARY KEY)`)],
+      'app',
+    );
+    await asSuperuser(
+      server,
+      [
+        'ALTER SCHEMA closed OWNER TO api',
+        ...['a', 'b'].map((name) => `ALTER TABLE closed.${name} OWNER TO app_owner`),
+      ],
+      'app',
+    );
+    const both = ['a', 'b'].map((name) => ({ schema: 'closed', name, identity: { kind: 'full' as const } }));
+    await apply(server, publishing({ tables: both }));
+    expect(await published()).toEqual(['closed.a', 'closed.b']);
+    await apply(server, publishing({ tables: [both[0]] }));
+    expect(await published()).toEqual(['closed.a']);
+    await apply(server, publishing({ tables: both }));
+    expect(await published()).toEqual(['closed.a', 'closed.b']);
+    const [row] = await server.query("SELECT has_schema_privilege('app_owner', 'closed', 'USAGE') AS may", {
+      database: 'app',
+    });
+    expect(row.may).toBe(false);
+  });
+
   test('what somebody published by hand is withheld, and goes with an acknowledgement', async () => {
     const state = publishing();
     await apply(server, state);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DesiredState } from '../../../lib/contract';
-import { startServer, TestServer } from '../../support/postgres';
+import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login, owner } from './declaration';
 import { missing, surplus, snapshot } from './laws';
 import { apply, plan } from './runs';
@@ -36,17 +36,16 @@ function part(n: number, more: boolean): DesiredState {
   });
 }
 
-let server: TestServer;
-beforeAll(async () => {
-  server = await startServer({ version: 18 });
-});
-beforeEach(() => server.reset());
-
 /**
  * Somebody's tool, which knows nothing of a lock and works on the same catalog rows. Its own errors are its own. It does not give back
  * what a run has just taken: then the server is not as declared, and the run says so.
  */
-async function foreignTool(until: () => boolean, database: string, statements: readonly string[]): Promise<number> {
+async function foreignTool(
+  server: TestServer,
+  until: () => boolean,
+  database: string,
+  statements: readonly string[],
+): Promise<number> {
   const client = await server.connect({ superuser: true, database });
   let rounds = 0;
   for (; !until(); rounds++) {
@@ -57,43 +56,48 @@ async function foreignTool(until: () => boolean, database: string, statements: r
   return rounds;
 }
 
-test('cases 1, 6: eight runs of four states, while another tool grants, revokes and alters on the same rows', async () => {
-  await server.query(['CREATE ROLE bystander', 'GRANT CREATE ON DATABASE postgres TO bystander']);
-  for (let n = 0; n < STATES; n++) await apply(server, part(n, false));
-  let over = false;
-  const tools = Array.from({ length: STATES }, (_, n) => [
-    foreignTool(() => over, `part_${n}`, [
-      'GRANT USAGE ON SCHEMA data TO bystander',
-      'GRANT CREATE ON SCHEMA data TO bystander',
-      'REVOKE USAGE ON SCHEMA data FROM bystander',
-    ]),
-    foreignTool(() => over, 'postgres', [
-      `GRANT TEMP ON DATABASE part_${n} TO bystander`,
-      `ALTER ROLE api_${n} SET statement_timeout = 1`,
-      `REVOKE TEMP ON DATABASE part_${n} FROM bystander`,
-      `ALTER ROLE api_${n} RESET statement_timeout`,
-      `GRANT readers_${n} TO bystander`,
-      `REVOKE readers_${n} FROM bystander`,
-    ]),
-  ]).flat();
-  let runs = 0;
-  try {
-    for (let round = 0; round < ROUNDS; round++) {
-      const states = Array.from({ length: STATES * 2 }, (_, at) => part(at % STATES, round % 2 === 0));
-      await Promise.all(states.map((state) => apply(server, state)));
-      runs += states.length;
+test.each(VERSIONS)(
+  'cases 1, 6: eight runs of four states, while another tool grants, revokes and alters on the same rows, on PostgreSQL %i',
+  async (version) => {
+    const server = await startServer({ version });
+    await server.query(['CREATE ROLE bystander', 'GRANT CREATE ON DATABASE postgres TO bystander']);
+    for (let n = 0; n < STATES; n++) await apply(server, part(n, false));
+    let over = false;
+    const tools = Array.from({ length: STATES }, (_, n) => [
+      foreignTool(server, () => over, `part_${n}`, [
+        'GRANT USAGE ON SCHEMA data TO bystander',
+        'GRANT CREATE ON SCHEMA data TO bystander',
+        'REVOKE USAGE ON SCHEMA data FROM bystander',
+      ]),
+      foreignTool(server, () => over, 'postgres', [
+        `GRANT TEMP ON DATABASE part_${n} TO bystander`,
+        `ALTER ROLE api_${n} SET statement_timeout = 1`,
+        `REVOKE TEMP ON DATABASE part_${n} FROM bystander`,
+        `ALTER ROLE api_${n} RESET statement_timeout`,
+        `GRANT readers_${n} TO bystander`,
+        `REVOKE readers_${n} FROM bystander`,
+      ]),
+    ]).flat();
+    let runs = 0;
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        const states = Array.from({ length: STATES * 2 }, (_, at) => part(at % STATES, round % 2 === 0));
+        await Promise.all(states.map((state) => apply(server, state)));
+        runs += states.length;
+      }
+    } finally {
+      over = true;
     }
-  } finally {
-    over = true;
-  }
-  const rounds = await Promise.all(tools);
-  expect(runs).toBe(ROUNDS * STATES * 2);
-  expect(Math.min(...rounds)).toBeGreaterThan(0);
-  for (let n = 0; n < STATES; n++) {
-    const state = part(n, (ROUNDS - 1) % 2 === 0);
-    await apply(server, state);
-    expect((await plan(server, state)).plan).toMatchObject({ steps: [], withheld: [] });
-    expect(await missing(server, state)).toEqual([]);
-    expect(surplus(await snapshot(server), state)).toEqual([]);
-  }
-}, 300_000);
+    const rounds = await Promise.all(tools);
+    expect(runs).toBe(ROUNDS * STATES * 2);
+    expect(Math.min(...rounds)).toBeGreaterThan(0);
+    for (let n = 0; n < STATES; n++) {
+      const state = part(n, (ROUNDS - 1) % 2 === 0);
+      await apply(server, state);
+      expect((await plan(server, state)).plan).toMatchObject({ steps: [], withheld: [] });
+      expect(await missing(server, state)).toEqual([]);
+      expect(surplus(await snapshot(server), state)).toEqual([]);
+    }
+  },
+  300_000,
+);
