@@ -29,13 +29,6 @@ import { backupPlanHour } from './windows';
 /** Properties of `MultiAzPostgres`. */
 export interface MultiAzPostgresProps extends ManagedServerOptions {
   /**
-   * The class of the three nodes: one with disks of its own (a `d` in the family, such as m6gd or r6gd), since others are not offered.
-   *
-   * @default - r6gd.large
-   */
-  readonly instanceType?: ec2.InstanceType;
-
-  /**
    * Storage of each node. It does not grow by itself: the alarm asks for a larger value here.
    *
    * @default - 100 GiB
@@ -73,6 +66,7 @@ const LONGEST_IDENTIFIER = 50;
  * PostgreSQL on Amazon RDS as a Multi-AZ DB cluster: a writer and two readers in three zones, of which one at least has acknowledged every
  * commit (HA-21). It fails over faster than `RdsPostgres`, and its standbys serve reads.
  *
+ * `instanceType` is r6gd.large by default and takes classes with disks of their own (a `d` in the family, such as m6gd), since others are not offered.
  * It does not stop and start, grow its storage, change its port, go through a blue/green deployment, or keep backups in another region.
  */
 export class MultiAzPostgres extends ManagedServerBase {

@@ -21,7 +21,10 @@ const CLUSTER = {
   nodeNames: () => ['a', 'b', 'c'],
 } as const;
 
-interface Machine { StartAt: string; States: Record<string, any> }
+interface Machine {
+  StartAt: string;
+  States: Record<string, any>;
+}
 
 /** As much of Step Functions as the definition uses. Each node answers `rebooting` once before it is available. */
 function run(machine: Machine, members: { name: string; writer: boolean }[] = []): string[] {
