@@ -11,6 +11,7 @@ export {
 export { AllowedExtensions } from './server/allowed-extensions';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
+export { ControlledReboot } from './server/high-availability/controlled-reboot';
 export { FailoverTest, FailoverTestOptions } from './server/high-availability/failover-test';
 export {
   GlobalDatabase,

@@ -9,6 +9,7 @@ const GUARD_IDS = [
   'BK-13',
   'BK-14',
   'BK-15',
+  'CP-2',
   'BK-18',
   'HA-1',
   'HA-8',

@@ -18,6 +18,7 @@ import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform'
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { RebootTarget } from './high-availability/controlled-reboot';
 import { snapshotRetention } from './recovery/history';
 import { clusterFromPointInTime, clusterFromSnapshot, restoreCluster } from './recovery/restore';
 import { ClusterBackups } from './recovery/restore-source';
@@ -166,6 +167,7 @@ export class AuroraPostgres extends ManagedServerBase {
   private readonly instanceOverrides?: { [name: string]: string };
   private readonly zones?: string[];
   private furtherReaders = 0;
+  private readonly furtherNodes: string[] = [];
   private readonly effectiveParameters: Readonly<Record<string, string>>;
 
   /**
@@ -337,6 +339,7 @@ export class AuroraPostgres extends ManagedServerBase {
    */
   public addReaders(id: string, options: AuroraReadersOptions): AuroraReaders {
     const readers = AuroraReaders._make(this, id, this, options);
+    this.furtherNodes.push(...readers._names);
     if (this.profile.isProduction) acknowledgeBackupByCluster(readers);
     return readers;
   }
@@ -398,6 +401,18 @@ export class AuroraPostgres extends ManagedServerBase {
     if (readers > MOST_READERS) {
       throw new Error(`${path}: with these, the cluster would have ${readers} readers; it can have ${MOST_READERS}`);
     }
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    const prefix = this._settings.identifier;
+    return {
+      kind: 'cluster',
+      identifier: prefix,
+      readers: () => [],
+      standby: false,
+      nodeNames: () => [...this.nodes.map((_, index) => `${prefix}-${index + 1}`), ...this.furtherNodes],
+    };
   }
 
   /** The node that starts as the writer. @internal */

@@ -63,7 +63,7 @@ export interface ManagedServerOptions extends SecondCopyOptions {
   /**
    * The class of each node.
    *
-   * @default - r7g.large (Graviton, OPS-12); t4g.medium in the development profile. A burstable class in production is a finding
+   * @default - r7g.large (Graviton, OPS-12), for `MultiAzPostgres` r6gd.large; t4g.medium in the development profile. A burstable class in production is a finding
    */
   readonly instanceType?: ec2.InstanceType;
 

@@ -28,6 +28,7 @@ import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import { requireObjectives, requirePort, requireVersion } from './required';
 import { serverAlarmTopic } from './alarm-topic';
+import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
 import { refuseCopies } from './recovery/backup-copy';
 import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
 import { addRunbook } from './recovery/runbook';
@@ -274,6 +275,20 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       topic: this.alarmTopic,
     });
   }
+
+  /**
+   * Adds a state machine that reboots the server when somebody starts it, readers first and then by a failover, so that static parameters
+   * take effect (LIB-2). `cdk-postgres check` says whether any waits.
+   */
+  public addControlledReboot(): ControlledReboot {
+    return ControlledReboot._make(this, this._rebootTarget(), {
+      encryptionKey: this.encryptionKey,
+      removalPolicy: this._settings.companions,
+    });
+  }
+
+  /** @internal */
+  protected abstract _rebootTarget(): RebootTarget;
 
   /** What RDS is asked to fail over. @internal */
   protected _failoverKind(): 'instance' | 'cluster' {

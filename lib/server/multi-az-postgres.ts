@@ -13,6 +13,7 @@ import {
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { dailyBackup } from './backup-plan';
+import { RebootTarget } from './high-availability/controlled-reboot';
 import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase } from './managed-server';
@@ -27,13 +28,6 @@ import { backupPlanHour } from './windows';
 
 /** Properties of `MultiAzPostgres`. */
 export interface MultiAzPostgresProps extends ManagedServerOptions {
-  /**
-   * The class of the three nodes: one with disks of its own (a `d` in the family, such as m6gd or r6gd), since others are not offered.
-   *
-   * @default - r6gd.large
-   */
-  readonly instanceType?: ec2.InstanceType;
-
   /**
    * Storage of each node. It does not grow by itself: the alarm asks for a larger value here.
    *
@@ -72,6 +66,7 @@ const LONGEST_IDENTIFIER = 50;
  * PostgreSQL on Amazon RDS as a Multi-AZ DB cluster: a writer and two readers in three zones, of which one at least has acknowledged every
  * commit (HA-21). It fails over faster than `RdsPostgres`, and its standbys serve reads.
  *
+ * `instanceType` is r6gd.large by default and takes classes with disks of their own (a `d` in the family, such as m6gd), since others are not offered.
  * It does not stop and start, grow its storage, change its port, go through a blue/green deployment, or keep backups in another region.
  */
 export class MultiAzPostgres extends ManagedServerBase {
@@ -196,6 +191,18 @@ export class MultiAzPostgres extends ManagedServerBase {
         retention: Duration.days(35),
       });
     }
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    const prefix = this._settings.identifier;
+    return {
+      kind: 'cluster',
+      identifier: prefix,
+      readers: () => [],
+      standby: false,
+      nodeNames: () => Array.from({ length: NODES }, (_, index) => `${prefix}-instance-${index + 1}`),
+    };
   }
 
   private nodeMetric(node: number, metricName: string, statistic: string): cloudwatch.Metric {

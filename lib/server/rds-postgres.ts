@@ -18,6 +18,7 @@ import { instanceEvents, slotBytes, watchedInstance } from './monitoring/platfor
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { RebootTarget } from './high-availability/controlled-reboot';
 import { BackupReplication, replicateBackups } from './recovery/backup-replication';
 import { snapshotRetention } from './recovery/history';
 import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
@@ -143,6 +144,7 @@ export class RdsPostgres extends ManagedServerBase {
   public readonly _insights: rds.DatabaseInsightsMode;
 
   private readerReplica?: ReadReplica;
+  private readonly replicas: string[] = [];
 
   /**
    * Makes the server, and all that stands around it.
@@ -272,7 +274,9 @@ export class RdsPostgres extends ManagedServerBase {
    * @param options what it is for, and who gives way in a conflict
    */
   public addReadReplica(id: string, options: ReadReplicaOptions): ReadReplica {
-    return new ReadReplica(this, id, { ...options, source: this });
+    const replica = new ReadReplica(this, id, { ...options, source: this });
+    this.replicas.push(replica._identifier);
+    return replica;
   }
 
   /** @internal */
@@ -284,6 +288,17 @@ export class RdsPostgres extends ManagedServerBase {
     }
     this.readerReplica = replica;
     ServerState.of(this).setReaderHost(replica.host);
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    return {
+      kind: 'instance',
+      identifier: this._settings.identifier,
+      readers: () => this.replicas,
+      standby: this.cfnInstance.multiAz === true,
+      nodeNames: () => [],
+    };
   }
 
   /** @internal */

@@ -12,7 +12,7 @@ import { describeRunning, RunningServer } from './running';
 import { describeSources, judgeRestore } from './source';
 
 /** The generations of defaults that this version of the package knows, oldest first. */
-export const DEFAULTS_GENERATIONS = ['V1'] as const;
+export const DEFAULTS_GENERATIONS = ['V1', 'V2'] as const;
 
 export interface CheckOptions {
   /** A synthesized template. */

@@ -82,7 +82,7 @@ export class GlobalDatabase extends Resource {
 /** Properties of `GlobalSecondary`. */
 export interface GlobalSecondaryProps {
   /** The global database. */
-  readonly global: GlobalDatabase;
+  readonly globalDatabase: GlobalDatabase;
 
   /** A network in the region of this stack. */
   readonly vpc: ec2.IVpc;
@@ -163,8 +163,8 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
   constructor(scope: Construct, id: string, props: GlobalSecondaryProps) {
     super(scope, id);
     const path = this.node.path;
-    const { global } = props;
-    const primary = global.primary;
+    const { globalDatabase } = props;
+    const primary = globalDatabase.primary;
     const settings = primary._settings;
     const production = primary.profile.isProduction;
     const readers = props.readers ?? 1;
@@ -209,7 +209,7 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     this.cluster = new rds.CfnDBCluster(this, 'Resource', {
       engine: 'aurora-postgresql',
       engineVersion: primary.version.fullVersion,
-      globalClusterIdentifier: global.identifier,
+      globalClusterIdentifier: globalDatabase.identifier,
       dbClusterIdentifier: identifier,
       dbSubnetGroupName: subnets.subnetGroupName,
       vpcSecurityGroupIds: [securityGroup.securityGroupId],

@@ -89,6 +89,9 @@ export class AuroraReaders extends Resource implements IReaderEndpoint {
     return new AuroraReaders(scope, id, source, options);
   }
 
+  /** As the template writes them. @internal */
+  public readonly _names: string[] = [];
+
   private constructor(scope: Construct, id: string, source: AuroraPostgres, options: AuroraReadersOptions) {
     super(scope, id);
     const path = this.node.path;
@@ -125,6 +128,7 @@ export class AuroraReaders extends Resource implements IReaderEndpoint {
         performanceInsightEncryptionKey: source.encryptionKey,
         performanceInsightRetention: insightRetention(source._insights),
       };
+      this._names.push(common.instanceIdentifier);
       const name = `Node${index + 1}`;
       const node = source._serverlessV2
         ? rds.ClusterInstance.serverlessV2(name, { ...common, scaleWithWriter: false })

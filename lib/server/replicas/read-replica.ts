@@ -144,6 +144,9 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
   /** The customer key of its storage. */
   public readonly encryptionKey: kms.IKey;
 
+  /** Its name in RDS. @internal */
+  public readonly _identifier: string;
+
   private readonly guard?: DeployGuard;
 
   /**
@@ -200,6 +203,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     });
 
     const identifier = serverIdentifier(this, props.identifier);
+    this._identifier = identifier;
     const instanceType = props.instanceType ?? source.instanceType;
     const overrides = { ...conflicts._parameters(), ...slotSync(path, props, source), ...props.parameters };
     checkPolicyKept(path, conflicts, props.parameters ?? {});

@@ -23,6 +23,7 @@ import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
   ContractError,
+  DesiredState,
   decodeState,
   DesiredState,
   encodeState,
@@ -67,7 +68,7 @@ export interface ServerStateProps {
   readonly serverSecurityGroups?: ec2.ISecurityGroup[];
   readonly encryptionKey: kms.IKey;
   readonly profile: Profile;
-  readonly defaults: 'V1';
+  readonly defaults: DesiredState['defaults'];
   /** What must exist before a function can log in: the writer instance, the secret attachment, rules. Narrow constructs, never the whole server. */
   readonly dependencies: IDependable[];
   /** See `ServerFunctionProps.reserveConcurrency`. */

@@ -25,7 +25,12 @@ function make(options: GlobalDatabaseOptions = {}, more: Partial<GlobalSecondary
   const global = server.addGlobalDatabase(options);
   const there = new Stack(app, 'There', { env: { account: '123456789012', region }, terminationProtection: true });
   const own = new ec2.Vpc(there, 'Vpc', { natGateways: 1, maxAzs: 2 });
-  const secondary = new GlobalSecondary(there, 'Secondary', { global, vpc: own, identifier: 'orders-dr', ...more });
+  const secondary = new GlobalSecondary(there, 'Secondary', {
+    globalDatabase: global,
+    vpc: own,
+    identifier: 'orders-dr',
+    ...more,
+  });
   return { app, stack, server, global, there, secondary };
 }
 
