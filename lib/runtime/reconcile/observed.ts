@@ -1,10 +1,12 @@
 import { ObservedDrop } from './observe-drops';
 import { Replication, ReplicationFacts } from './replication';
-import { Grantee, ManagedKind, PUBLIC } from './types';
-
-export { Grantee, PUBLIC };
+import { ManagedKind } from './types';
 
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
+
+/** The grantee PUBLIC: in the catalog it is OID 0, and no role. */
+export const PUBLIC = null;
+export type Grantee = string | typeof PUBLIC;
 
 export interface AclEntry {
   readonly grantee: Grantee;

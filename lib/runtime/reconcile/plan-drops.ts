@@ -181,6 +181,9 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const heir = drop.reassignTo;
   if (heir !== undefined && !observed.roles.has(heir) && !desired.roles.some(({ name }) => name === heir))
     refuse(`its heir ${heir} is neither declared nor there`);
+  // A declared one is opened by this plan, and what of the role is in it shows then.
+  const opens = there.closed.filter((database) => desired.databases.some(({ name }) => name === database));
+  if (opens.length > 0) return;
   if (there.closed.length > 0)
     refuse(
       `it has something in ${there.closed.join(', ')}, which ${power.user} cannot enter: let it connect there, or remove what depends on the role`,
@@ -246,16 +249,18 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     return result ?? [];
   };
   // Who inherits from both revokes as the one that may grant, and finds nothing that this one has granted; so that goes first.
+  // Who owns a schema now may have given it away by then.
+  const ownersOf = (database: string, schema: string | null) =>
+    desired.databases
+      .filter(({ name }) => name === database)
+      .flatMap(({ owner, schemas }) =>
+        schema === null ? owner : schemas.flatMap((one) => (one.name === schema ? one.owner : [])),
+      );
   const withoutOptions = (database: string, list: readonly Grantable[], databaseOwner: string): Statement[] => {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? databaseOwner : owner);
-    // Who owns the schema now, and who may by then.
-    const ownersOf = (schema: string) =>
-      desired.databases
-        .filter(({ name }) => name === database)
-        .flatMap(({ schemas }) => schemas.flatMap(({ name, owner }) => (name === schema ? owner : [])));
     const actors = list.flatMap(({ owner, schema }) => [
       own(owner),
-      ...(schema ? [own(schema.owner), ...ownersOf(schema.name)] : []),
+      ...(schema ? [own(schema.owner), ...ownersOf(database, schema.name)] : []),
     ]);
     const sql = (what: string) => `REVOKE GRANT OPTION FOR ${what} FROM ${ident(role)} CASCADE`;
     return list.length === 0
@@ -276,14 +281,12 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
   // DROP OWNED looks at databases wherever it runs, and would revoke as anybody from whom the connected role inherits the option.
-  const onDatabases = lists.flatMap(({ name, owner }) => {
-    const statements = power.actAs(owner, [
-      { sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` },
-    ]);
-    if (!statements)
-      refuse(`it has privileges on the database ${name}, as whose owner ${owner} ${power.user} cannot act`);
-    return statements ?? [];
-  });
+  const onDatabases = lists.flatMap(({ name, owner }) =>
+    within(
+      [owner, ...desired.databases.filter((d) => d.name === name).map((d) => d.owner)],
+      [{ sql: `REVOKE ALL ON DATABASE ${ident(name)} FROM ${ident(role)} CASCADE` }],
+    ),
+  );
   for (const [at, d] of databases.entries()) {
     const own = (owner: string) => (owner === DATABASE_OWNER_ROLE ? d.owner : owner);
     const actors = [
@@ -297,7 +300,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
     const lent =
       heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
-    actors.push(...lent.map(({ owner }) => own(owner)));
+    actors.push(...lent.flatMap(({ owner, schema }) => [own(owner), ...ownersOf(d.database, schema)]));
     const create = ({ schema }: HeirPlace) =>
       schema === null ? `CREATE ON DATABASE ${ident(d.database)}` : `CREATE ON SCHEMA ${ident(schema)}`;
     step({

@@ -1,5 +1,4 @@
 import { DesiredDatabase } from '../../contract';
-import { Grantee } from './types';
 
 /** What of the server itself decides what can be replicated. */
 export interface ReplicationFacts {
@@ -17,9 +16,9 @@ export interface Replication {
   readonly publications: ReadonlyMap<string, ObservedPublication>;
   /** By `tableKey()`: the tables that a publication names, or that are in a schema that it names. */
   readonly tables: ReadonlyMap<string, PublishableTable>;
-  /** By `filterKey()`: declared row filters as the server writes them. */
   /** Of the tables that are published or are to be. */
   readonly schemas: ReadonlyMap<string, Entrance>;
+  /** By `filterKey()`: declared row filters as the server writes them. */
   readonly filters: ReadonlyMap<string, NormalFilter>;
   /** Declared row filters that the server refused. */
   readonly filterProblems: readonly string[];
@@ -63,8 +62,8 @@ export interface PublishableTable {
 
 export interface Entrance {
   readonly owner: string;
-  /** Who has USAGE. */
-  readonly users: readonly Grantee[];
+  /** Who has USAGE; null is PUBLIC. */
+  readonly users: readonly (string | null)[];
 }
 
 export interface NormalFilter {

@@ -1,9 +1,5 @@
 import { DesiredState } from '../../contract';
 
-/** The grantee PUBLIC: in the catalog it is OID 0, and no role. */
-export const PUBLIC = null;
-export type Grantee = string | typeof PUBLIC;
-
 /** What a state can own; `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
 export type ManagedKind =
   'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';

@@ -36,9 +36,9 @@ const at = <T>(often: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
 const extensionsArbitrary = (schemas: readonly string[]): fc.Arbitrary<DesiredExtension[]> => {
   const schema = fc.option(oneOf(schemas), { nil: undefined, freq: 1 });
   return weighted<DesiredExtension[]>(
-    [13, fc.constant([])],
+    [10, fc.constant([])],
     [
-      4,
+      7,
       fc
         .record({ schema, version: fc.option(oneOf(['1.5', '1.6', '1.6', '1.6']), { nil: undefined }) })
         .map((more) => [{ name: 'pg_trgm', ...more }]),
@@ -89,7 +89,7 @@ const publicationArbitrary = (database: string, schemas: readonly string[]): fc.
             { schema, name: 'lot', identity: { kind: 'full' as const } },
           ]),
       ),
-      what: weighted([3, fc.constant('schemas')], [1, fc.constant('tables')], [1, fc.constant('nothing')]),
+      what: weighted([3, fc.constant('schemas')], [3, fc.constant('tables')], [1, fc.constant('nothing')]),
     })
     .map(({ what, ...publication }) => ({
       ...publication,
@@ -120,10 +120,10 @@ type Inside = Pick<DesiredDatabase, 'extensions' | 'isolations' | 'publications'
 export const insideArbitrary = (database: string, schemas: readonly string[]): fc.Arbitrary<Inside> =>
   fc.record({
     extensions: extensionsArbitrary(schemas),
-    isolations: at(3, oneOf(schemas).chain(isolationArbitrary)),
-    publications: at(3, publicationArbitrary(database, schemas)),
-    slots: at(2, slotArbitrary(database)),
-    subscriptions: at(2, subscriptionArbitrary(database)),
+    isolations: at(5, oneOf(schemas).chain(isolationArbitrary)),
+    publications: at(5, publicationArbitrary(database, schemas)),
+    slots: at(4, slotArbitrary(database)),
+    subscriptions: at(6, subscriptionArbitrary(database)),
   });
 
 export const commentsArbitrary: fc.Arbitrary<DesiredComment[]> = fc.uniqueArray(
@@ -150,7 +150,10 @@ export function coherentInside(database: DesiredDatabase, state: DesiredState): 
     ...database,
     isolations,
     slots: database.slots.filter(({ consumer }) => roles.has(consumer)),
-    subscriptions: database.subscriptions.filter(({ owner }) => roles.get(owner)?.login),
+    subscriptions: database.subscriptions.flatMap((one) => {
+      const owner = [one.owner, ...MEMBERS].find((name) => roles.get(name)?.login);
+      return owner === undefined ? [] : [{ ...one, owner }];
+    }),
     publications: database.publications.filter(({ owner }) => roles.has(owner)),
     grants: database.grants.flatMap((grant) => {
       if (!('schema' in grant.on) || !isolated.has(grant.on.schema)) return [grant];
@@ -168,6 +171,31 @@ export function coherentComments(state: DesiredState): DesiredComment[] {
   });
 }
 
+/** The same database with less in it, or another stage of its isolations: what a deployment later wants. */
+export function later(
+  database: DesiredDatabase,
+  { fewer, stage }: { readonly fewer: boolean; readonly stage: DesiredIsolation['stage'] | undefined },
+): DesiredDatabase {
+  const schemas = fewer && database.schemas.length > 1 ? database.schemas.slice(0, -1) : database.schemas;
+  const has = (schema: string) => schemas.some(({ name }) => name === schema);
+  const isolations = database.isolations.filter(({ schema }) => has(schema));
+  return {
+    ...database,
+    schemas,
+    grants: database.grants.filter(({ on }) => !('schema' in on) || has(on.schema)),
+    defaultPrivileges: database.defaultPrivileges.filter(({ schema }) => has(schema)),
+    extensions: database.extensions.filter(({ schema }) => schema === undefined || has(schema)),
+    isolations:
+      stage === undefined ? isolations : isolations.map((one) => ({ ...one, stage, roles: one.roles.slice(0, 1) })),
+    subscriptions: database.subscriptions.map((one) => ({ ...one, publications: ['there_b'] })),
+    publications: database.publications.map((one) => ({
+      ...one,
+      schemas: one.schemas.filter(has),
+      tables: one.tables.filter(({ schema }) => has(schema)),
+    })),
+  };
+}
+
 /** How one of the things is dropped that could be. */
 export interface DropChoice {
   readonly which: number;
@@ -179,7 +207,7 @@ export interface DropChoice {
 
 export const dropChoices: fc.Arbitrary<DropChoice[]> = fc.array(
   fc.record({
-    which: fc.nat(),
+    which: fc.nat({ max: 999 }),
     adopted: mostly(3),
     reassignTo: weighted([3, oneOf<string | undefined>(OWNERS)], [1, fc.constant(undefined)]),
     cascade: mostly(3),
@@ -219,8 +247,11 @@ export function withDrops(first: DesiredState, second: DesiredState, choices: re
     (target) => !kept.has(key(target)) && !(target.kind === 'role' && named.includes(`"${target.name}"`)),
   );
   const drops = new Map<string, DesiredDrop>();
-  for (const { which, adopted, reassignTo, cascade, force } of candidates.length === 0 ? [] : choices) {
-    const target = candidates[which % candidates.length];
+  // Each kind as often as another: there are always roles, and seldom a slot.
+  const kinds = [...new Set(candidates.map(({ kind }) => kind))];
+  for (const { which, adopted, reassignTo, cascade, force } of kinds.length === 0 ? [] : choices) {
+    const ofKind = candidates.filter(({ kind }) => kind === kinds[which % kinds.length]);
+    const target = ofKind[Math.floor(which / kinds.length) % ofKind.length];
     const heir = second.roles.some(({ name }) => name === reassignTo) ? reassignTo : undefined;
     drops.set(key(target), {
       ...target,
@@ -300,10 +331,25 @@ export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[
     ),
   ],
   [
-    2,
+    3, // more than a declaration ever gives
+    fc
+      .record({ to: oneOf(DECLARABLE), other: oneOf(MEMBERS), schema: oneOf(SCHEMAS) })
+      .chain(({ to, other, schema }) =>
+        oneOf([
+          [step(`GRANT CONNECT ON DATABASE "app" TO "${to}" WITH GRANT OPTION`)],
+          [inApp(`GRANT USAGE ON SCHEMA "${schema}" TO "${to}" WITH GRANT OPTION`)],
+          [inApp(`GRANT SELECT ON ALL TABLES IN SCHEMA "${schema}" TO "${to}" WITH GRANT OPTION`)],
+          [step(`GRANT "${to}" TO "${other}" WITH INHERIT TRUE, SET TRUE, ADMIN TRUE`, 'master')],
+          [step(`GRANT "own_a" TO "${other}" WITH INHERIT TRUE, SET TRUE, ADMIN TRUE`, 'master')],
+        ]),
+      ),
+  ],
+  [
+    3,
     oneOf([
       'ALTER SUBSCRIPTION sub_app SET PUBLICATION there_a, there_c WITH (refresh = false)',
-      'ALTER SUBSCRIPTION sub_app SET (disable_on_error = true)',
+      'ALTER SUBSCRIPTION sub_app SET PUBLICATION there_b, there_c WITH (refresh = false)',
+      'ALTER SUBSCRIPTION sub_more SET PUBLICATION there_b WITH (refresh = false)',
     ]).map((sql) => [inApp(sql)]),
   ],
   [

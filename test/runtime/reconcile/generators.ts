@@ -8,6 +8,7 @@ import {
   DesiredSetting,
   DesiredState,
   GrantTarget,
+  ISOLATION_STAGES,
   OBJECT_KIND_OF,
   Privilege,
   PRIVILEGES,
@@ -20,6 +21,7 @@ import {
   dropChoices,
   insideArbitrary,
   insideHandSteps,
+  later,
   withDrops,
 } from './generators-inside';
 import {
@@ -305,12 +307,14 @@ const handSteps: readonly (readonly [number, fc.Arbitrary<HandStep[]>])[] = [
             ['UPDATE', `SEQUENCE "${schema}"."tally"`],
             ['EXECUTE', `FUNCTION "${schema}"."total"(int)`],
             ['SELECT (id)', `TABLE "${schema}"."item"`],
+            ['INSERT (id, note)', `TABLE "${schema}"."item"`],
+            ['UPDATE', `SEQUENCE "${schema}"."tally"`],
             ['UPDATE (note), REFERENCES (id)', `TABLE "${schema}"."item"`],
           ] as const),
         ),
         by: oneOf([undefined, undefined, ...MEMBERS, ...OTHERS]),
         to: oneOf([...ANYBODY, ...MEMBERS, 'PUBLIC']),
-        option: rarely(4),
+        option: rarely(2),
         take: rarely(5),
       })
       .map(({ target: [privileges, on], by, to, option, take }) => [
@@ -475,9 +479,12 @@ export const stories: fc.Arbitrary<Story> = fc
       roles: rarely(3),
       memberships: fc.boolean(),
       settings: fc.boolean(),
-      databases: fc.boolean(),
+      databases: rarely(3),
       comments: fc.boolean(),
-      inside: rarely(2),
+      inside: oneOf(['same', 'later', 'other', 'none'] as const),
+      fewer: fc.boolean(),
+      stage: oneOf([undefined, ...ISOLATION_STAGES]),
+      oneDatabase: rarely(4),
     }),
     drops: dropChoices,
   })
@@ -490,15 +497,12 @@ export const stories: fc.Arbitrary<Story> = fc
       comments: changed.comments ? other.comments : first.comments,
       databases: changed.databases
         ? other.databases
-        : first.databases.map((database) => ({
-            ...database,
-            ...(changed.inside
-              ? inside(
-                  other.databases.find(({ name }) => name === database.name),
-                  database,
-                )
-              : {}),
-          })),
+        : first.databases.slice(0, changed.oneDatabase ? 1 : undefined).map((database) => {
+            const others = other.databases.find(({ name }) => name === database.name);
+            if (changed.inside === 'same') return database;
+            if (changed.inside === 'later') return later(database, changed);
+            return { ...database, ...inside(changed.inside === 'none' ? undefined : others, database) };
+          }),
     });
     return {
       before: [...people, ...old, ...hand],
