@@ -25,7 +25,6 @@ import {
   ContractError,
   DesiredState,
   decodeState,
-  DesiredState,
   encodeState,
   Platform,
   PROBE_DATABASES_VARIABLE,
