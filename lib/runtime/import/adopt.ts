@@ -34,6 +34,7 @@ import {
 import { makePlan } from '../reconcile/plan';
 import { DATABASE_OWNER_ROLE, Power, reachable } from '../reconcile/power';
 import { elements, sameSetting } from '../reconcile/settings';
+import { ident } from '../reconcile/sql';
 import { Plan, RefusedError } from '../reconcile/types';
 import { Existing } from './catalog';
 import { Found } from './inside';
@@ -131,10 +132,11 @@ class Adoption {
       this.remark(about, `applying gives ${this.power.user} SET on its owner ${owner}, so that it can act as it`);
       return true;
     }
-    this.remark(
-      about,
-      `not declared: it belongs to ${owner}, as which ${this.power.user} cannot act; GRANT "${owner}" TO "${this.power.user}" WITH INHERIT FALSE, SET TRUE first`,
-    );
+    // Whoever may act as a superuser is one.
+    const first = this.observed.roles.get(owner)?.superuser
+      ? 'give it to a role that is no superuser (ALTER … OWNER TO …) first'
+      : `GRANT ${ident(owner)} TO ${ident(this.power.user)} WITH INHERIT FALSE, SET TRUE first`;
+    this.remark(about, `not declared: it belongs to ${owner}, as which ${this.power.user} cannot act; ${first}`);
     return false;
   }
 

@@ -219,7 +219,7 @@ class Run {
     if (this.hasSubscriptions) this.recorded = await readConnections(admin);
     this.connected = new Map(this.recorded);
     await this.observe(admin);
-    const first = await this.plan();
+    const first = this.withStrangers(await this.plan());
     if (options.mode === 'plan') {
       await this.countSessions(admin, first);
       const found = first.steps.length > 0 ? [] : (await this.prove()).problems;
@@ -235,6 +235,15 @@ class Run {
     await this.countSessions(admin, last);
     const notes = [...new Set([...first.notes, ...last.notes, ...problems])];
     return this.report(changed ? 'applied' : 'unchanged', { ...last, steps, notes }, await this.access(), proof);
+  }
+
+  /** A hash that somebody acknowledged for this run, and that is of another plan, is not passed over in silence. */
+  private withStrangers(plan: Plan): Plan {
+    const is = plan.hash ? `the hash is ${plan.hash}` : 'nothing waits for a hash';
+    const strangers = (this.options.acknowledge ?? []).filter(
+      (hash) => hash !== plan.hash && !plan.notes.some((note) => note.includes(hash)),
+    );
+    return { ...plan, notes: [...plan.notes, ...strangers.map((hash) => `${hash} is not of this plan: ${is}`)] };
   }
 
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */

@@ -229,9 +229,11 @@ class IsolationPlanner {
     const without = (this.observed?.tables ?? [])
       .filter((table) => table.schema === this.isolation.schema && table.columnType === undefined)
       .map(({ name }) => name);
+    const none =
+      this.tables.length === 0 ? '; no table has it, so nothing is isolated: is the column spelled right?' : '';
     if (without.length > 0)
       this.builder.notes.push(
-        `in the ${this.place}, ${without.length === 1 ? 'a table has' : `${without.length} tables have`} no column ${this.isolation.column}, so each tenant sees all of ${without.length === 1 ? 'it' : 'them'}: ${few(without, 50)}`,
+        `in the ${this.place}, ${without.length === 1 ? 'a table has' : `${without.length} tables have`} no column ${this.isolation.column}, so each tenant sees all of ${without.length === 1 ? 'it' : 'them'}: ${few(without, 50)}${none}`,
       );
   }
 

@@ -73,6 +73,7 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
         'CREATE EXTENSION pg_stat_statements',
         'CREATE POLICY tenants ON billing.invoice USING (true)',
         'CREATE PUBLICATION changes FOR TABLE billing.line',
+        'CREATE SCHEMA by_root AUTHORIZATION root2',
         'ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT USAGE ON TYPES TO api',
       ],
       { superuser: true, database: 'app' },
@@ -82,6 +83,7 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     const text = source(result).replaceAll(/\n\/\/ {3}/g, ' ');
     for (const remark of [
       'role root2: not declared: it is a superuser',
+      'as which master cannot act; give it to a role that is no superuser (ALTER … OWNER TO …) first',
       'role master: not declared: it is the one that applies the state',
       'role bypasser: it has BYPASSRLS',
       'role bypasser: it has REPLICATION',
