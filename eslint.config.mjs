@@ -72,6 +72,16 @@ export default defineConfig(
               wall(room, 'runtime', 'A construct never imports what runs after a deployment.'),
             ),
             wall('server', 'database', 'The server does not know the database room, but for its base class.'),
+            ...['server', 'database'].map((room) =>
+              wall(room, 'testing', 'What tests of apps use is used by nothing else.'),
+            ),
+            ...['server', 'database'].map((room) =>
+              wall(
+                'testing',
+                room,
+                "It is bundled, and a copy of a construct in there is not the class of the user's app.",
+              ),
+            ),
             wall('compliance', '.', 'Guards know the contract alone.', ['./compliance', './contract']),
           ],
         },

@@ -11,6 +11,8 @@ module.exports = {
     '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript', decorators: true }, target: 'es2023' } }],
   },
   moduleNameMapper: { '^cdk-postgres$': '<rootDir>/lib/index.ts' },
+  globalSetup: '<rootDir>/test/jest/temporary-folder.js',
+  globalTeardown: '<rootDir>/test/jest/remove-temporary-folder.js',
   setupFiles: ['<rootDir>/test/jest/setup.ts'],
   reporters: ['default', '<rootDir>/test/jest/skipped-reporter.js'],
   testTimeout: 120_000,

@@ -10,9 +10,11 @@ import { applyCommand } from './commands/apply';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
 import { handoverCommand } from './commands/handover';
+import { hardeningCommand } from './commands/hardening';
 import { importCommand } from './commands/import';
 import { planCommand } from './commands/plan';
 import { previewCommand } from './commands/preview';
+import { verifyAccountCommand } from './commands/verify-account';
 
 // It speaks of the functions' runtime, which is not this one.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
@@ -54,7 +56,9 @@ for (const command of [
   applyCommand(),
   driftCommand(),
   checkCommand(),
+  verifyAccountCommand(),
   accessCommand(),
+  hardeningCommand(),
   handoverCommand(),
   importCommand(),
 ]) {

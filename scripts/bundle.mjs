@@ -1,4 +1,5 @@
-// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the command line into assets/cli.js.
+// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the command line into assets/cli.js, what
+// tests of apps use into assets/testing.js.
 // `node scripts/bundle.mjs [FOLDER]`; the folder is `assets` by default. The same sources give the same bytes, so that an unchanged function is not deployed again.
 import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -15,6 +16,8 @@ const FUNCTIONS = [
   { duty: 'apply', speaksPostgres: true },
   { duty: 'rotate', speaksPostgres: true },
   { duty: 'drift', speaksPostgres: true },
+  { duty: 'probe', speaksPostgres: true },
+  { duty: 'failover', speaksPostgres: true },
   { duty: 'guard', speaksPostgres: false },
 ];
 
@@ -71,6 +74,13 @@ export async function bundle(outDir = path.join(root, 'assets')) {
     banner: { js: '#!/usr/bin/env node' },
   });
   fs.chmodSync(cli, 0o755);
+  await build({
+    ...OPTIONS,
+    entryPoints: ['lib/testing/index.ts'],
+    outfile: path.join(outDir, 'testing.js'),
+    // Those of the user's project, whose constructs are tested.
+    external: [...OPTIONS.external, 'aws-cdk-lib', 'constructs'],
+  });
   return sizes;
 }
 

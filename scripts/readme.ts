@@ -8,7 +8,7 @@ function settled(output: string): string {
   return output
     .replace(/\r/g, '')
     .split('\n')
-    .filter((line) => !/^npm warn|^> |^(apply|rotate|guard): /.test(line))
+    .filter((line) => !/^npm warn|^> |^\w+: \d+ kB zipped/.test(line))
     .map((line) => line.trimEnd())
     .join('\n')
     .trim();

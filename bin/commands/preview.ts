@@ -1,7 +1,14 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import * as fs from 'node:fs';
 import { countSteps, Plan } from '../../lib/runtime/reconcile';
-import { appOfProject, Assembly, PackFindings, readAssembly, synthesise } from '../../lib/runtime/preview/assembly';
+import {
+  appOfProject,
+  Assembly,
+  PackFindings,
+  readAssembly,
+  synthesise,
+  UnreportedPack,
+} from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
 import { runMeanwhile } from '../../lib/runtime/preview/meanwhile';
@@ -77,6 +84,7 @@ interface PreviewDocument {
   server?: string;
   postgres?: string;
   findings: readonly PackFindings[];
+  unreported: readonly UnreportedPack[];
   references?: PreviewedResource['references'];
   deployment?: Deployment;
   proof?: Proof;
@@ -103,7 +111,7 @@ class PreviewRun {
     private readonly options: PreviewOptions,
     private readonly output: Output,
   ) {
-    this.document = { ok: false, app, findings: [], phases: this.phases.done };
+    this.document = { ok: false, app, findings: [], unreported: [], phases: this.phases.done };
   }
 
   async go(): Promise<void> {
@@ -145,8 +153,9 @@ class PreviewRun {
       isFolder(app) ? readAssembly(app) : synthesise({ command: app, context }),
     );
     output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')} (${app})`);
-    showFindings(output, assembly.findings);
+    showFindings(output, assembly);
     document.findings = assembly.findings;
+    document.unreported = assembly.unreported;
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
     if (errors > 0)
       throw new CliError(

@@ -1,5 +1,13 @@
-import { Privilege, PRIVILEGES } from '../../lib/contract';
-import { Access, AccessFacts, AccessReport, EVERYBODY, quoted, reachWords } from '../../lib/runtime/access';
+import {
+  Access,
+  AccessFacts,
+  AccessReport,
+  EVERYBODY,
+  privilegeWords,
+  quoted,
+  reachWords,
+  RowSecurity,
+} from '../../lib/runtime/access';
 import { Output } from './terminal';
 
 const MOST_NAMES = 5;
@@ -67,7 +75,7 @@ function lines(
   const byText = new Map<string, Access[]>();
   for (const item of items) {
     const where = item.by === 'predefined' && !detailed ? `every ${item.on.kind}` : target(facts, item);
-    const text = `${words(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}`;
+    const text = `${privilegeWords(item)} on ${where}${item.grantable ? ', and may give it to others' : ''}, ${way(item)}${rowSecurity(item)}`;
     byText.set(text, [...(byText.get(text) ?? []), item]);
   }
   return [...byText].map(([text, same]) => {
@@ -90,14 +98,6 @@ function reason({ role, setRole, on, ineffective }: Access): string {
     default:
       return `${quoted(setRole ?? role)} has no USAGE on the schema ${quoted(on.schema!)}`;
   }
-}
-
-/** `ALL` where it has all that there is for this kind of object; MAINTAIN came with PostgreSQL 17. */
-function words({ privileges, on }: Access): string {
-  if (on.kind === 'column') return privileges.join(', ');
-  const all: readonly Privilege[] = PRIVILEGES[on.kind];
-  const rest = all.filter((privilege) => !privileges.includes(privilege));
-  return all.length > 1 && rest.every((privilege) => privilege === 'MAINTAIN') ? 'ALL' : privileges.join(', ');
 }
 
 function target(facts: AccessFacts, { on, future, by }: Access): string {
@@ -134,6 +134,35 @@ function ownerOf(facts: AccessFacts, database: string, schema: string): string {
   const found = facts.databases.find((each) => each.name === database)!;
   const owner = found.inside?.schemas.get(schema)?.owner;
   return owner === undefined || owner === 'pg_database_owner' ? found.owner : owner;
+}
+
+function rowSecurity({ rowSecurity = [], on }: Access): string {
+  return rowSecurity
+    .map((each) => {
+      const of =
+        each.column !== undefined
+          ? `, of tables with ${quoted(each.column)}`
+          : each.count < on.count
+            ? `, of ${each.count} of them`
+            : '';
+      return `; row security: ${rows(each)}${of}`;
+    })
+    .join('');
+}
+
+function rows({ rows, setting, policies = [], observed }: RowSecurity): string {
+  if (observed)
+    return `every row, and ${setting === undefined ? 'it is observed' : `whether ${setting} is set is observed`}`;
+  switch (rows) {
+    case 'tenant':
+      return `rows of the tenant in ${setting} alone`;
+    case 'policies':
+      return `what ${policies.length === 1 ? 'the policy' : 'the policies'} ${policies.map(quoted).join(', ')} let${policies.length === 1 ? 's' : ''} through`;
+    case 'none':
+      return 'no row, since no policy is for it';
+    case 'all':
+      return 'every row';
+  }
 }
 
 function way(item: Access): string {

@@ -1,22 +1,39 @@
 import { Duration, Stack, StackProps } from 'aws-cdk-lib';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
-import { Authentication, AuroraPostgres, PostgresVersion, PredefinedRole, Privilege, SchemaObject } from 'cdk-postgres';
+import {
+  AuroraPostgres,
+  Authentication,
+  PostgresVersion,
+  PredefinedRole,
+  Privilege,
+  RdsPostgres,
+  SchemaObject,
+} from 'cdk-postgres';
 import { Construct } from 'constructs';
 import { declareChange, isChanged } from './change';
 import { isolatedNetwork } from './network';
 
+export interface SaasStackProps extends StackProps {
+  /**
+   * Where PostgreSQL runs. Everything below is the same for both.
+   *
+   * @default AuroraPostgres
+   */
+  readonly postgres?: typeof AuroraPostgres | typeof RdsPostgres;
+}
+
 /** The database of a small SaaS company: who works on it, and what each of them may do. */
 export class SaasStack extends Stack {
-  public readonly server: AuroraPostgres;
+  public readonly server: AuroraPostgres | RdsPostgres;
 
-  constructor(scope: Construct, id: string, props?: StackProps) {
+  constructor(scope: Construct, id: string, props: SaasStackProps = {}) {
     super(scope, id, props);
 
-    this.server = new AuroraPostgres(this, 'Postgres', {
+    const Postgres = props.postgres ?? AuroraPostgres;
+    this.server = new Postgres(this, 'Postgres', {
       vpc: isolatedNetwork(this),
       version: PostgresVersion.V18,
       objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(30) },
-      readers: 1,
       pointInTimeRecovery: Duration.days(35),
     });
     this.server.alarmTopic!.addSubscription(new EmailSubscription('on-call@example.com'));

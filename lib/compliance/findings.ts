@@ -66,6 +66,12 @@ function hasExpired(scope: IConstruct, id: string, expires: string | undefined):
   return expires < new Date().toISOString().slice(0, 10);
 }
 
+/** Whether a guard with this id judges the construct, or one that it belongs to, whatever it has to say. */
+export function isGuarded(construct: IConstruct, id: FindingId): boolean {
+  const plugin = (construct.node.root as IConstruct & { [REGISTRY]?: FindingsPlugin })[REGISTRY];
+  return plugin?.findings.some((finding) => finding.id === id && isWithin(construct, finding.scope)) ?? false;
+}
+
 interface PlacedFinding extends Finding {
   readonly scope: IConstruct;
 }
@@ -79,15 +85,12 @@ class FindingsPlugin implements IPolicyValidationPlugin {
   public validate(_context: IPolicyValidationContext): PolicyValidationPluginReport {
     const violations: PolicyViolation[] = [];
     for (const finding of this.findings) {
-      const description = finding.check();
-      if (description === undefined) continue;
-      violations.push({
-        ruleName: finding.id,
-        description,
-        fix: finding.fix,
-        severity: finding.severity ?? 'error',
-        violatingResources: [{ constructPath: finding.scope.node.path, locations: [] }],
-      });
+      try {
+        const description = finding.check();
+        if (description !== undefined) violations.push(violationOf(finding, description));
+      } catch (error) {
+        violations.push(uncheckedRule(finding.id, finding.scope.node.path, error));
+      }
     }
     violations.push(...this.uselessAcknowledgements());
     return { violations, success: violations.every((violation) => violation.severity !== 'error') };
@@ -105,6 +108,31 @@ class FindingsPlugin implements IPolicyValidationPlugin {
         violatingResources: [{ constructPath: scope.node.path, locations: [] }],
       }));
   }
+}
+
+function violationOf(finding: PlacedFinding, description: string): PolicyViolation {
+  return {
+    ruleName: finding.id,
+    description,
+    fix: finding.fix,
+    severity: finding.severity ?? 'error',
+    violatingResources: [{ constructPath: finding.scope.node.path, locations: [] }],
+  };
+}
+
+/**
+ * What stands for a rule that could not be asked. CDK takes a plugin that throws for one without findings and lets the synthesis pass, so
+ * that one broken check would switch off all others. It has an id of its own: who acknowledges the rule has not acknowledged this.
+ */
+export function uncheckedRule(id: string, path: string, error: unknown): PolicyViolation {
+  const reason = error instanceof Error ? error.message : String(error);
+  return {
+    ruleName: `${id}.unchecked`,
+    description: `${path}: ${id} could not be checked: ${reason}`,
+    fix: 'Look for a property of the construct that is missing or of another type than declared; if there is none, the check itself is at fault.',
+    severity: 'error',
+    violatingResources: [{ constructPath: path, locations: [] }],
+  };
 }
 
 function isWithin(inner: IConstruct, outer: IConstruct): boolean {

@@ -1,3 +1,4 @@
 export * from './acknowledgement';
 export * from './findings';
 export * from './finding-ids';
+export * from './postgres-checks';

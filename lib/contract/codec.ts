@@ -122,7 +122,7 @@ export function decodeState(document: unknown): DesiredState {
     version: CONTRACT_VERSION,
     name: top.string('name') ?? '',
     profile: top.choice('profile', ['production', 'development']) ?? 'production',
-    defaults: top.choice('defaults', ['V1']) ?? 'V1',
+    defaults: top.choice('defaults', ['V1', 'V2']) ?? 'V1',
     acknowledgedPlans: top.lines('acknowledgedPlans', String),
     roles: top.lines('roles', readRole),
     memberships: top.lines('memberships', readMembership),

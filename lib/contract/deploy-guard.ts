@@ -32,6 +32,21 @@ export interface GuardedServer {
   readonly Class?: string;
   /** The properties that cannot change in place, by their CloudFormation name; absent ones are not set. */
   readonly CreateOnly: Readonly<Record<string, unknown>>;
+  /** What it is restored from, where the guard can look at it. */
+  readonly Source?: GuardedSource;
+}
+
+/** The source of a restore, and what the restored server wants of it. */
+export interface GuardedSource {
+  readonly Kind: 'instance' | 'cluster' | 'snapshot' | 'cluster-snapshot';
+  /** Its name, or the ARN of a snapshot. */
+  readonly Identifier: string;
+  readonly MasterUsername?: string;
+  /** `yyyy-mm-ddThh:mm:ssZ`. Absent: the latest, or a snapshot's. */
+  readonly RestoreTime?: string;
+  /** In GiB. */
+  readonly AllocatedStorage?: string;
+  readonly MaxAllocatedStorage?: string;
 }
 
 export interface GuardAcknowledgementLine {
@@ -56,6 +71,7 @@ export const GUARD_IDS = {
   'guard:major-version': 'an upgrade of the major version in place',
   'guard:downgrade': 'an older version than the one that runs',
   'guard:identifier-taken': 'a new server under the name of one that exists and is not of this resource',
+  'guard:restore-source': 'a restore from what is not there, or is not what the new server says',
   'guard:port': 'another port, under which no client looks for the server',
 } as const;
 

@@ -14,7 +14,7 @@ export interface DesiredState {
   readonly name: string;
   readonly profile: Profile;
   /** The version of the defaults that the declaration was made with. */
-  readonly defaults: 'V1';
+  readonly defaults: 'V1' | 'V2';
   /** Hashes of plans whose withheld steps may run. */
   readonly acknowledgedPlans: readonly string[];
   readonly roles: readonly DesiredRole[];

@@ -3,5 +3,8 @@ export * from './creators';
 export * from './desired-state';
 export * from './encodings';
 export * from './names';
+export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';
+export * from './failover-test';
+export * from './tenants';

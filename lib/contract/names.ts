@@ -3,6 +3,9 @@ export const MAX_NAME_BYTES = 63;
 
 export type NameKind = 'role' | 'database' | 'schema' | 'object';
 
+/** The role of pgaudit on Amazon RDS. The server takes no other name for it, and leaves it to its administrator to create it. */
+export const AUDIT_ROLE = 'rds_pgaudit';
+
 const RESERVED_ROLES = new Set(['public', 'none', 'current_user', 'session_user', 'current_role', 'user']);
 const RESERVED_DATABASES = new Set(['template0', 'template1', 'rdsadmin']);
 const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres', 'cdk_postgres_tenants']);
@@ -14,15 +17,16 @@ const RESERVED_SCHEMAS = new Set(['information_schema', 'cdk_postgres', 'cdk_pos
 export function nameProblem(kind: NameKind, name: string): string | undefined {
   if (name.length === 0) return 'is empty';
   if (name.includes('\0')) return 'contains a NUL character';
-  if (hasLoneSurrogate(name)) return 'is not valid Unicode (a lone surrogate)';
-  const bytes = utf8Length(name);
+  if (/\p{Surrogate}/u.test(name)) return 'is not valid Unicode (a lone surrogate)';
+  const bytes = Buffer.byteLength(name);
   if (bytes > MAX_NAME_BYTES) {
     return `is ${bytes} bytes long in UTF-8; PostgreSQL keeps ${MAX_NAME_BYTES} and would cut the rest off silently`;
   }
   const lower = name.toLowerCase();
   if (kind === 'role') {
     if (lower.startsWith('pg_')) return 'starts with "pg_", which PostgreSQL reserves for predefined roles';
-    if (lower.startsWith('rds')) return 'starts with "rds", which Amazon RDS reserves for its own roles';
+    if (lower.startsWith('rds') && name !== AUDIT_ROLE)
+      return 'starts with "rds", which Amazon RDS reserves for its own roles';
     if (RESERVED_ROLES.has(lower)) return 'is a reserved word for roles';
   }
   if (kind === 'database' && RESERVED_DATABASES.has(lower)) return 'is a database that belongs to the server itself';
@@ -40,27 +44,10 @@ export function isPlainName(name: string): boolean {
 
 /** A role that the server brings along: it can be a group in a membership, and is never created, changed or dropped. */
 export function isServerRole(name: string): boolean {
-  return name.startsWith('pg_') || name.startsWith('rds');
+  return name.startsWith('pg_') || (name.startsWith('rds') && name !== AUDIT_ROLE);
 }
 
 /** The logins that take turns in the secret of a group, the first of them first. */
 export function turnsOf(group: string): readonly string[] {
   return [`${group}_1`, `${group}_2`];
-}
-
-function utf8Length(text: string): number {
-  let bytes = 0;
-  for (const char of text) {
-    const code = char.codePointAt(0)!;
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}
-
-function hasLoneSurrogate(text: string): boolean {
-  for (const char of text) {
-    const code = char.codePointAt(0)!;
-    if (code >= 0xd800 && code <= 0xdfff) return true;
-  }
-  return false;
 }

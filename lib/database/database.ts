@@ -40,7 +40,7 @@ export interface DatabaseOptions {
   readonly readOnlyRoleName?: string;
 
   /**
-   * How many sessions the database takes at once. -1 is no limit.
+   * How many sessions the database takes at once; no limit is -1.
    *
    * @default - not managed; a new database has no limit
    */

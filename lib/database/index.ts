@@ -1,3 +1,4 @@
+export * from './auditing';
 export * from './authentication';
 export * from './database';
 export * from './dropped-object';

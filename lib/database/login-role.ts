@@ -6,11 +6,12 @@ import {
   aws_iam as iam,
   aws_secretsmanager as secretsmanager,
 } from 'aws-cdk-lib';
-import { Construct, Dependable } from 'constructs';
+import { Construct, Dependable, IConstruct } from 'constructs';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
 import { Authentication } from './authentication';
+import type { IReaderEndpoint } from '../server/replicas/reader-endpoint';
 import type { Database } from './database';
 import { IRole, MembershipOptions, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
@@ -20,12 +21,12 @@ export interface LoginRoleOptions {
   /**
    * How the role proves who it is.
    *
-   * @default Authentication.recommended()
+   * @default - a password with a secret of its own, as `Authentication.recommended()` says
    */
   readonly authentication?: Authentication;
 
   /**
-   * How many sessions the role may have at once. 0 to 262143; -1 is no limit.
+   * How many sessions the role may have at once. 0 to 262143; no limit is -1.
    *
    * @default - not managed; a new role has no limit
    */
@@ -145,6 +146,13 @@ export interface ConnectOptions {
    * @default true
    */
   readonly environment?: boolean;
+
+  /**
+   * Where the application connects to, such as `server.readerEndpoint` or a replica: it is let in there, and nowhere else, and `PGHOST` names it.
+   *
+   * @default - the server's writer, by the server's security groups
+   */
+  readonly endpoint?: IReaderEndpoint;
 }
 
 /** All that a client needs to connect as a role, but for the password itself (LIB-16). */
@@ -281,20 +289,16 @@ export class LoginRole extends RoleBase {
    * @returns the IAM side of the grant
    */
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
+    const { endpoint } = options;
+    if (endpoint) this.requireOwnEndpoint(endpoint);
     const from = options.connections ?? this.networkOf(grantee);
-    if (from) {
-      this.server.connections.allowFrom(
-        from,
-        ec2.Port.tcp(this.server.port),
-        `PostgreSQL as ${this.roleName}`.slice(0, 255),
-      );
-    }
+    if (from) this.letIn(from, endpoint);
     if (this.authentication.method !== 'none' && options.environment !== false && takesEnvironment(grantee))
-      this.addEnvironmentTo(grantee);
+      this.addEnvironmentTo(grantee, endpoint);
     switch (this.authentication.method) {
       case 'password':
       case 'alternatingPasswords':
-        return this.secret!.grantRead(grantee);
+        return this.grantSecret(grantee);
       case 'iam':
         return iam.Grant.addToPrincipal({
           grantee,
@@ -302,7 +306,8 @@ export class LoginRole extends RoleBase {
           resourceArns: [
             Stack.of(this).formatArn({
               service: 'rds-db',
-              resource: `dbuser:${this.server.identity}`,
+              region: endpoint?.region,
+              resource: `dbuser:${endpoint?.identity ?? this.server.identity}`,
               resourceName: this.roleName,
             }),
           ],
@@ -313,6 +318,42 @@ export class LoginRole extends RoleBase {
             '(Authentication.none())',
         );
     }
+  }
+
+  /** An application in a stack of its own comes after the server's stack, so every rule between them stands in its stack. */
+  private letIn(from: ec2.IConnectable, endpoint?: IReaderEndpoint): void {
+    const to = endpoint ?? this.server;
+    const port = ec2.Port.tcp(to.port);
+    const description = `PostgreSQL as ${this.roleName}`.slice(0, 255);
+    const comesFromAway = from.connections.securityGroups.some((group) => this.isElsewhere(group));
+    if (comesFromAway) from.connections.allowTo(to, port, description);
+    else to.connections.allowFrom(from, port, description);
+  }
+
+  /** Like `ISecret.grantRead()`, which would write a principal of another stack into the policy of the key. */
+  private grantSecret(grantee: iam.IGrantable): iam.Grant {
+    const secret = this.secret!;
+    const { grantPrincipal } = grantee;
+    if (!Construct.isConstruct(grantPrincipal) || !this.isElsewhere(grantPrincipal)) return secret.grantRead(grantee);
+    const grant = iam.Grant.addToPrincipal({
+      grantee,
+      actions: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
+      resourceArns: [secret.secretArn],
+    });
+    if (!secret.encryptionKey) return grant;
+    const { region } = Stack.of(this);
+    return grant.combine(
+      iam.Grant.addToPrincipal({
+        grantee,
+        actions: ['kms:Decrypt'],
+        resourceArns: [secret.encryptionKey.keyArn],
+        conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${region}.amazonaws.com` } },
+      }),
+    );
+  }
+
+  private isElsewhere(construct: IConstruct): boolean {
+    return Stack.of(construct) !== Stack.of(this.secret ?? this);
   }
 
   private get alternates(): boolean {
@@ -351,17 +392,35 @@ export class LoginRole extends RoleBase {
     });
   }
 
-  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment): void {
+  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment, endpoint?: IReaderEndpoint): void {
+    const host = endpoint?.host ?? this.server.host;
     const earlier = ENVIRONMENTS.get(grantee);
-    if (earlier === this) return;
+    if (earlier?.role === this && earlier.host === host) return;
     if (earlier) {
+      const whose = earlier.role === this ? 'another endpoint of the same role' : earlier.role.node.path;
       throw new Error(
-        `${this.node.path}: grantConnect() would overwrite the environment variables that the grantee has for ${earlier.node.path}; pass environment: false, and ` +
+        `${this.node.path}: grantConnect() would overwrite the environment variables that the grantee has for ${whose}; pass environment: false, and ` +
           'give it those of LoginRole.environment under names of your own',
       );
     }
-    ENVIRONMENTS.set(grantee, this);
-    for (const [name, value] of Object.entries(this.environment)) grantee.addEnvironment(name, value);
+    ENVIRONMENTS.set(grantee, { role: this, host });
+    const variables = { ...this.environment, PGHOST: host };
+    for (const [name, value] of Object.entries(variables)) grantee.addEnvironment(name, value);
+  }
+
+  private requireOwnEndpoint(endpoint: IReaderEndpoint): void {
+    if (endpoint.server !== this.server) {
+      throw new Error(
+        `${this.node.path}: grantConnect({ endpoint }) names an endpoint of ${endpoint.server.node.path}; the role is one of ${this.server.node.path}`,
+      );
+    }
+    const region = Stack.of(this).region;
+    if (endpoint.region !== region && this.authentication.method !== 'iam') {
+      throw new Error(
+        `${this.node.path}: grantConnect({ endpoint }) names an endpoint in ${endpoint.region}, and the role's secret is in ${region}; use Authentication.iam() ` +
+          'for a role that connects there',
+      );
+    }
   }
 
   /** Every function of Lambda has `connections` by its type, and one outside a VPC throws when it is asked for them. */
@@ -457,7 +516,7 @@ interface ITakesEnvironment {
 }
 
 /** By what takes environment variables, the role whose variables it has. */
-const ENVIRONMENTS = new WeakMap<object, LoginRole>();
+const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly host: string }>();
 
 function takesEnvironment(grantee: iam.IGrantable): grantee is iam.IGrantable & ITakesEnvironment {
   return 'addEnvironment' in grantee && typeof grantee.addEnvironment === 'function';

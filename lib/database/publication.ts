@@ -5,7 +5,7 @@ import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { PublishedOperation } from './published-operation';
 import { ReplicaIdentity } from './replica-identity';
-import { IRole, requireDeclaredRole } from './role';
+import { IRole, requireKnownRole } from './role';
 import { Schema } from './schema';
 
 /** A table of a publication. It must be there when the state is applied. */
@@ -148,7 +148,7 @@ export class Publication extends Construct {
     ];
     const operations = all.filter((operation) => (props.operations ?? all).includes(operation));
     if (operations.length === 0) throw new Error(`${this.node.path}: operations is empty; name one, or leave it out`);
-    const owner = requireDeclaredRole(this, state, props.owner ?? props.database.owner);
+    const owner = requireKnownRole(this, state, props.owner ?? props.database.owner);
     const declared = {
       name: this.publicationName,
       owner,

@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
-import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES } from '../contract';
+import { addFinding } from '../compliance';
+import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES, rolesWithoutRows } from '../contract';
 import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
@@ -174,7 +175,7 @@ export class Schema extends Construct {
       );
     }
     const roles = options.roles.map((role) => requireDeclaredRole(this, this.state, role));
-    const allTenants = (options.allTenants ?? []).map((role) => requireDeclaredRole(this, this.state, role));
+    const allTenants = (options.allTenants ?? []).map((role) => requireKnownRole(this, this.state, role));
     if (roles.length === 0) {
       throw new Error(`${this.node.path}: isolateTenants() roles is empty; name the roles that see one tenant alone`);
     }
@@ -201,6 +202,22 @@ export class Schema extends Construct {
         allTenants: [...new Set(allTenants)].sort(),
       }),
     );
+    addFinding(this, {
+      id: 'SEC-25',
+      severity: 'warning',
+      check: () => this.rolesWithoutRows(),
+      fix: 'Put each of them in roles or in allTenants, or take its privileges away.',
+    });
+  }
+
+  private rolesWithoutRows(): string | undefined {
+    const { roles, memberships, databases } = this.state.declared();
+    const database = databases.find(({ name }) => name === this.database.databaseName)!;
+    const isolation = database.isolations.find(({ schema }) => schema === this.schemaName)!;
+    const without = rolesWithoutRows(roles, memberships, database, isolation);
+    if (without.length === 0) return undefined;
+    const when = isolation.stage === 'enforced' ? 'see' : 'will see, once it is enforced,';
+    return `the tenants of the schema "${this.schemaName}" are isolated, and these roles have privileges and ${when} no row: ${without.join(', ')}`;
   }
 
   private requirePrivileges(on: SchemaObject, privileges: Privilege[]): ContractPrivilege[] {

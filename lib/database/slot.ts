@@ -2,7 +2,7 @@ import { Construct } from 'constructs';
 import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
-import { IRole, requireDeclaredRole } from './role';
+import { IRole, requireKnownRole } from './role';
 
 /** How a slot is made. */
 export interface SlotOptions {
@@ -70,7 +70,7 @@ export class Slot extends Construct {
     const declared = {
       name: this.slotName,
       plugin: requireLiteral(this, 'plugin', props.plugin ?? 'pgoutput'),
-      consumer: requireDeclaredRole(this, state, props.consumer),
+      consumer: requireKnownRole(this, state, props.consumer),
       failover: props.failover ?? false,
       twoPhase: props.twoPhase ?? false,
     };

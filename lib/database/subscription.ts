@@ -4,8 +4,9 @@ import { requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import { Authentication } from './authentication';
 import type { Database } from './database';
+import { ExistingRole } from './existing-role';
 import { LoginRole } from './login-role';
-import { requireDeclaredRole } from './role';
+import { IRole, requireKnownRole } from './role';
 
 /** Which changes of a publisher a subscription asks for. */
 export class SubscriptionOrigin {
@@ -113,11 +114,11 @@ export interface SubscriptionOptions {
 
   /**
    * The login role that owns the subscription: its worker logs in as it, without a password, and goes on as the owner of each table.
-   * It becomes a member of the owner of the database, with all that it may do.
+   * A declared one becomes a member of the owner of the database, with all that it may do; an `ExistingRole` stays as it is.
    *
    * @default - a role of its own that nobody else can log in as, named as the subscription with `_subscription` at its end
    */
-  readonly owner?: LoginRole;
+  readonly owner?: IRole;
 }
 
 /** Properties of `Subscription`. */
@@ -168,10 +169,15 @@ export class Subscription extends Construct {
         roleName: `${name}_subscription`,
         authentication: Authentication.none(),
       });
-    owner.memberOf(props.database.owner, { inherit: true, set: true });
+    if (owner instanceof LoginRole) owner.memberOf(props.database.owner, { inherit: true, set: true });
+    else if (!(owner instanceof ExistingRole)) {
+      throw new Error(
+        `${this.node.path}: owner is "${owner.roleName}", which does not log in, as its worker has to; give one made by addLoginRole(), or an ExistingRole`,
+      );
+    }
     const declared = {
       name,
-      owner: requireDeclaredRole(this, state, owner),
+      owner: requireKnownRole(this, state, owner),
       secret: key,
       publications: props.publications.map((publication) => requireName(this, 'publications', 'object', publication)),
       slot,

@@ -6,20 +6,25 @@ import {
   aws_backup as backup,
   aws_events as events,
   aws_iam as iam,
-  aws_kms as kms,
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
+import { CopiedBackups, copyActions } from './recovery/backup-copy';
+import { VaultLock } from './recovery/vault-lock';
 
 /**
  * Daily snapshots in a vault of their own, apart from the server's automated backups, which end with the server and after 35 days at
- * most (BK-2, BK-14).
+ * most (BK-2, BK-14). The vault is locked, and its policy lets nobody delete a recovery point (BK-13).
  */
 export function dailyBackup(
   scope: Construct,
-  options: { resource: backup.BackupResource; encryptionKey: kms.IKey; hour: number; retention: Duration },
+  options: CopiedBackups & { resource: backup.BackupResource; hour: number },
 ): backup.BackupPlan {
+  const lock = options.lock ?? VaultLock.governance();
+  lock._check(scope.node.path, options.retention);
   const vault = new backup.BackupVault(scope, 'BackupVault', {
     encryptionKey: options.encryptionKey,
+    lockConfiguration: lock._configuration(),
+    blockRecoveryPointDeletion: true,
     removalPolicy: RemovalPolicy.RETAIN,
   });
   const plan = new backup.BackupPlan(scope, 'BackupPlan', {
@@ -31,6 +36,7 @@ export function dailyBackup(
         startWindow: Duration.hours(1),
         completionWindow: Duration.hours(12),
         deleteAfter: options.retention,
+        copyActions: copyActions(scope, options),
       }),
     ],
   });

@@ -6,6 +6,7 @@ import { serverKey } from './encryption-key';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireIdentity, requirePort, requireVersion } from './required';
 
 /** Whom a server's certificate is trusted from. The certificate and the host name are always verified (SEC-12). */
 export class ServerTrust {
@@ -180,14 +181,16 @@ class ExternalServer extends PostgresServerBase {
         `${path}: identity is a token; write what the server is, since the ledger compares it with what it stored`,
       );
     }
-    if (endpoint.identity.trim() === '')
-      throw new Error(`${path}: identity is empty; write what the server is, such as a project id`);
+    requireIdentity(path, endpoint.identity, 'what the server is, such as a project id');
     requireHost(path, 'host', endpoint.host);
     if (endpoint.readerHost !== undefined) requireHost(path, 'readerHost', endpoint.readerHost);
-    const port = endpoint.port ?? 5432;
-    if (Token.isUnresolved(port)) throw new Error(`${path}: port is a token; write the number`);
-    if (!Number.isInteger(port) || port < 1 || port > 65535)
-      throw new Error(`${path}: port is ${port}; expected 1 to 65535`);
+    const port = requirePort(path, endpoint.port ?? 5432, { min: 1, max: 65_535, who: 'expected' });
+    if (!endpoint.adminSecret) {
+      throw new Error(
+        `${path}: adminSecret is missing; pass the secret with username and password of the role that applies the declared state`,
+      );
+    }
+    const version = endpoint.version === undefined ? PostgresVersion.V16 : requireVersion(path, endpoint.version);
 
     this.identity = endpoint.identity;
     this.host = endpoint.host;
@@ -201,7 +204,7 @@ class ExternalServer extends PostgresServerBase {
     });
     this._prepareState({
       stateName: endpoint.stateName,
-      majorVersion: (endpoint.version ?? PostgresVersion.V16).majorVersion,
+      majorVersion: version.majorVersion,
       iamAuthentication: false,
       adminSecret: endpoint.adminSecret,
       trust: (endpoint.trust ?? ServerTrust.publicRoots()).value,
@@ -220,6 +223,9 @@ class ExternalServer extends PostgresServerBase {
 /** The value goes into no message: what is wrong with it may be that it has a password. */
 function requireHost(path: string, prop: string, host: string): void {
   if (Token.isUnresolved(host)) return;
+  if (typeof host !== 'string') {
+    throw new Error(`${path}: ${prop} is missing; write the host name, such as db.example.com`);
+  }
   if (host.trim() === '') throw new Error(`${path}: ${prop} is empty`);
   if (/[\s/@?#[\]\0]/.test(host) || (host.includes(':') && !isIPv6(host))) {
     throw new Error(

@@ -7,12 +7,14 @@ import {
   aws_logs as logs,
   aws_sns as sns,
 } from 'aws-cdk-lib';
+import { AllowedExtensions } from './allowed-extensions';
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
+import { SecondCopyOptions } from './recovery/backup-copy';
 
 /** What `RdsPostgres` and `AuroraPostgres` have in common. */
-export interface ManagedServerOptions {
+export interface ManagedServerOptions extends SecondCopyOptions {
   /** The network the server stands in. */
   readonly vpc: ec2.IVpc;
 
@@ -53,14 +55,15 @@ export interface ManagedServerOptions {
   /**
    * How far back the server can be restored to any second (BK-3), 1 to 35 days.
    *
-   * @default - 14 days; 1 day in the development profile. Less than 7 days in production is a finding
+   * @default - 14 days, or `objectives.history` where that is more; 1 day in the development profile. Less than 7 days in production is a
+   * finding
    */
   readonly pointInTimeRecovery?: Duration;
 
   /**
    * The class of each node.
    *
-   * @default - r7g.large (Graviton, OPS-12); t4g.medium in the development profile. A burstable class in production is a finding
+   * @default - r7g.large (Graviton, OPS-12), for `MultiAzPostgres` r6gd.large; t4g.medium in the development profile. A burstable class in production is a finding
    */
   readonly instanceType?: ec2.InstanceType;
 
@@ -70,6 +73,13 @@ export interface ManagedServerOptions {
    * @default - this library's opinion alone (SEC-9, SEC-11, SEC-20, SEC-21, OPS-5)
    */
   readonly parameters?: { [name: string]: string };
+
+  /**
+   * Which extensions anybody may install, by the parameter `rds.allowed_extensions` (SEC-23).
+   *
+   * @default - not restricted: the server allows each that Amazon RDS supports, to those who may create it
+   */
+  readonly allowedExtensions?: AllowedExtensions;
 
   /**
    * The port. It must be a literal number.

@@ -4,6 +4,8 @@ import {
   RemovalPolicy,
   Stack,
   Token,
+  aws_cloudwatch as cloudwatch,
+  aws_cloudwatch_actions as actions,
   aws_ec2 as ec2,
   aws_iam as iam,
   aws_kms as kms,
@@ -14,20 +16,32 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
 import { Finding, addFinding } from '../compliance';
+import { limitExtensions } from './allowed-extensions';
+import { watchCertificates } from './certificates';
 import { serverKey } from './encryption-key';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
-import { RecoveryCapability, unmetObjectives } from './objectives';
+import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { serverAlarmTopic } from './storage-alarms';
+import { requireObjectives, requirePort, requireVersion } from './required';
+import { serverAlarmTopic } from './alarm-topic';
+import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
+import { refuseCopies } from './recovery/backup-copy';
+import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/history';
+import { addRunbook } from './recovery/runbook';
+import { guardRestoredPort, restoredPort } from './recovery/restored-port';
+import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
+import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
 
 /** One port for every managed server, so that servers stay exchangeable; literal, since rule packs cannot judge a token. */
 export const DEFAULT_PORT = 5433;
+
+const RDS_PORTS = { min: 1150, max: 65_535, who: 'RDS takes' };
 
 const RETENTION_FLOOR_DAYS = 7;
 
@@ -61,20 +75,28 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   public readonly instanceType: ec2.InstanceType;
 
   /** @internal */
-  protected readonly _settings: ManagedSettings;
+  public readonly _settings: ManagedSettings;
+
+  private readonly objectives: RecoveryObjectives;
+  /** @internal */
+  public readonly _reserveConcurrency?: boolean;
 
   private deployGuard?: DeployGuard;
+  private storageAlarms?: cloudwatch.Alarm[];
 
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
+    this._reserveConcurrency = props.reserveConcurrency;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
-    this.version = props.version;
+    this.version = requireVersion(path, props.version);
+    this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
     this.vpc = props.vpc;
-    this.port = literalPort(path, props.port);
+    this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
+    checkHistory(path, this.objectives);
     const production = this.profile.isProduction;
 
     this.instanceType =
@@ -108,7 +130,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       companions,
       masterUsername,
       monitoringInterval,
-      identifier: identifier(this, props.identifier),
+      identifier: serverIdentifier(this, props.identifier),
       vpcSubnets,
       subnetGroup: new rds.SubnetGroup(this, 'Subnets', {
         description: `Subnets of the PostgreSQL server ${path}`.slice(0, 255),
@@ -116,15 +138,18 @@ export abstract class ManagedServerBase extends PostgresServerBase {
         vpcSubnets,
         removalPolicy: companions,
       }),
-      pointInTimeRecovery: props.pointInTimeRecovery ?? Duration.days(production ? 14 : 1),
+      pointInTimeRecovery:
+        props.pointInTimeRecovery ?? pointInTimeRecovery(props.objectives, Duration.days(production ? 14 : 1)),
       autoMinorVersionUpgrade: props.autoMinorVersionUpgrade ?? true,
       deletionProtection: props.deletionProtection ?? production,
       logRetention: props.logRetention ?? (production ? logs.RetentionDays.ONE_YEAR : logs.RetentionDays.ONE_WEEK),
       monitoringRole: monitoringInterval.toSeconds() > 0 ? monitoringRole(this, companions) : undefined,
     };
     if (production) protectStack(Stack.of(this));
+    if (!production) refuseCopies(path, props);
     this.guardVersion();
-    this.guardProduction(props);
+    this.guardProduction();
+    guardRestoredPort(this, props, this.port);
   }
 
   /**
@@ -158,12 +183,38 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       rotationInterval: props.passwordRotation,
     });
     state.rotateAdminSecret();
+    addRunbook({
+      construct: this,
+      resource: guarded[0]!,
+      nodes: guarded.slice(1) as rds.CfnDBInstance[],
+      port: this.port,
+      masterUsername: this._settings.masterUsername,
+      stateName: state.stateName,
+    });
+    limitExtensions(state, props);
+    watchCertificates(this, guarded, { topic: this.alarmTopic, identifier: this._settings.identifier });
   }
 
   /** @internal */
   protected _alarmTopic(): sns.ITopic | undefined {
     return this.alarmTopic;
   }
+
+  /** The alarms on its storage, made once; a second topic is told as well. @internal */
+  protected _storageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    if (!this.storageAlarms) {
+      this.storageAlarms = this._makeStorageAlarms(topic);
+    } else if (topic !== this.alarmTopic) {
+      for (const alarm of this.storageAlarms) {
+        alarm.addAlarmAction(new actions.SnsAction(topic));
+        alarm.addOkAction(new actions.SnsAction(topic));
+      }
+    }
+    return this.storageAlarms;
+  }
+
+  /** @internal */
+  protected abstract _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[];
 
   /** What the server, as configured, can hold to. @internal */
   protected abstract _capability(): RecoveryCapability;
@@ -201,6 +252,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   ): DeployGuard {
     return new DeployGuard(this, 'Guard', {
       servers,
+      masterUsername: this._settings.masterUsername,
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
       encryptionKey: this.encryptionKey,
@@ -208,6 +260,44 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       logRemovalPolicy: this._settings.companions,
     });
+  }
+
+  /**
+   * Adds a function that makes the server fail over, and measures how long no write was acknowledged and whether one was lost (HA-17).
+   *
+   * @param options when it runs by itself, which in production it should not
+   */
+  public addFailoverTest(options: FailoverTestOptions = {}): FailoverTest {
+    return FailoverTest._make(ServerState.of(this), options, {
+      target: { kind: this._failoverKind(), identifier: this._settings.identifier },
+      rto: this.objectives.rto,
+      isProduction: this.profile.isProduction,
+      topic: this.alarmTopic,
+    });
+  }
+
+  /**
+   * Adds a state machine that reboots the server when somebody starts it, readers first and then by a failover, so that static parameters
+   * take effect (LIB-2). `cdk-postgres check` says whether any waits.
+   */
+  public addControlledReboot(): ControlledReboot {
+    return ControlledReboot._make(this, this._rebootTarget(), {
+      encryptionKey: this.encryptionKey,
+      removalPolicy: this._settings.companions,
+    });
+  }
+
+  /** @internal */
+  protected abstract _rebootTarget(): RebootTarget;
+
+  /** What RDS is asked to fail over. @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'cluster';
+  }
+
+  /** Puts the deploy guard before another instance or cluster of the same stack. @internal */
+  public _guardAlso(server: rds.CfnDBInstance | rds.CfnDBCluster): void {
+    this.deployGuard?.add(server);
   }
 
   /** @internal */
@@ -239,12 +329,14 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     });
   }
 
-  private guardProduction(props: ManagedServerOptions): void {
+  private guardProduction(): void {
     const path = this.node.path;
     this._guard({
       id: 'BK-1',
       check: () => {
-        const unmet = unmetObjectives(props.objectives, this._capability());
+        const unmet =
+          unmetObjectives(this.objectives, this._capability()) ??
+          unkeptHistory(this.objectives, this._backupRetentionDays());
         return unmet && `${path}: ${unmet}`;
       },
       fix: 'State objectives that the business really has, or configure what holds to them: a standby, a reader, automated backups.',
@@ -266,6 +358,17 @@ export abstract class ManagedServerBase extends PostgresServerBase {
           : undefined;
       },
       fix: `Set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more (the default is 14, the maximum 35).`,
+    });
+    addFinding(this, {
+      id: 'BK-12',
+      severity: 'warning',
+      check: () => {
+        const days = this._backupRetentionDays();
+        return this._singleNode() === undefined && days !== undefined && days < RETENTION_FLOOR_DAYS
+          ? `${path}: a standby or reader repeats a wrong DELETE at once, and pointInTimeRecovery goes back ${days} days alone`
+          : undefined;
+      },
+      fix: `A second node is no backup: set pointInTimeRecovery to ${RETENTION_FLOOR_DAYS} days or more.`,
     });
     this._guard({
       id: 'BK-15',
@@ -355,7 +458,7 @@ function checkRetention(path: string, retention: Duration | undefined): void {
 }
 
 /** Neither a server nor its functions work in a public subnet: the one may not, the other get no public address (SEC-15). */
-function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
+export function refusePublicSubnets(path: string, vpc: ec2.IVpc, selection: ec2.SubnetSelection): void {
   const selected = vpc.selectSubnets(selection);
   if (selected.isPendingLookup) return;
   const open = selected.subnets.filter((subnet) => vpc.publicSubnets.includes(subnet));
@@ -374,24 +477,11 @@ function rootStack(stack: Stack): Stack {
   return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
 }
 
-function literalPort(path: string, port: number | undefined): number {
-  if (port === undefined) return DEFAULT_PORT;
-  if (Token.isUnresolved(port)) {
-    throw new Error(
-      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
-    );
-  }
-  if (!Number.isInteger(port) || port < 1150 || port > 65535) {
-    throw new Error(`${path}: port is ${port}; RDS takes 1150 to 65535`);
-  }
-  return port;
-}
-
 /**
  * A name that does not change with anything but the construct's path: the deploy guard's permission names the server by it. An explicit
  * name also makes CloudFormation refuse a silent replacement.
  */
-function identifier(scope: Construct, given: string | undefined): string {
+export function serverIdentifier(scope: Construct, given: string | undefined): string {
   if (given === undefined) {
     const name = Names.uniqueResourceName(scope, { maxLength: 48, separator: '-' });
     const tidy = name.toLowerCase().replace(/-+/g, '-').replace(/^-|-$/g, '');

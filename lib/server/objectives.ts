@@ -15,6 +15,13 @@ export interface RecoveryObjectives {
    * How long a restore from a backup takes depends on the data, and only a restore drill tells.
    */
   readonly rto: Duration;
+  /**
+   * How late an error may be found and still be undone, in whole days. Up to 35 days it is undone to the second by point-in-time
+   * recovery, which AWS keeps no longer; beyond, to the day, by the daily snapshots of the backup plan.
+   *
+   * @default - what `pointInTimeRecovery` says, and 35 days of daily snapshots
+   */
+  readonly history?: Duration;
 }
 
 /** What a server can hold to, as configured. Times are what AWS documents, taken at their unfavorable end. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What a function of this library is there for. Each duty has its own bundle and its own role. */
-export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift';
+export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift' | 'probe' | 'failover';
 
 /**
  * The folder of this package. Sources and the compiled package differ in depth (`lib` and `build/lib`), so it is found by its

@@ -33,4 +33,6 @@ export class PostgresProfile {
 export enum Defaults {
   /** The first generation. */
   V1 = 'V1',
+  /** The second: `max_connections` by the class of the nodes, autovacuum that starts earlier, and timeouts that end what clogs. */
+  V2 = 'V2',
 }

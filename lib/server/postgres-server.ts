@@ -2,14 +2,27 @@ import { IResource, Resource, aws_ec2 as ec2, aws_secretsmanager as secretsmanag
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../compliance';
 import { Platform } from '../contract';
-import { Database, DatabaseOptions, DroppedObject, DropOptions, GroupRole, GroupRoleOptions } from '../database';
+import {
+  Auditing,
+  AuditingOptions,
+  Database,
+  DatabaseOptions,
+  DroppedObject,
+  DropOptions,
+  GroupRole,
+  GroupRoleOptions,
+} from '../database';
 import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
+import { IServerMonitoring, MonitoringOptions } from './monitoring/monitoring-options';
+import { ServerMonitoring } from './monitoring/server-monitoring';
+import { NOTHING_KNOWN, PlatformMonitoring } from './monitoring/watched';
 import { PostgresProfile } from './postgres-profile';
+import { guardAuditing } from './auditing-parameters';
 import { addVpcEndpoints } from './state/vpc-endpoints';
 import { DriftDetection } from './state/drift-detection';
 import { ServerState, ServerStateProps } from './state/server-state';
-import { serverAlarmTopic } from './storage-alarms';
+import { serverAlarmTopic } from './alarm-topic';
 
 /** A PostgreSQL server, wherever it runs. */
 export interface IPostgresServer extends IResource, ec2.IConnectable {
@@ -79,6 +92,22 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   addDriftDetection(options?: DriftDetectionOptions): void;
 
   /**
+   * Watches the server: alarms with thresholds that fit its size, the events of RDS, a probe function for what CloudWatch does not know,
+   * and a dashboard with a row for each of the five questions (OPS-4, OPS-7). Where AWS does not run the server, the probe and its alarms.
+   *
+   * @param options where alarms go, and how often the probe looks
+   */
+  addMonitoring(options?: MonitoringOptions): IServerMonitoring;
+
+  /**
+   * Audits by pgaudit (SEC-20): the extension in every database of this state, and the role whose privileges say which tables are
+   * audited access by access.
+   *
+   * @param options how the role is named
+   */
+  addAuditing(options?: AuditingOptions): Auditing;
+
+  /**
    * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
    * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
    */
@@ -101,6 +130,8 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   /** @internal */
   public abstract readonly _platform: Platform;
+
+  private madeAlarmTopic?: sns.ITopic;
 
   constructor(scope: Construct, id: string) {
     super(scope, id);
@@ -125,9 +156,34 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   public addDriftDetection(options: DriftDetectionOptions = {}): void {
     const state = ServerState.of(this);
     new DriftDetection(state, options, {
-      topic: () => this._alarmTopic() ?? serverAlarmTopic(this, state.props.encryptionKey),
+      topic: () => this.someAlarmTopic(),
       pauses: this._pauses(),
     });
+  }
+
+  public addMonitoring(options: MonitoringOptions = {}): IServerMonitoring {
+    return new ServerMonitoring(ServerState.of(this), options, {
+      topic: () => this.someAlarmTopic(),
+      pauses: this._pauses(),
+      platform: this._platformMonitoring(),
+    });
+  }
+
+  public addAuditing(options: AuditingOptions = {}): Auditing {
+    const auditing = new Auditing(this, 'Auditing', { ...options, server: this });
+    guardAuditing(this, auditing.roleName);
+    return auditing;
+  }
+
+  private someAlarmTopic(): sns.ITopic {
+    return (
+      this._alarmTopic() ?? (this.madeAlarmTopic ??= serverAlarmTopic(this, ServerState.of(this).props.encryptionKey))
+    );
+  }
+
+  /** What AWS knows of the server. @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    return NOTHING_KNOWN;
   }
 
   /** Where the alarms of the server go. @internal */

@@ -1,4 +1,11 @@
-import { Duration, Size, aws_backup as backup, aws_rds as rds } from 'aws-cdk-lib';
+import {
+  Duration,
+  Size,
+  aws_backup as backup,
+  aws_cloudwatch as cloudwatch,
+  aws_rds as rds,
+  aws_sns as sns,
+} from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
 import { backupPlanHour } from './windows';
@@ -7,8 +14,18 @@ import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
+import { instanceEvents, slotBytes, watchedInstance } from './monitoring/platform';
+import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
+import { RebootTarget } from './high-availability/controlled-reboot';
+import { BackupReplication, replicateBackups } from './recovery/backup-replication';
+import { snapshotRetention } from './recovery/history';
+import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
+import { InstanceBackups } from './recovery/restore-source';
+import { RestoreTime } from './recovery/restore-time';
+import { ReadReplica, ReadReplicaOptions } from './replicas/read-replica';
+import { ServerState } from './state/server-state';
 import { freeStorageAlarm } from './storage-alarms';
 
 /** Properties of `RdsPostgres`. */
@@ -47,6 +64,29 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
    * @default rds.DatabaseInsightsMode.STANDARD
    */
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+
+  /**
+   * Automated backups in another region as well, from which the server is restored there to any second (BK-13). Aurora does not have it; it
+   * has `backupCopies`.
+   *
+   * @default - in the server's own region alone
+   */
+  readonly backupReplication?: BackupReplication;
+}
+
+/** Properties of `RdsPostgres.fromPointInTime()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromPointInTimeProps extends RdsPostgresProps {
+  /** Whose backups the data comes from. */
+  readonly source: InstanceBackups;
+
+  /** The moment to which the data goes back. */
+  readonly restoreTo: RestoreTime;
+}
+
+/** Properties of `RdsPostgres.fromSnapshot()`: those of a new server, and where its data comes from. */
+export interface RdsPostgresFromSnapshotProps extends RdsPostgresProps {
+  /** The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. */
+  readonly snapshot: string;
 }
 
 /**
@@ -55,14 +95,56 @@ export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
  * Everything else that RDS offers is on `instance`, the L2 construct of aws-cdk-lib.
  */
 export class RdsPostgres extends ManagedServerBase {
+  /**
+   * Restores a new instance from the automated backups of another one, to a second (BK-18). The source stays as it is.
+   *
+   * The new server has an identity, a secret, alarms and a backup plan of its own, and the declared state runs on it. Master user,
+   * storage key and storage are the source's: `masterUsername` must be that of the source.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the source
+   */
+  public static fromPointInTime(scope: Construct, id: string, props: RdsPostgresFromPointInTimeProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromPointInTime(props, props.source, props.restoreTo));
+  }
+
+  /**
+   * Restores a new instance from a snapshot, such as one of AWS Backup or of another account (BK-18).
+   *
+   * As with `fromPointInTime()`, master user, storage key and storage are the source's.
+   *
+   * @param scope where in the app it stands
+   * @param id its name in the scope, another one than the source's
+   * @param props those of a new server, and the snapshot
+   */
+  public static fromSnapshot(scope: Construct, id: string, props: RdsPostgresFromSnapshotProps): RdsPostgres {
+    return new RdsPostgres(scope, id, instanceFromSnapshot(`${scope.node.path}/${id}`, props, props.snapshot));
+  }
+
   /** The instance, with everything that aws-cdk-lib offers for it. */
   public readonly instance: rds.DatabaseInstance;
   public readonly identity: string;
   public readonly host: string;
-  public readonly readerHost?: string = undefined;
 
   /** @internal */
   public readonly _platform: Platform = 'rds';
+
+  /** What replicas need to know. @internal */
+  public readonly _parameters: Readonly<Record<string, string>>;
+  /** @internal */
+  public readonly _parameterOverrides: Readonly<Record<string, string>>;
+  /** @internal */
+  public readonly _allocated: Size;
+  /** @internal */
+  public readonly _storageCeiling: Size;
+  /** @internal */
+  public readonly _storageType: rds.StorageType;
+  /** @internal */
+  public readonly _insights: rds.DatabaseInsightsMode;
+
+  private readerReplica?: ReadReplica;
+  private readonly replicas: string[] = [];
 
   /**
    * Makes the server, and all that stands around it.
@@ -94,7 +176,22 @@ export class RdsPostgres extends ManagedServerBase {
       encryptionKey: this.encryptionKey,
       removalPolicy: settings.companions,
     });
-    const insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+    this._parameterOverrides = props.parameters ?? {};
+    this._parameters = buildParameters({
+      scope: this,
+      engine: 'rds',
+      major: this.version._major,
+      level: 'instance',
+      overrides: props.parameters,
+      profile: this.profile,
+      defaults: this.defaults,
+      allocatedStorageGiB: allocated.toGibibytes(),
+      instanceType: this.instanceType,
+    });
+    this._allocated = allocated;
+    this._storageCeiling = ceiling;
+    this._storageType = props.storageType ?? rds.StorageType.GP3;
+    this._insights = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
 
     this.instance = new rds.DatabaseInstance(this, 'Resource', {
       engine,
@@ -111,7 +208,7 @@ export class RdsPostgres extends ManagedServerBase {
       iamAuthentication: true,
       allocatedStorage: allocated.toGibibytes(),
       maxAllocatedStorage: ceiling.toGibibytes(),
-      storageType: props.storageType ?? rds.StorageType.GP3,
+      storageType: this._storageType,
       iops: props.iops,
       storageThroughput: props.storageThroughput,
       storageEncrypted: true,
@@ -119,16 +216,7 @@ export class RdsPostgres extends ManagedServerBase {
       parameterGroup: parameterGroup(this, 'Parameters', {
         engine,
         removalPolicy: settings.companions,
-        parameters: buildParameters({
-          scope: this,
-          engine: 'rds',
-          major: this.version._major,
-          level: 'instance',
-          overrides: props.parameters,
-          profile: this.profile,
-          defaults: this.defaults,
-          allocatedStorageGiB: allocated.toGibibytes(),
-        }),
+        parameters: this._parameters,
       }),
       backupRetention: settings.pointInTimeRecovery,
       preferredBackupWindow: settings.windows.backup,
@@ -144,12 +232,14 @@ export class RdsPostgres extends ManagedServerBase {
       cloudwatchLogsExports: logTypes,
       enablePerformanceInsights: true,
       performanceInsightEncryptionKey: this.encryptionKey,
-      performanceInsightRetention: insightRetention(insights),
-      databaseInsightsMode: insights,
+      performanceInsightRetention: insightRetention(this._insights),
+      databaseInsightsMode: this._insights,
       monitoringInterval: settings.monitoringInterval,
       monitoringRole: settings.monitoringRole,
     });
     this.cfnInstance.node.addDependency(...logGroups);
+    restoreInstance(this.cfnInstance, props);
+    replicateBackups(this, this.cfnInstance, props.backupReplication, settings.pointInTimeRecovery);
     this.identity = this.cfnInstance.attrDbiResourceId;
     this.host = this.instance.dbInstanceEndpointAddress;
 
@@ -158,16 +248,85 @@ export class RdsPostgres extends ManagedServerBase {
       writer: this.cfnInstance,
       attachedSecret: this.instance.secret!,
     });
-    if (this.alarmTopic) freeStorageAlarm(this, this.instance, allocated, this.alarmTopic);
+    if (this.alarmTopic) this._storageAlarms(this.alarmTopic);
     if (production) {
       dailyBackup(this, {
         resource: backup.BackupResource.fromRdsDatabaseInstance(this.instance),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(this.node.path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        copies: props.backupCopies,
+        lock: props.backupVaultLock,
       });
     }
     this.guardStorage();
+  }
+
+  /** The replica that secrets name as `readerHost`. Undefined: none does. */
+  public get readerHost(): string | undefined {
+    return this.readerReplica?.host;
+  }
+
+  /**
+   * Adds a copy that serves reads (HA-7, HA-13). For one in another region make a `ReadReplica` in a stack there.
+   *
+   * @param id its name
+   * @param options what it is for, and who gives way in a conflict
+   */
+  public addReadReplica(id: string, options: ReadReplicaOptions): ReadReplica {
+    const replica = new ReadReplica(this, id, { ...options, source: this });
+    this.replicas.push(replica._identifier);
+    return replica;
+  }
+
+  /** @internal */
+  public _setReaderHost(replica: ReadReplica): void {
+    if (this.readerReplica) {
+      throw new Error(
+        `${replica.node.path}: readerHost is set, and ${this.readerReplica.node.path} is the reader host already; secrets name one`,
+      );
+    }
+    this.readerReplica = replica;
+    ServerState.of(this).setReaderHost(replica.host);
+  }
+
+  /** @internal */
+  protected _rebootTarget(): RebootTarget {
+    return {
+      kind: 'instance',
+      identifier: this._settings.identifier,
+      readers: () => this.replicas,
+      standby: this.cfnInstance.multiAz === true,
+      nodeNames: () => [],
+    };
+  }
+
+  /** @internal */
+  protected _failoverKind(): 'instance' | 'cluster' {
+    return 'instance';
+  }
+
+  /** @internal */
+  protected _makeStorageAlarms(topic: sns.ITopic): cloudwatch.Alarm[] {
+    return [freeStorageAlarm(this, this.instance, this._allocated, topic)];
+  }
+
+  /** @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    const watched = watchedInstance(this.cfnInstance, {
+      instanceType: this.instanceType,
+      storage: this._allocated,
+      storageType: this.cfnInstance.storageType ?? 'gp2',
+      iops: this.cfnInstance.iops,
+      parameters: this._parameters,
+    });
+    return {
+      watched,
+      events: [instanceEvents(this.cfnInstance)],
+      storage: (topic) => this._storageAlarms(topic),
+      knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
+      slotBytes: slotBytes(this._parameters),
+    };
   }
 
   private get cfnInstance(): rds.CfnDBInstance {

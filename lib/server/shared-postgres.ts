@@ -12,6 +12,7 @@ import { serverKey } from './encryption-key';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireIdentity, requirePort, requireVersion } from './required';
 import { ServerState, ServerStateProps } from './state/server-state';
 
 /** What a stack says of the state that it declares on a server of another stack. */
@@ -139,6 +140,7 @@ export class SharedPostgres {
     return new SharedServer(scope, id, {
       ...props,
       ...options,
+      readerHost: server.readerHost,
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],
@@ -158,8 +160,9 @@ export class SharedPostgres {
     attributes: SharedPostgresAttributes,
   ): IPostgresServer {
     const path = `${scope.node.path}/${id}`;
-    const { identity, port = 5433 } = attributes;
-    if (identity.trim() === '') throw new Error(`${path}: identity is empty; write the server's resource id`);
+    const identity = requireIdentity(path, attributes.identity, "the server's resource id");
+    const port = requirePort(path, attributes.port ?? 5433, { min: 1, max: 65_535, who: 'expected' });
+    const version = requireVersion(path, attributes.version);
     if (!Token.isUnresolved(identity) && !/^(db|cluster)-[A-Z0-9]+$/.test(identity)) {
       throw new Error(
         `${path}: identity is "${identity}"; write the resource id, db-… of an instance or cluster-… of a cluster, or use ExternalPostgres for a server elsewhere`,
@@ -171,7 +174,7 @@ export class SharedPostgres {
       ...attributes,
       port,
       platform: identity.startsWith('cluster-') ? 'aurora' : 'rds',
-      majorVersion: attributes.version.majorVersion,
+      majorVersion: version.majorVersion,
       trust: 'rds',
       serverSecurityGroups: attributes.securityGroups,
       profile: attributes.profile ?? PostgresProfile.production(),
@@ -184,7 +187,7 @@ export class SharedPostgres {
   private constructor() {}
 }
 
-interface SharedServerProps
+export interface SharedServerProps
   extends Omit<ServerStateProps, 'profile' | 'encryptionKey' | 'rotationInterval'>, SharedPostgresOptions {
   readonly profile: PostgresProfile;
   readonly encryptionKey?: kms.IKey;
@@ -193,7 +196,8 @@ interface SharedServerProps
   readonly dependencies: IDependable[];
 }
 
-class SharedServer extends PostgresServerBase {
+/** A server that stands elsewhere, with a state of its own here. */
+export class SharedServer extends PostgresServerBase {
   public readonly identity: string;
   public readonly host: string;
   public readonly readerHost?: string;
@@ -238,7 +242,7 @@ class SharedServer extends PostgresServerBase {
 
   /** By its ARN: each grant on the key itself would change its policy, in the server's stack. That policy lets IAM policies of the account decide. */
   private keyOf(props: SharedServerProps): kms.IKey {
-    if (props.imports) return kms.Key.fromKeyArn(this, 'Key', props.encryptionKey!.keyArn);
+    if (props.imports && props.encryptionKey) return kms.Key.fromKeyArn(this, 'Key', props.encryptionKey.keyArn);
     return serverKey(this, { given: props.encryptionKey, retain: this.profile.isProduction });
   }
 
@@ -257,7 +261,7 @@ class SharedServer extends PostgresServerBase {
  * Secret, key, security groups and subnets are of one account and one region. From another, neither the functions' policies nor their
  * network reach them by what this stack can say alone.
  */
-function requireSame(
+export function requireSame(
   path: string,
   scope: Construct,
   theirs: { readonly env: { readonly account: string; readonly region: string } },

@@ -4,35 +4,10 @@ import {
   aws_cloudwatch as cloudwatch,
   aws_cloudwatch_actions as actions,
   aws_ec2 as ec2,
-  aws_kms as kms,
   aws_rds as rds,
   aws_sns as sns,
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { addFinding } from '../compliance';
-
-/** The topic of a server's alarms: encrypted, TLS only, and a warning as long as nobody listens (OPS-4). */
-export function serverAlarmTopic(scope: Construct, encryptionKey: kms.IKey): sns.Topic {
-  const topic = new sns.Topic(scope, 'AlarmTopic', { masterKey: encryptionKey, enforceSSL: true });
-  addFinding(topic, {
-    id: 'OPS-4',
-    severity: 'warning',
-    check: () =>
-      hasSubscriber(topic) ? undefined : `${scope.node.path}: nobody is subscribed to the alarms of the server`,
-    fix: 'Subscribe to server.alarmTopic, or pass the topic that your operators read as alarmTopic.',
-  });
-  return topic;
-}
-
-function hasSubscriber(topic: sns.Topic): boolean {
-  return topic.node.root.node
-    .findAll()
-    .some(
-      (child) =>
-        child instanceof sns.CfnSubscription &&
-        topic.stack.resolve(child.topicArn)?.Ref === topic.stack.resolve(topic.topicArn).Ref,
-    );
-}
 
 /**
  * Free storage below a tenth of what the instance was created with. Storage grows by itself at that point, so an alarm that stays

@@ -90,6 +90,46 @@ test('a declaration alone says who will have what', async () => {
   expect(stdout).toContain('    SELECT on billing.* (all tables; future too), via app_readonly\n');
 });
 
+test('what row security makes of it is said, of a server and of a declaration (SEC-25)', async () => {
+  await server.query(
+    [
+      'SET ROLE app_owner',
+      'ALTER TABLE billing.invoice ENABLE ROW LEVEL SECURITY',
+      `CREATE POLICY cdk_postgres_tenant ON billing.invoice TO api USING (id = (SELECT nullif(current_setting('app.tenant_id', true), '')::integer))`,
+    ],
+    { database: 'app' },
+  );
+  const { stdout } = await asMaster('--role', 'api', '--object', 'billing.invoice');
+  expect(stdout.replaceAll(/\s+/g, ' ')).toContain(
+    'SELECT on table billing.invoice, via app_readonly; row security: rows of the tenant in app.tenant_id alone',
+  );
+  await server.query(['SET ROLE app_owner', 'ALTER TABLE billing.invoice DISABLE ROW LEVEL SECURITY'], {
+    database: 'app',
+  });
+  expect((await asMaster('--role', 'api', '--object', 'billing.invoice')).stdout).not.toContain('row security');
+  const isolated = declaration();
+  const isolations = [
+    {
+      schema: 'billing',
+      column: 'tenant_id',
+      type: 'uuid' as const,
+      setting: 'app.tenant_id',
+      stage: 'enforced' as const,
+      roles: ['api'],
+      allTenants: [],
+    },
+  ];
+  const file = path.join(folder, 'isolated.json');
+  fs.writeFileSync(
+    file,
+    JSON.stringify(encodeState({ ...isolated, databases: [{ ...isolated.databases[0], isolations }] })),
+  );
+  const declared = await cli(['access', '--state', file, '--role', 'api']);
+  expect(declared.stdout.replaceAll(/\s+/g, ' ')).toContain(
+    'SELECT on billing.* (all tables; future too), via app_readonly; row security: rows of the tenant in app.tenant_id alone, of tables with tenant_id',
+  );
+});
+
 test('nothing is written, and the number of queries does not follow the number of roles, grants and tables', async () => {
   const count = async () => {
     const statements = await server.recordStatements(() => asMaster('--json'));

@@ -2,7 +2,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { PostgresProfile, PostgresVersion, RdsPostgres, RdsPostgresProps } from '../../lib';
+import { Defaults, PostgresProfile, PostgresVersion, RdsPostgres, RdsPostgresProps } from '../../lib';
 import { RdsApi } from '../runtime/guard/rds-api';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
 import { cli, CliResult } from './cli';
@@ -34,6 +34,7 @@ function synthesised(props: Partial<RdsPostgresProps> = {}, more: (server: RdsPo
     version: PostgresVersion.V18,
     objectives: OBJECTIVES,
     identifier: 'shop-db',
+    defaults: Defaults.V2,
     ...props,
   });
   server.acknowledge({ id: 'OPS-4', reason: 'nobody looks at this server' });
@@ -54,7 +55,7 @@ function runs({ engineVersion = '18.4', preload = 'pg_stat_statements,pgaudit' }
       '<ParameterApplyStatus>in-sync</ParameterApplyStatus></DBParameterGroup></DBParameterGroups>',
     tags: { 'aws:cloudformation:logical-id': 'Postgres101C52D7' },
   });
-  api.parameters['shop-parameters'] = { shared_preload_libraries: preload };
+  api.parameters['shop-parameters'] = { max_connections: '1024', shared_preload_libraries: preload };
 }
 
 const AWS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: '', AWS_DEFAULT_REGION: '' };
@@ -75,7 +76,7 @@ describe('cdk-postgres check', () => {
         'Test/Postgres',
         '',
         '  deploy guard  lets the deployment pass',
-        '  defaults      V1 (the newest)',
+        '  defaults      V2 (the newest)',
         '',
         '  server   declared  running',
         '  shop-db  18        18.4',
@@ -121,6 +122,13 @@ describe('cdk-postgres check', () => {
     expect((await check(late)).code).toBe(2);
   });
 
+  test('names newer defaults than those of the server, which somebody may opt into', async () => {
+    runs();
+    const { code, stdout } = await check(synthesised({ defaults: Defaults.V1 }));
+    expect(stdout).toContain('  defaults      V1 (newer: V2)\n');
+    expect(code).toBe(2);
+  });
+
   test('prints one JSON document', async () => {
     runs({ engineVersion: '17.10' });
     const { code, stdout } = await check(synthesised(), '--json');
@@ -128,7 +136,7 @@ describe('cdk-postgres check', () => {
       {
         construct: 'Test/Postgres',
         logicalIds: ['Postgres101C52D7'],
-        defaults: 'V1',
+        defaults: 'V2',
         newerDefaults: [],
         servers: [{ identifier: 'shop-db', declaredVersion: '18', runningVersion: '17.10' }],
         guard: 'refuses',

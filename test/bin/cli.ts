@@ -20,6 +20,7 @@ export function cliFile(): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-cli-'));
   process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
   fs.copyFileSync(path.join(ROOT, 'package.json'), path.join(folder, 'package.json'));
+  fs.cpSync(path.join(ROOT, 'docs'), path.join(folder, 'docs'), { recursive: true });
   built = path.join(folder, 'assets', 'cli.js');
   buildSync({
     absWorkingDir: ROOT,

@@ -45,6 +45,10 @@ test('the documented output is what the commands print', async () => {
   expect(drifted.stdout).toBe(blocks('drift', 'text')[0]);
   expect(drifted.code).toBe(2);
 
+  const summary = await run('plan', '--summary');
+  expect(summary.stdout).toBe(blocks('plan', 'text')[1]);
+  expect(summary.code).toBe(2);
+
   const asJson = JSON.parse((await run('drift', '--json')).stdout);
   const shown = JSON.parse(blocks('JSON', 'json')[0]);
   const { timings, statements, ...report } = asJson;
@@ -53,4 +57,18 @@ test('the documented output is what the commands print', async () => {
 
   const [hash] = /[0-9a-f]{16}/.exec(blocks('apply', 'sh')[0])!;
   expect((await run('apply', '--acknowledge', hash)).stdout).toBe(acknowledgedText);
+
+  const of = (command: string, ...more: string[]) =>
+    cli(
+      [command, '--url', `postgres://${server.master.user}@127.0.0.1:${server.port}/postgres?sslmode=disable`, ...more],
+      {
+        env: { PGPASSWORD: server.master.password },
+      },
+    );
+  expect((await of('access', '--database', 'shop', '--role', 'api')).stdout).toBe(blocks('access', 'text')[0]);
+  const imported = await of('import', '--database', 'shop');
+  expect(imported.stdout.replace(`127.0.0.1:${server.port}`, 'db.example.com:5432')).toBe(blocks('import', 'text')[0]);
+  const handed = await of('handover', '--from', 'Shop', '--to', 'Orders', '--role', 'api');
+  expect(handed.stdout.trimEnd()).toBe(blocks('handover', 'text')[0].trimEnd());
+  expect(handed.code).toBe(2);
 });

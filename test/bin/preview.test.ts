@@ -17,10 +17,12 @@ interface Variant {
   readonly servers?: readonly string[];
   /** A finding is left as it is. */
   readonly finding?: boolean;
+  /** And acknowledged. */
+  readonly acknowledged?: boolean;
 }
 
 /** The cdk.out of an app with the functions' real bundles, which `npm test` makes. */
-function synthesised(name: string, { changed, servers = ['Postgres'], finding }: Variant = {}): string {
+function synthesised(name: string, { changed, servers = ['Postgres'], finding, acknowledged }: Variant = {}): string {
   const outdir = path.join(root, name);
   const { app, stack, vpc } = cleanStack(
     new App({ outdir, context: { '@aws-cdk/core:failSynthOnValidationErrors': false } }),
@@ -33,6 +35,7 @@ function synthesised(name: string, { changed, servers = ['Postgres'], finding }:
       multiAz: !finding,
     });
     server.acknowledge({ id: 'OPS-4', reason: 'nobody looks at this server' });
+    for (const id of acknowledged ? ['HA-1', 'BK-1'] : []) server.acknowledge({ id, reason: 'a test' });
     const shop = server.addDatabase('shop');
     const orders = shop.addSchema('orders');
     const api = shop.addLoginRole('api');
@@ -60,7 +63,19 @@ test('prints one JSON document: findings, references, the deployment, its proof 
   expect(code).toBe(0);
   const document = JSON.parse(stdout);
   expect(Object.keys(document).sort()).toEqual(
-    ['access', 'app', 'deployment', 'findings', 'ok', 'phases', 'postgres', 'proof', 'references', 'server'].sort(),
+    [
+      'access',
+      'app',
+      'deployment',
+      'findings',
+      'ok',
+      'phases',
+      'postgres',
+      'proof',
+      'references',
+      'server',
+      'unreported',
+    ].sort(),
   );
   expect(document).toMatchObject({
     ok: true,
@@ -110,6 +125,31 @@ test('is readable, without colour where it is not on a terminal, and runs anothe
   expect(code).toBe(0);
 });
 
+test('shows no row for a pack that is not in the report, and that its findings are acknowledged', async () => {
+  // cdk-nag is no part of this app; the library itself acknowledges what its packs would find.
+  const { stdout } = await preview([first, '--server', 'None', '--json']);
+  const { findings, unreported } = JSON.parse(stdout);
+  expect(findings.map(({ pack }: any) => pack)).not.toContain('AwsSolutions');
+  expect(unreported.find(({ pack }: any) => pack === 'AwsSolutions')).toEqual({
+    pack: 'AwsSolutions',
+    acknowledged: expect.arrayContaining([expect.objectContaining({ rule: expect.stringContaining('AwsSolutions-') })]),
+  });
+
+  const shown = (await preview([first, '--server', 'None'])).stdout;
+  expect(shown).not.toMatch(/^ *AwsSolutions +0/m);
+  expect(shown.replace(/\s+/g, ' ')).toMatch(/Acknowledged for packs that reported nothing: AwsSolutions \(\d+\)/);
+});
+
+test('takes an acknowledged finding of error level for none', async () => {
+  const { stdout } = await preview([
+    synthesised('acknowledged', { finding: true, acknowledged: true }),
+    '--server',
+    'None',
+    '--json',
+  ]);
+  expect(JSON.parse(stdout).problem).toContain('There is no server None');
+});
+
 describe('ends with exit code 1 and says why', () => {
   test('a finding, before any server is started', async () => {
     const outdir = synthesised('finding', { finding: true });
@@ -126,6 +166,26 @@ describe('ends with exit code 1 and says why', () => {
     expect(shown.stdout).toContain('ERROR HA-1');
     expect(shown.stderr).toContain('2 findings that keep');
     expect(shown.code).toBe(1);
+  });
+
+  test('a validation plugin that threw, which CDK lets pass', async () => {
+    const outdir = synthesised('threw');
+    const file = path.join(outdir, 'validation-report.json');
+    const threw = {
+      pluginName: 'cdk-postgres',
+      conclusion: 'failure',
+      metadata: { error: 'it threw' },
+      violations: [],
+    };
+    const silent = { pluginName: 'Other', conclusion: 'failure', violations: [] };
+    fs.writeFileSync(file, JSON.stringify({ version: '1', pluginReports: [threw, silent] }));
+    const { code, stdout, stderr } = await preview([outdir]);
+    expect(stdout).toContain('ERROR cdk-postgres\n    it threw');
+    expect(stdout).toContain(
+      'ERROR Other\n    the validation plugin Other failed, and names no finding of error level',
+    );
+    expect(stderr).toContain('2 findings that keep');
+    expect(code).toBe(1);
   });
 
   test('several servers, until one is named', async () => {

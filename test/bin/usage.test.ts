@@ -17,10 +17,21 @@ const URL = 'postgres://me@db.example.com/postgres';
 test('help is no error, and every command has examples', async () => {
   const { code, stdout } = await cli(['--help']);
   expect(code).toBe(0);
-  const commands = [...stdout.matchAll(/^ {2}([a-z]+) .*$/gm)]
+  const commands = [...stdout.matchAll(/^ {2}([a-z][a-z-]+) .*$/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'help');
-  expect(commands).toEqual(['preview', 'plan', 'apply', 'drift', 'check', 'access', 'handover', 'import']);
+  expect(commands).toEqual([
+    'preview',
+    'plan',
+    'apply',
+    'drift',
+    'check',
+    'verify-account',
+    'access',
+    'hardening',
+    'handover',
+    'import',
+  ]);
   for (const command of commands) {
     const help = await cli([command, '--help']);
     expect(help.code).toBe(0);

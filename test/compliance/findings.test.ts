@@ -125,3 +125,28 @@ test('a warning is reported and does not fail the synthesis', () => {
   app.synth();
   expect(report(app)[0].violations).toHaveLength(1);
 });
+
+test('a check that throws is an error of its own with the path, and all others are still asked', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  const [a, b] = ['A', 'B'].map((id) => new Construct(stack, id));
+  addFinding(a!, {
+    ...finding(undefined),
+    check: () => {
+      throw new TypeError('Cannot destructure property');
+    },
+  });
+  addFinding(b!, finding('one node only'));
+  // Who knows of the one node has not said that nobody need look.
+  acknowledgeFinding(a!, { id: 'HA-1', reason: 'one node is enough' });
+  expect(() => app.synth()).toThrow();
+  expect(report(app)[0].violations).toMatchObject([
+    {
+      ruleName: 'HA-1.unchecked',
+      severity: 'error',
+      description: 'S/A: HA-1 could not be checked: Cannot destructure property',
+      violatingConstructs: [{ constructPath: 'S/A' }],
+    },
+    { ruleName: 'HA-1', violatingConstructs: [{ constructPath: 'S/B' }] },
+  ]);
+});

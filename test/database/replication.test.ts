@@ -2,6 +2,7 @@ import { Stack, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import {
   Database,
+  ExistingRole,
   PublicationOptions,
   PublishedOperation,
   ReplicaIdentity,
@@ -149,5 +150,30 @@ describe('addSubscription()', () => {
     const connectionSecret = new secretsmanager.Secret(stack, 'Publisher');
     expect(() => app.addSubscription('a', { connectionSecret, publications: [] })).toThrow('publications is empty');
     expect(() => app.addSubscription('A b', { connectionSecret, publications: ['p'] })).toThrow('give a slotName');
+  });
+});
+
+describe('roles that are there and that nobody declares here', () => {
+  const master = ExistingRole.of('master');
+  const secret = () => secretsmanager.Secret.fromSecretNameV2(stack, 'Publisher', 'publisher');
+
+  test('own a publication and a subscription, and consume a slot, and stay as they are', () => {
+    app.addPublication('cdc', { tables: ['billing.invoice'], owner: master });
+    app.addSlot('debezium', { consumer: ExistingRole.of('debezium') });
+    app.addSubscription('orders', { connectionSecret: secret(), publications: ['cdc'], owner: master });
+    const [database] = declaredState(stack).databases;
+    expect(database.publications[0].owner).toBe('master');
+    expect(database.slots[0].consumer).toBe('debezium');
+    expect(database.subscriptions[0].owner).toBe('master');
+    const { roles, memberships } = declaredState(stack);
+    expect(roles.map(({ name }) => name)).toEqual(['app_owner']);
+    expect(memberships).toEqual([]);
+  });
+
+  test('a group owns no subscription, since its worker logs in', () => {
+    const owner = app.addGroupRole('team');
+    expect(() => app.addSubscription('orders', { connectionSecret: secret(), publications: ['cdc'], owner })).toThrow(
+      'owner is "team", which does not log in, as its worker has to',
+    );
   });
 });

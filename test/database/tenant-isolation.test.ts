@@ -1,5 +1,6 @@
 import { transformSync } from '@swc/core';
-import { Lazy } from 'aws-cdk-lib';
+import { App, Lazy } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { Authentication, Database, TenantStage, TenantType } from '../../lib/database';
@@ -44,6 +45,49 @@ test('by default it is prepared, and the tenant is in app.tenant_id', () => {
   const { stack, billing, api } = setup();
   billing.isolateTenants({ column: 'tenant_id', type: TenantType.UUID, roles: [api] });
   expect(lines(stack)).toEqual(["billing BY tenant_id UUID FROM 'app.tenant_id' PREPARED FOR api"]);
+});
+
+function findings(stack: ReturnType<typeof newStack>): { description: string; severity: string }[] {
+  jest.spyOn(console, 'error').mockImplementation();
+  const app = App.of(stack) as App;
+  Template.fromStack(stack);
+  const report = JSON.parse(readFileSync(path.join(app.outdir, 'validation-report.json'), 'utf8'));
+  return report.pluginReports
+    .flatMap(({ violations }: { violations: { ruleName: string }[] }) => violations)
+    .filter(({ ruleName }: { ruleName: string }) => ruleName === 'SEC-25');
+}
+
+test('roles with privileges that are in neither list are a warning, those of a role set too (SEC-25)', () => {
+  const { stack, app, billing, api, worker, report } = setup();
+  billing.isolateTenants({ column: 'tenant_id', type: TenantType.UUID, roles: [api], allTenants: [app.owner] });
+  // Granted later than isolated, directly and through a group.
+  billing.grantRead(api);
+  billing.grantReadWrite(worker);
+  billing.grantRead(app.readOnlyRole);
+  report.memberOf(app.readOnlyRole);
+  expect(findings(stack)).toEqual([
+    expect.objectContaining({
+      severity: 'warning',
+      description: expect.stringContaining(
+        'these roles have privileges and will see, once it is enforced, no row: app_readonly, report, worker',
+      ),
+    }),
+  ]);
+});
+
+test('no warning where everybody with a privilege is in a list, or in a group of one (SEC-25)', () => {
+  const { stack, app, billing, api, worker, report } = setup();
+  billing.grantRead(app.readOnlyRole);
+  report.memberOf(app.readOnlyRole);
+  billing.grantReadWrite(worker);
+  billing.isolateTenants({
+    column: 'tenant_id',
+    type: TenantType.UUID,
+    roles: [api, worker],
+    allTenants: [app.readOnlyRole],
+    stage: TenantStage.ENFORCED,
+  });
+  expect(findings(stack)).toEqual([]);
 });
 
 test('a second declaration for the schema is refused', () => {

@@ -10,6 +10,7 @@ import {
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SaasStack } from '../../examples/saas/saas-stack';
+import { AuroraPostgres } from '../../lib';
 import { decodeState, DesiredState } from '../../lib/contract';
 
 jest.mock('../../lib/server/package-root', () => ({
@@ -83,7 +84,8 @@ test('passes the five packs, and says which rules are acknowledged where', () =>
 
 test('a rule that is broken is found', () => {
   const { failed, findings } = synthesize({}, (stack) => {
-    (stack.server.cluster.node.defaultChild as rds.CfnDBCluster).storageEncrypted = false;
+    const { cluster } = stack.server as AuroraPostgres;
+    (cluster.node.defaultChild as rds.CfnDBCluster).storageEncrypted = false;
   });
   expect(failed).toBe(true);
   expect(findings).toContain('error AwsSolutions-RDS2 Saas/Postgres/Resource/Resource');

@@ -46,12 +46,19 @@ const REFUSED = [
   ['lib/database/planted.ts', 'pg'],
   ['lib/compliance/planted.ts', '../runtime/reconcile'],
   ['lib/compliance/planted.ts', '../server/postgres-server'],
+  ['lib/server/planted.ts', '../testing'],
+  ['lib/compliance/planted.ts', '../testing'],
+  ['lib/testing/planted.ts', '../server/postgres-server'],
+  ['lib/testing/planted.ts', '../database'],
   ['bin/planted.ts', '../lib/server/postgres-server'],
   ['bin/planted.ts', 'aws-cdk-lib'],
 ] as const;
 
 const ALLOWED = [
   ['lib/contract/planted.ts', './names'],
+  ['lib/testing/planted.ts', '../runtime/access'],
+  ['lib/testing/planted.ts', '../compliance/postgres-checks'],
+  ['lib/testing/planted.ts', 'aws-cdk-lib'],
   ['lib/runtime/planted.ts', '../contract'],
   ['lib/runtime/planted.ts', 'pg'],
   ['lib/server/planted.ts', '../contract'],

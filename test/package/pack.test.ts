@@ -92,8 +92,10 @@ describe('what is in the package', () => {
         'assets/functions/guard/index.js',
         'assets/functions/rotate/index.js',
         'assets/functions/rotate/rds-ca.pem',
+        'assets/testing.js',
         'build/lib/index.d.ts',
         'build/lib/index.js',
+        'build/lib/testing/index.d.ts',
       ]),
     );
   });

@@ -14,6 +14,13 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** The names of the tests of a user's project, by how they ended. */
+export interface JestOutcome {
+  readonly passed: readonly string[];
+  readonly failed: readonly string[];
+  readonly messages: string;
+}
+
 /**
  * A CDK app of somebody else: an own folder, the tarball of this package, and its two peers. Nothing of this repository can be
  * reached from there, and nothing comes from the network.
@@ -46,6 +53,46 @@ export class PackedApp {
   run(command: string, ...args: string[]): Outcome {
     const { status, stdout, stderr } = spawnSync(command, args, this.options());
     return { code: status, stdout, stderr };
+  }
+
+  /** Adds a package that the user's project has besides, as npm would. */
+  add(name: string): void {
+    this.copyPackage(name);
+  }
+
+  /** Runs the project's tests with Jest, and says how each of them ended, by its name. */
+  jest(env: Readonly<Record<string, string>> = {}, ...args: string[]): JestOutcome {
+    const config = JSON.stringify({
+      rootDir: this.directory,
+      testEnvironment: 'node',
+      transform: {},
+      testTimeout: 120_000,
+    });
+    const program = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
+    const options = this.options();
+    const { stdout, stderr } = spawnSync(process.execPath, [program, '--config', config, '--json', ...args], {
+      ...options,
+      env: { ...options.env, ...env },
+    });
+    const start = stdout.indexOf('{');
+    if (start < 0) throw new Error(`Jest said nothing that can be read:\n${stdout}\n${stderr}`);
+    const { testResults } = JSON.parse(stdout.slice(start)) as {
+      testResults: {
+        message: string;
+        assertionResults: { title: string; status: string; failureMessages: string[] }[];
+      }[];
+    };
+    const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
+    const of = (status: string) =>
+      tests
+        .filter((one) => one.status === status)
+        .map(({ title }) => title)
+        .sort();
+    const messages = [
+      ...testResults.map(({ message }) => message),
+      ...tests.flatMap(({ failureMessages }) => failureMessages),
+    ];
+    return { passed: of('passed'), failed: of('failed'), messages: messages.join('\n') };
   }
 
   remove(): void {

@@ -10,7 +10,7 @@ import { TestResponses } from '../support/cloudformation';
 import { startServer } from '../support/postgres';
 import { TestSecretsManager } from '../support/secrets-manager';
 
-const DUTIES = ['apply', 'rotate', 'drift', 'guard'];
+const DUTIES = ['apply', 'rotate', 'drift', 'probe', 'failover', 'guard'];
 const root = path.join(__dirname, '..', '..');
 let directory: string;
 const bundleInto = (name: string) => {
@@ -60,18 +60,21 @@ test.each(DUTIES)('the %s function loads without any package beside it', (duty) 
   expect(output.trim()).toBe('function');
 });
 
-test.each(['apply', 'rotate', 'drift'])('the %s function has the roots of Amazon RDS, each once and valid', (duty) => {
-  const certificates = fs
-    .readFileSync(fileOf(duty, 'rds-ca.pem'), 'utf8')
-    .split(/(?<=-----END CERTIFICATE-----\n)/)
-    .map((pem) => new X509Certificate(pem));
-  expect(certificates.length).toBeGreaterThan(80);
-  expect(new Set(certificates.map(({ fingerprint256 }) => fingerprint256)).size).toBe(certificates.length);
-  for (const certificate of certificates) expect(new Date(certificate.validTo).getTime()).toBeGreaterThan(Date.now());
-  const subjects = certificates.map(({ subject }) => subject).join();
-  for (const region of ['us-east-1', 'eu-central-1', 'ap-southeast-2'])
-    expect(subjects).toContain(`Amazon RDS ${region} Root CA RSA2048 G1`);
-});
+test.each(['apply', 'rotate', 'drift', 'probe', 'failover'])(
+  'the %s function has the roots of Amazon RDS, each once and valid',
+  (duty) => {
+    const certificates = fs
+      .readFileSync(fileOf(duty, 'rds-ca.pem'), 'utf8')
+      .split(/(?<=-----END CERTIFICATE-----\n)/)
+      .map((pem) => new X509Certificate(pem));
+    expect(certificates.length).toBeGreaterThan(80);
+    expect(new Set(certificates.map(({ fingerprint256 }) => fingerprint256)).size).toBe(certificates.length);
+    for (const certificate of certificates) expect(new Date(certificate.validTo).getTime()).toBeGreaterThan(Date.now());
+    const subjects = certificates.map(({ subject }) => subject).join();
+    for (const region of ['us-east-1', 'eu-central-1', 'ap-southeast-2'])
+      expect(subjects).toContain(`Amazon RDS ${region} Root CA RSA2048 G1`);
+  },
+);
 
 test('the command line is a program', () => {
   const cli = path.join(directory, 'one', 'cli.js');

@@ -76,6 +76,16 @@ test.each<[string, Partial<ExternalEndpoint>, RegExp]>([
     { stateName: Lazy.string({ produce: () => 'x' }) },
     /Test\/Postgres: stateName must be a literal text; a token/,
   ],
+  ['a missing identity', { identity: undefined }, /Test\/Postgres: identity is missing; write what the server is/],
+  ['a missing host', { host: undefined }, /Test\/Postgres: host is missing; write the host name/],
+  ['a missing secret', { adminSecret: undefined }, /Test\/Postgres: adminSecret is missing; pass the secret/],
+  ['a version as text', { version: '18' as any }, /Test\/Postgres: version is '18'; write one as PostgresVersion\.V18/],
+  [
+    'a port as text',
+    { port: '5433' as any },
+    /Test\/Postgres: port is '5433', a string; write port: 5433, without quotes/,
+  ],
+  ['a port in words', { port: 'default' as any }, /port is 'default', a string; write a number/],
   ['an impossible port', { port: 70000 }, /port is 70000/],
 ])('fails for %s', (_what, endpoint, message) => expect(() => make(endpoint)).toThrow(message));
 

@@ -3,10 +3,10 @@ import { App, Duration, Stack, aws_ec2 as ec2, aws_iam as iam, aws_kms as kms, a
 export const OBJECTIVES = { rpo: Duration.minutes(5), rto: Duration.minutes(30) };
 
 /** A stack whose VPC has no finding in any rule pack, and everything that the functions call by an endpoint. */
-export function cleanStack(app: App = new App()): { app: App; stack: Stack; vpc: ec2.Vpc } {
+export function cleanStack(app: App = new App(), maxAzs = 2): { app: App; stack: Stack; vpc: ec2.Vpc } {
   const stack = new Stack(app, 'Test', { env: { account: '123456789012', region: 'eu-central-1' } });
   const vpc = new ec2.Vpc(stack, 'Vpc', {
-    maxAzs: 2,
+    maxAzs,
     natGateways: 0,
     restrictDefaultSecurityGroup: false,
     subnetConfiguration: [{ name: 'data', subnetType: ec2.SubnetType.PRIVATE_ISOLATED, cidrMask: 24 }],

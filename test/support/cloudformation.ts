@@ -10,6 +10,8 @@ export class TestResponses {
   /** Answer the next requests with these statuses; 0 breaks the connection. */
   readonly statuses: number[] = [];
 
+  private events = 0;
+
   private constructor(private readonly server: http.Server) {}
 
   static async start(): Promise<TestResponses> {
@@ -41,7 +43,7 @@ export class TestResponses {
       RequestType: fields.type,
       ResponseURL: this.url,
       StackId: 'arn:aws:cloudformation:eu-central-1:123456789012:stack/test/1b2c',
-      RequestId: `request-${this.bodies.length}`,
+      RequestId: `request-${this.events++}`,
       LogicalResourceId: fields.logicalId ?? 'State',
       ResourceType: 'Custom::CdkPostgresState',
       ...(fields.physicalId === undefined ? {} : { PhysicalResourceId: fields.physicalId }),

@@ -4,6 +4,7 @@ import { declaredMemberships } from '../reconcile/iam';
 import { observeInside, observeServer } from '../reconcile/observe';
 import { AclEntry, Inside, ObservedMembership, ObservedRole, PUBLIC, Securable } from '../reconcile/observed';
 import { DATABASE_OWNER_ROLE } from '../reconcile/power';
+import { declaredSecurity, observeSecuredTables, SecuredTables } from './row-security';
 
 /** Stands for all objects of its kind in its schema, where a declaration is looked at and nobody knows which there are. */
 export interface Everything extends Securable {
@@ -27,6 +28,8 @@ export interface DatabaseFacts {
   readonly allowConnections: boolean;
   /** Absent: the connected role cannot enter it. */
   readonly inside?: Inside;
+  /** Tables that are under row security. */
+  readonly secured?: SecuredTables;
 }
 
 /** Databases that belong to the server. */
@@ -34,7 +37,7 @@ export const SERVER_DATABASES: ReadonlySet<string> = new Set(['template0', 'temp
 
 const USER_SCHEMAS = `SELECT nspname::text AS name FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' ORDER BY 1`;
 
-/** Reads a server in five queries and six for each database, whatever is in there. `only`: the one database to look into. */
+/** Reads a server in five queries and seven for each database, whatever is in there. `only`: the one database to look into. */
 export async function observeAccessFacts(connections: Connections, only?: string): Promise<AccessFacts> {
   const admin = await connections.admin();
   const [{ major, open }] = await admin.read<{ major: number; open: string[] }>(
@@ -46,7 +49,8 @@ export async function observeAccessFacts(connections: Connections, only?: string
   for (const database of databases.values()) {
     if (SERVER_DATABASES.has(database.name) || (only !== undefined && database.name !== only)) continue;
     const inside = open.includes(database.name) ? await wholeInside(connections, database.name) : undefined;
-    facts.push({ ...database, inside });
+    const secured = inside && (await observeSecuredTables(await connections.in(database.name)));
+    facts.push({ ...database, inside, secured });
   }
   return { of: 'server', major, roles, memberships, databases: facts };
 }
@@ -85,12 +89,29 @@ export function declaredAccessFacts(state: DesiredState, only?: string): AccessF
           ),
         ],
         inside: declaredInside(database),
+        secured: declaredSecured(database),
       })),
   };
 }
 
 function entries(grantee: AclEntry['grantee'], grantor: string, privileges: readonly string[]): AclEntry[] {
   return privileges.map((privilege) => ({ grantee, grantor, privilege, grantable: false }));
+}
+
+function declaredSecured(database: DesiredDatabase): SecuredTables {
+  const owners = new Map(database.schemas.map((schema) => [schema.name, schema.owner]));
+  const names = (schema: string) => [
+    '*',
+    ...database.grants.flatMap(({ on }) => (on.kind === 'table' && on.schema === schema ? [on.name] : [])),
+  ];
+  return new Map(
+    database.isolations.flatMap((isolation) => {
+      const table = declaredSecurity(isolation, owners.get(isolation.schema) ?? database.owner);
+      return table === undefined
+        ? []
+        : [[isolation.schema, new Map(names(isolation.schema).map((name) => [name, table]))] as const];
+    }),
+  );
 }
 
 function declaredInside(database: DesiredDatabase): Inside {

@@ -1,3 +1,5 @@
 export { AccessFacts, DatabaseFacts, declaredAccessFacts, observeAccessFacts } from './facts';
 export * from './report';
-export { quoted, reachWords } from './words';
+export { declaredAccessLines } from './declared-lines';
+export { RowSecurity } from './row-security';
+export { privilegeWords, quoted, reachWords } from './words';

@@ -2,6 +2,7 @@ import { PRIVILEGES } from '../../contract';
 import { AclEntry, Grantee, Inside, ObservedDefaultAcl, PUBLIC, Securable } from '../reconcile/observed';
 import { DATABASE_OWNER_ROLE } from '../reconcile/power';
 import { AccessFacts, DatabaseFacts, Everything } from './facts';
+import { RowSecurity, RowSecurityJudge, SecuredTable } from './row-security';
 import { Reach, Reachability } from './ways';
 
 /** In the place of a role: every role of the server. No role can have this name. */
@@ -43,6 +44,8 @@ export interface Access extends Reach {
    * connections (`closed`).
    */
   readonly ineffective?: 'usage' | 'connect' | 'closed';
+  /** What row security makes of privileges on rows; absent: no row security. Several, where not all tables are under the same. */
+  readonly rowSecurity?: readonly RowSecurity[];
 }
 
 export interface AccessReport {
@@ -100,13 +103,19 @@ interface Given {
   readonly grantable: boolean;
   readonly on: AccessTarget;
   readonly future?: readonly string[];
+  /** How many of the tables are under the same row security. */
+  readonly secured?: ReadonlyMap<SecuredTable, number>;
 }
+
+/** What row security is asked about; TRUNCATE and REFERENCES are not. */
+const ON_ROWS = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE']);
 
 class DatabaseAccess {
   private readonly reachability: Reachability;
   private readonly connects: Holders;
   private readonly uses = new Map<string, Holders>();
   private readonly found: Access[] = [];
+  private readonly rows: RowSecurityJudge;
 
   constructor(
     private readonly facts: AccessFacts,
@@ -114,6 +123,7 @@ class DatabaseAccess {
     private readonly query: AccessQuery,
   ) {
     this.reachability = new Reachability(facts, database.owner);
+    this.rows = new RowSecurityJudge(facts);
     this.connects = this.holders(database.acl, 'CONNECT');
     for (const schema of database.inside?.schemas.values() ?? []) {
       this.uses.set(schema.name, this.holders(schema.acl, 'USAGE', READ_OR_WRITE_ALL));
@@ -152,8 +162,15 @@ class DatabaseAccess {
       const items = this.items(inside, schema, kind);
       const asked = items.filter((item) => this.isNamed(item));
       const future = this.query.object === undefined ? this.future(inside, schema, objects) : new Map();
-      this.add(group(kind, place, items.length, asked, future));
-      if (asked.length > 0) this.add(this.predefinedOn(kind, targetOf(kind, place, items.length, asked)));
+      const secured = kind === 'table' ? this.database.secured?.get(schema) : undefined;
+      this.add(group(kind, place, items.length, asked, future, secured));
+      if (asked.length > 0)
+        this.add(
+          this.predefinedOn(kind, targetOf(kind, place, items.length, asked)).map((item) => ({
+            ...item,
+            secured: securedOf(asked, secured),
+          })),
+        );
     }
     for (const column of inside.columns) {
       if (column.schema !== schema || (this.query.object && this.query.object.name !== column.table)) continue;
@@ -165,7 +182,8 @@ class DatabaseAccess {
         count: 1,
         all: false,
       };
-      this.add(given(column.acl, column.owner, on));
+      const secured = securedOf([{ name: column.table }], this.database.secured?.get(schema));
+      this.add(given(column.acl, column.owner, on).map((item) => ({ ...item, secured })));
     }
   }
 
@@ -265,6 +283,10 @@ class DatabaseAccess {
               ? 'group'
               : 'direct';
     const ineffective = this.ineffective(role, item.on, reach.setRole);
+    const rowSecurity =
+      item.secured && item.privileges.some((privilege) => ON_ROWS.has(privilege))
+        ? this.rows.of(reach.setRole ?? role, item.secured)
+        : undefined;
     return {
       role,
       on: item.on,
@@ -274,6 +296,7 @@ class DatabaseAccess {
       ...(item.grantable && by !== 'owner' ? { grantable: true as const } : {}),
       ...(item.future === undefined ? {} : { future: item.future }),
       ...(ineffective === undefined ? {} : { ineffective }),
+      ...(rowSecurity === undefined ? {} : { rowSecurity }),
     };
   }
 
@@ -332,6 +355,19 @@ function inOrder(privileges: Iterable<string>): string[] {
   return [...privileges].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
 }
 
+function securedOf(
+  items: readonly { readonly name: string }[],
+  secured: ReadonlyMap<string, SecuredTable> | undefined,
+): ReadonlyMap<SecuredTable, number> | undefined {
+  if (secured === undefined) return undefined;
+  const found = new Map<SecuredTable, number>();
+  for (const { name } of items) {
+    const table = secured.get(name);
+    if (table) found.set(table, (found.get(table) ?? 0) + 1);
+  }
+  return found.size === 0 ? undefined : found;
+}
+
 function targetOf(
   kind: ObjectClass,
   place: { database: string; schema: string },
@@ -358,6 +394,7 @@ function group(
   total: number,
   items: readonly Everything[],
   future: ReadonlyMap<Grantee, ReadonlyMap<string, ReadonlySet<string>>>,
+  secured: ReadonlyMap<string, SecuredTable> | undefined,
 ): Given[] {
   const lists = new Map<readonly AclEntry[], Map<string, Everything[]>>();
   for (const item of items) {
@@ -395,12 +432,8 @@ function group(
       else together.set(key, { privileges: [privilege], at });
     }
     for (const { privileges, at } of together.values()) {
-      const target = targetOf(
-        kind,
-        place,
-        total,
-        [...at].flatMap((index) => sets[index].same),
-      );
+      const same = [...at].flatMap((index) => sets[index].same);
+      const target = targetOf(kind, place, total, same);
       const creators = isOwner || grantable || !target.all ? [] : [...(future.get(grantee) ?? [])];
       const also = creators.filter(([, carried]) => privileges.every((privilege) => carried.has(privilege)));
       for (const [creator] of also) {
@@ -415,6 +448,7 @@ function group(
         privileges: inOrder(privileges),
         grantable,
         on: target,
+        secured: securedOf(same, secured),
         future: also.length > 0 ? also.map(([creator]) => creator).sort() : undefined,
       });
     }

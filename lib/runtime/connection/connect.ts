@@ -14,6 +14,8 @@ export interface OpenOptions {
    * anew. Default: 0, one attempt.
    */
   readonly patience?: number;
+  /** A server that only reads will do. Default: it must take writes. */
+  readonly standby?: boolean;
   /** Told why the next attempt is waited for. */
   readonly onRetry?: (message: string) => void;
 }
@@ -33,7 +35,7 @@ const SESSION = `
 const WATCH_CLIENT = `SET client_connection_check_interval = '10s'`;
 
 /**
- * A direct connection to a server that takes writes, with its session pinned. Throws a ConnectionError that says what to do about a
+ * A direct connection to a server, one that takes writes unless a standby will do, with its session pinned. Throws a ConnectionError that says what to do about a
  * server that is unreachable, starting, full, read-only, untrusted, or behind a pooler.
  */
 export async function openClient(settings: ConnectionSettings, options: OpenOptions = {}): Promise<Client> {
@@ -86,7 +88,7 @@ async function openOnce(settings: ConnectionSettings, options: OpenOptions): Pro
     )) as unknown as QueryResult<{ pid: number; recovery: boolean }>[];
     const { rows } = answers.at(-1)!;
     await client.query(WATCH_CLIENT).catch(() => undefined);
-    if (rows[0].recovery) throw Object.assign(new Error('it is a standby'), { code: '25006' });
+    if (rows[0].recovery && !options.standby) throw Object.assign(new Error('it is a standby'), { code: '25006' });
     // A pooler answers with a process id of its own making, or with that of another session.
     if (rows[0].pid !== (client as unknown as { processID: number }).processID) {
       throw new ConnectionError(

@@ -59,7 +59,7 @@ function describe(code: string | undefined, message: string, settings: Connectio
     case 'ENETUNREACH':
       return `${where} does not answer (${code}): check the security groups, the route to its subnets, and that it is running`;
     case '28P01':
-      return `${where} refuses the password of ${user} (${code}): the secret and the server differ, or the role has been given rds_iam`;
+      return `${where} refuses the password of ${user} (${code}): what the secret, PGPASSWORD or ~/.pgpass holds is not what the server has, or the role has been given rds_iam`;
     case '28000':
       return `${where} does not let ${user} in (${code}: ${message}): check pg_hba.conf, LOGIN, and whether the role must use an IAM token`;
     case '3D000':

@@ -9,9 +9,10 @@ import { holds, weigh } from './acknowledged';
 import { describeObjection, judge } from './judge';
 import { readAcknowledgements, readServers } from './properties';
 import { describeRunning, RunningServer } from './running';
+import { describeSources, judgeRestore } from './source';
 
 /** The generations of defaults that this version of the package knows, oldest first. */
-export const DEFAULTS_GENERATIONS = ['V1'] as const;
+export const DEFAULTS_GENERATIONS = ['V1', 'V2'] as const;
 
 export interface CheckOptions {
   /** A synthesized template. */
@@ -68,7 +69,12 @@ async function checkGuard(guard: Resource, resources: Resources, options: CheckO
   const defaults = String(metadata.defaults ?? 'unknown');
   const acknowledgements = readAcknowledgements(guard.Properties);
   const running = client ? await describeRunning(client, servers) : undefined;
-  const objections = running ? judge({ desired: servers, running, isOwn }) : [];
+  const toRestore = running ? servers.filter(({ LogicalId }) => !running.has(LogicalId)) : [];
+  const sources = client ? await describeSources(client, toRestore) : new Map();
+  const objections = [
+    ...(running ? judge({ desired: servers, running, isOwn }) : []),
+    ...toRestore.flatMap((server) => judgeRestore(server, sources.get(server.LogicalId))),
+  ];
   const { refused, accepted } = weigh(objections, acknowledgements, now);
   return {
     construct: commonPath(servers.map(({ Path }) => Path)),

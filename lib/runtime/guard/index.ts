@@ -2,3 +2,4 @@ export * from './acknowledged';
 export * from './check';
 export * from './judge';
 export * from './running';
+export * from './source';

@@ -270,9 +270,20 @@ function kind(server: GuardedServer): string {
   return server.Type === 'AWS::RDS::DBCluster' ? 'cluster' : 'instance';
 }
 
-/** A node of a cluster holds none of its own. */
+/** A node of a cluster holds none of its own, and a replica nothing that its primary has not. */
 function holdsData(server: GuardedServer): boolean {
+  if (isReplica(server)) return false;
   return server.Type === 'AWS::RDS::DBCluster' || canonical(server.CreateOnly.DBClusterIdentifier) === undefined;
+}
+
+/** Follows another instance. A restore to a moment names its source as well, and the moment besides. */
+function isReplica({ Type, CreateOnly }: GuardedServer): boolean {
+  return (
+    Type === 'AWS::RDS::DBInstance' &&
+    canonical(CreateOnly.SourceDBInstanceIdentifier) !== undefined &&
+    canonical(CreateOnly.RestoreTime) === undefined &&
+    isFalse(canonical(CreateOnly.UseLatestRestorableTime))
+  );
 }
 
 function isRestored(server: GuardedServer): boolean {

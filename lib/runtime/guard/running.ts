@@ -126,15 +126,21 @@ function present(values: Readonly<Record<string, unknown>>): Record<string, stri
 }
 
 function notFound(error: unknown, identifier: string): undefined {
-  const { name, message } = error as Error;
+  const { name } = error as Error;
   if (/^DB(Instance|Cluster)NotFound(Fault)?$/.test(name)) return undefined;
+  throw notSeen(error, `whether ${identifier} runs`);
+}
+
+/** The error of a guard that cannot look. */
+export function notSeen(error: unknown, what: string): Error {
+  const { name, message } = error as Error;
   if (isUnreachable(error)) {
-    throw new Error(
-      `The deploy guard cannot reach the RDS API to see whether ${identifier} runs (${name}: ${message}). Its subnets need an ` +
+    return new Error(
+      `The deploy guard cannot reach the RDS API to see ${what} (${name}: ${message}). Its subnets need an ` +
         'interface endpoint of RDS with private DNS, which addVpcEndpoints() on the server adds, or a way out.',
     );
   }
-  throw new Error(`The deploy guard cannot see whether ${identifier} runs: ${name}: ${message}`);
+  return new Error(`The deploy guard cannot see ${what}: ${name}: ${message}`);
 }
 
 const UNREACHABLE = /\b(ETIMEDOUT|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)\b/;

@@ -1,6 +1,6 @@
 import { DesiredState } from '../../contract';
 import { openClient } from '../connection';
-import { approvalText, ConnectionSettings, heldByWords, reconcile, release, Report } from '../reconcile';
+import { AnsweredError, approvalText, ConnectionSettings, heldByWords, reconcile, release, Report } from '../reconcile';
 import { isRollback } from './rollback';
 import { connectionSecrets, roleSecrets, SecretStore } from '../secrets';
 import { connectionTo } from './admin-connection';
@@ -40,6 +40,12 @@ export async function applyState(
     logReport(report, state, server);
     return { physicalId, data: summary(report), reason: approvalText(report) };
   } catch (error) {
+    if (error instanceof AnsweredError) {
+      const facts = { state: state.name, server: server.Identity, request: request.requestId, answered: error.status };
+      logLine('answered before', facts, 'warn');
+      if (error.status === 'SUCCESS') return { physicalId, reason: error.message, data: { Outcome: 'answered' } };
+      throw error;
+    }
     logLine('failed', { state: state.name, server: server.Identity, problem: (error as Error).message }, 'error');
     throw error;
   } finally {
@@ -71,6 +77,7 @@ async function run(
     identity: server.Identity,
     identityBefore: asMap(request.oldProperties?.Server).Identity,
     holder: holderOf(request),
+    request: request.requestId,
     deadline: limits.deadline,
     rollback,
     secrets: roleSecrets({

@@ -4,6 +4,7 @@ import { weigh } from '../guard/acknowledged';
 import { describeObjection, fingerprint, judge } from '../guard/judge';
 import { readAcknowledgements, readServers } from '../guard/properties';
 import { readReceipt, Receipt, writeReceipt } from '../guard/receipt';
+import { describeSources, judgeRestore } from '../guard/source';
 import { describeRunning, rdsClient, RunningServer } from '../guard/running';
 import { ResourceAnswer, ResourceRequest, serveCustomResource } from './cloudformation';
 import { logLine } from './log';
@@ -34,7 +35,13 @@ export async function standGuard(request: ResourceRequest, client: RDSClient, no
 
   const running = await describeRunning(client, desired);
   const previous = request.type === 'Update' ? readServers(request.oldProperties ?? {}) : undefined;
-  const objections = judge({ desired, previous, running, isOwn });
+  // What runs already has been restored, and its source may be gone since.
+  const toRestore = desired.filter(({ LogicalId }) => !running.has(LogicalId));
+  const sources = await describeSources(client, toRestore);
+  const objections = [
+    ...judge({ desired, previous, running, isOwn }),
+    ...toRestore.flatMap((server) => judgeRestore(server, sources.get(server.LogicalId))),
+  ];
   const { refused, accepted, expired } = weigh(objections, readAcknowledgements(request.properties), now);
   for (const { objection, reason, expires } of accepted)
     logLine('acknowledged', { objection, reason, expires }, 'warn');

@@ -5,6 +5,9 @@ export function logLine(event: string, fields: object = {}, level: 'info' | 'war
   console[level](JSON.stringify({ level, event, ...fields }));
 }
 
+/** A metric in one of these says so at the end of its name. */
+const UNITS = ['Milliseconds', 'Seconds', 'Bytes', 'Percent'];
+
 /** Metrics as a log line in CloudWatch's embedded format: no client, no endpoint, no permission. */
 export function logMetrics(
   dimensions: Readonly<Record<string, string>>,
@@ -12,7 +15,7 @@ export function logMetrics(
 ): void {
   const metrics = Object.keys(values).map((name) => ({
     Name: name,
-    Unit: name.endsWith('Milliseconds') ? 'Milliseconds' : 'Count',
+    Unit: UNITS.find((unit) => name.endsWith(unit)) ?? 'Count',
   }));
   const directive = { Namespace: METRIC_NAMESPACE, Dimensions: [Object.keys(dimensions)], Metrics: metrics };
   console.info(

@@ -1,9 +1,13 @@
 import {
+  CommentTarget,
   creatorsBySchema,
+  DesiredComment,
   DesiredDatabase,
   DesiredDefaultPrivilege,
   DesiredGrant,
+  DesiredIsolation,
   DesiredMembership,
+  DesiredPublication,
   DesiredRole,
   DesiredSetting,
   DesiredState,
@@ -12,15 +16,28 @@ import {
   ObjectKind,
   Privilege,
   PRIVILEGES,
+  rowFilterProblem,
 } from '../../contract';
+import { commentKey, signature } from '../reconcile/comments';
 import { IAM_ROLE } from '../reconcile/iam';
+import { COUNTING_SCHEMA } from '../reconcile/isolation-policies';
 import { Ledger } from '../reconcile/ledger';
-import { AclEntry, Inside, Observed, ObservedDatabase, PUBLIC, Securable } from '../reconcile/observed';
+import {
+  AclEntry,
+  Inside,
+  Observed,
+  ObservedDatabase,
+  ObservedIsolation,
+  PUBLIC,
+  Securable,
+} from '../reconcile/observed';
 import { makePlan } from '../reconcile/plan';
 import { DATABASE_OWNER_ROLE, Power, reachable } from '../reconcile/power';
 import { elements, sameSetting } from '../reconcile/settings';
+import { ident } from '../reconcile/sql';
 import { Plan, RefusedError } from '../reconcile/types';
 import { Existing } from './catalog';
+import { Found } from './inside';
 
 /** What is not in the declaration, or not as it is there, and stays on the server as it is. */
 export interface Remark {
@@ -53,6 +70,7 @@ const NO_LEDGER: Ledger = {
   earlierIdentities: [],
   hasRemovals: false,
   hasOpenRuns: false,
+  mendable: true,
   objects: new Map(),
 };
 
@@ -94,10 +112,12 @@ class Adoption {
       drops: [],
       databases: [],
     };
-    const declared = databases.map((database) => this.database(database, base));
+    const bare = databases.map((database) => this.database(database, base));
+    const declared = bare.map((database) => this.withInside(database, { ...base, databases: bare }));
     for (const [role, why] of this.leftOut) this.remark(`role ${role}`, why);
     this.remarkOthers();
-    const state = { ...base, databases: declared };
+    const whole = { ...base, databases: declared };
+    const state = { ...whole, comments: this.comments(whole) };
     return { state, remarks: this.remarks, plan: this.plan(state) };
   }
 
@@ -112,10 +132,11 @@ class Adoption {
       this.remark(about, `applying gives ${this.power.user} SET on its owner ${owner}, so that it can act as it`);
       return true;
     }
-    this.remark(
-      about,
-      `not declared: it belongs to ${owner}, as which ${this.power.user} cannot act; GRANT "${owner}" TO "${this.power.user}" WITH INHERIT FALSE, SET TRUE first`,
-    );
+    // Whoever may act as a superuser is one.
+    const first = this.observed.roles.get(owner)?.superuser
+      ? 'give it to a role that is no superuser (ALTER … OWNER TO …) first'
+      : `GRANT ${ident(owner)} TO ${ident(this.power.user)} WITH INHERIT FALSE, SET TRUE first`;
+    this.remark(about, `not declared: it belongs to ${owner}, as which ${this.power.user} cannot act; ${first}`);
     return false;
   }
 
@@ -146,7 +167,7 @@ class Adoption {
     const chosen: { name: string; owner: string }[] = [];
     for (const { name, owner } of inside.schemas.values()) {
       const about = `schema ${name} of the database ${database.name}`;
-      if (name === 'cdk_postgres' || ofExtensions.has(name)) continue;
+      if (name === 'cdk_postgres' || name === COUNTING_SCHEMA || ofExtensions.has(name)) continue;
       const problem = nameProblem('schema', name);
       const actual = owner === DATABASE_OWNER_ROLE ? database.owner : owner;
       if (problem) this.remark(about, `not declared: its name ${problem}`);
@@ -392,6 +413,7 @@ class Adoption {
         grants.push(...this.objectGrants(kind, all, schema.name, here, promised, creators.get(schema.name)!));
       }
     }
+    this.remarkUseless(observed, inside, grants);
     const database: DesiredDatabase = {
       name: observed.name,
       owner: observed.owner,
@@ -413,6 +435,36 @@ class Adoption {
       return steps.length + withheld.length;
     };
     return steps(closed) <= steps(database) ? closed : database;
+  }
+
+  /** A run proves that what is declared has effect. To leave it out would not help: what is not declared is to be taken away. */
+  private remarkUseless(database: ObservedDatabase, inside: Inside, grants: readonly DesiredGrant[]): void {
+    const isHeld = (to: string, privilege: string, acl: readonly AclEntry[], owner: string) => {
+      const through = reachable(this.observed.memberships, to, (membership) => membership.inherit).add(to);
+      // The owner is a member of it inside its database, which no catalog says.
+      if (through.has(database.owner)) through.add(DATABASE_OWNER_ROLE);
+      return (
+        through.has(owner) ||
+        acl.some(
+          (entry) => entry.privilege === privilege && (entry.grantee === PUBLIC || through.has(entry.grantee)),
+        ) ||
+        (privilege === 'USAGE' && HAVE_USAGE_EVERYWHERE.some((role) => through.has(role)))
+      );
+    };
+    const useless = new Set<string>();
+    for (const { on, to } of grants) {
+      if (this.observed.roles.get(to)!.login && !isHeld(to, 'CONNECT', database.acl, database.owner))
+        useless.add(`${to} has no effective CONNECT on the database ${database.name}`);
+      if (!('schema' in on)) continue;
+      const { acl, owner } = inside.schemas.get(on.schema)!;
+      if (!isHeld(to, 'USAGE', acl, owner))
+        useless.add(`${to} has no effective USAGE on the schema ${on.schema} of the database ${database.name}`);
+    }
+    for (const what of useless)
+      this.remark(
+        'a grant without effect',
+        `${what}: declare it, or revoke what it was given inside, before the first apply`,
+      );
   }
 
   private byGrantee(acl: readonly AclEntry[], owner: string, kind: ObjectKind): Map<string, Privilege[]> {
@@ -497,37 +549,207 @@ class Adoption {
       );
   }
 
+  /** What else a database has is declared as far as a plan of it would leave it as it is. */
+  private withInside(database: DesiredDatabase, base: DesiredState): DesiredDatabase {
+    const found = this.existing.found.get(database.name);
+    if (!found) return database;
+    const place = `of the database ${database.name}`;
+    for (const [what, why] of found.unfit) this.remark(`${what} ${place}`, `not declared, and stays: ${why}`);
+    const schemas = new Set(database.schemas.map(({ name }) => name));
+    const others = base.databases.filter(({ name }) => name !== database.name);
+    const before = new Set(this.changes(base));
+    const problems = (changed: DesiredDatabase) =>
+      this.changes({ ...base, databases: [...others, changed] }).filter((change) => !before.has(change));
+    let result = database;
+    for (const candidate of candidates(found, schemas)) {
+      const why = this.unfitRoles(database, candidate, base) ?? candidate.problem;
+      const next = { ...result, ...candidate.addTo(result) };
+      const changes = why === undefined ? problems(next) : [why];
+      if (changes.length === 0) result = next;
+      else this.remark(`${candidate.about} ${place}`, `not declared, and stays: ${changes.join('; ')}`);
+    }
+    return result;
+  }
+
+  /** What a construct asks of the roles, and no plan does. */
+  private unfitRoles(database: DesiredDatabase, { subscriber, isolation }: Candidate, base: DesiredState) {
+    const owner = database.schemas.find(({ name }) => name === isolation?.schema)?.owner;
+    for (const role of isolation?.roles ?? []) {
+      if (!this.isDeclared(role)) return `it is for the role ${role}, which is not declared`;
+      if (role === owner) return `it is for ${role}, who owns the schema`;
+    }
+    if (subscriber === undefined || !this.isDeclared(subscriber)) return undefined;
+    // The construct makes a declared login that a subscription works as a member of the database's owner.
+    const isMember = base.memberships.some(
+      (m) => m.role === database.owner && m.member === subscriber && m.inherit && m.set && !m.admin,
+    );
+    return isMember
+      ? undefined
+      : `its owner ${subscriber} is no member of the owner of the database with INHERIT and SET, as that of a declared one is: GRANT "${database.owner}" TO "${subscriber}" WITH INHERIT TRUE, SET TRUE`;
+  }
+
+  /** Comments that this library has made for the state of this name; any other is somebody's word, over which a description would write. */
+  private comments(state: DesiredState): DesiredComment[] {
+    const ours = signature(this.name);
+    const targets: CommentTarget[] = [
+      ...state.roles.map(({ name }) => ({ kind: 'role' as const, name })),
+      ...state.databases.map(({ name }) => ({ kind: 'database' as const, name })),
+      ...state.databases.flatMap(({ name: database, schemas }) =>
+        schemas.map(({ name }) => ({ kind: 'schema' as const, database, name })),
+      ),
+    ];
+    return targets.flatMap((on) => {
+      const comment = this.observed.comments?.get(commentKey(on));
+      if (comment === undefined) return [];
+      const text = comment.slice(0, -ours.length);
+      if (comment.endsWith(ours) && text.trim() !== '') return [{ on, text }];
+      const where = on.kind === 'schema' ? ` of the database ${on.database}` : '';
+      // PostgreSQL itself comments on the schema public.
+      if (on.kind === 'schema' && on.name === 'public' && comment === 'standard public schema') return [];
+      this.remark(
+        `comment on ${on.kind} ${on.name}${where}`,
+        `${JSON.stringify(comment.length > 100 ? `${comment.slice(0, 100)}…` : comment)} is not declared and stays: a description would write over it`,
+      );
+      return [];
+    });
+  }
+
+  /** What a first apply of a state would do or refuse, as sentences. */
+  private changes(state: DesiredState): string[] {
+    const plan = this.tryPlan(state);
+    if (plan instanceof RefusedError) return [...plan.problems];
+    return [...plan.steps, ...plan.withheld].map(({ object, reason }) => `${object}: ${reason}`);
+  }
+
   private plan(state: DesiredState): Plan {
+    const plan = this.tryPlan(state);
+    if (!(plan instanceof RefusedError)) return plan;
+    for (const problem of plan.problems) this.remark('the whole', problem);
+    return { steps: [], withheld: [], notes: [...plan.problems] };
+  }
+
+  private tryPlan(state: DesiredState): Plan | RefusedError {
     const inside = new Map(
       state.databases.map((database) => [
         database.name,
-        onlySchemas(this.observed.inside.get(database.name)!, new Set(database.schemas.map((schema) => schema.name))),
+        onlyDeclared(this.observed.inside.get(database.name)!, database),
       ]),
     );
     try {
       return makePlan(state, NO_LEDGER, { ...this.observed, inside }, 'postgres', { toBeRead: true });
     } catch (error) {
-      if (!(error instanceof RefusedError)) throw error;
-      for (const problem of error.problems) this.remark('the whole', problem);
-      return { steps: [], withheld: [], notes: [...error.problems] };
+      if (error instanceof RefusedError) return error;
+      throw error;
     }
   }
 }
+
+/** Something in a database that may be declared. */
+interface Candidate {
+  readonly about: string;
+  readonly addTo: (database: DesiredDatabase) => Partial<DesiredDatabase>;
+  /** Why no construct can say it, whatever its plan. */
+  readonly problem?: string;
+  /** The role that a subscription works as. */
+  readonly subscriber?: string;
+  readonly isolation?: DesiredIsolation;
+}
+
+function candidates(found: Found, schemas: ReadonlySet<string>): Candidate[] {
+  const named = (name: string) => {
+    const problem = nameProblem('object', name);
+    return problem && `its name ${problem}`;
+  };
+  return [
+    ...found.extensions.map((extension): Candidate => ({
+      about: `extension ${extension.name}`,
+      problem: /^[a-z0-9_][a-z0-9_-]{0,62}$/.test(extension.name) ? undefined : named(extension.name),
+      addTo: ({ extensions }) => ({
+        extensions: [
+          ...extensions,
+          { name: extension.name, schema: schemas.has(extension.schema ?? '') ? extension.schema : undefined },
+        ],
+      }),
+    })),
+    ...found.isolations.map((isolation): Candidate => ({
+      about: `isolation of tenants in the schema ${isolation.schema}`,
+      problem: schemas.has(isolation.schema) ? named(isolation.column) : 'its schema is not declared',
+      isolation,
+      addTo: ({ isolations }) => ({ isolations: [...isolations, isolation] }),
+    })),
+    ...found.publications.map((publication): Candidate => ({
+      about: `publication ${publication.name}`,
+      problem: named(publication.name) ?? unfitPublication(publication, schemas),
+      addTo: ({ publications }) => ({ publications: [...publications, publication] }),
+    })),
+    ...found.slots.map((slot): Candidate => ({
+      about: `slot ${slot.name}`,
+      addTo: ({ slots }) => ({ slots: [...slots, slot] }),
+    })),
+    ...found.subscriptions.map((subscription): Candidate => ({
+      about: `subscription ${subscription.name}`,
+      problem:
+        named(subscription.name) ??
+        (/^[a-z0-9_]{1,63}$/.test(subscription.slot ?? subscription.name)
+          ? undefined
+          : 'its name cannot be that of a slot'),
+      subscriber: subscription.owner,
+      addTo: ({ subscriptions }) => ({ subscriptions: [...subscriptions, subscription] }),
+    })),
+  ];
+}
+
+function unfitPublication(publication: DesiredPublication, schemas: ReadonlySet<string>): string | undefined {
+  if (!publication.allTables && publication.tables.length + publication.schemas.length === 0) return 'it is of nothing';
+  if (publication.operations.length === 0) return 'it publishes no operation';
+  const unknown = publication.schemas.filter((schema) => !schemas.has(schema));
+  if (unknown.length > 0) return `it publishes schemas that are not declared: ${unknown.join(', ')}`;
+  for (const { schema, name, where, columns = [] } of publication.tables) {
+    for (const part of [schema, name, ...columns]) {
+      const problem = nameProblem('object', part);
+      if (problem) return `the name ${JSON.stringify(part)} ${problem}`;
+    }
+    const problem = where === undefined ? undefined : rowFilterProblem(where);
+    if (problem) return `its row filter of ${schema}.${name} ${problem}`;
+  }
+  return undefined;
+}
+
+/** Predefined roles. */
+const HAVE_USAGE_EVERYWHERE = ['pg_read_all_data', 'pg_write_all_data'];
 
 function inOrder(kind: ObjectKind, privileges: Iterable<string>): Privilege[] {
   const wanted = new Set(privileges);
   return PRIVILEGES[kind].filter((privilege) => wanted.has(privilege));
 }
 
-/** As an observation for a declaration of these schemas reads it. */
-function onlySchemas(inside: Inside, names: ReadonlySet<string>): Inside {
+/** As an observation for what is declared of a database reads it. */
+function onlyDeclared(inside: Inside, database: DesiredDatabase): Inside {
+  const names = new Set(database.schemas.map((schema) => schema.name));
+  const isolated = new Set(database.isolations.map(({ schema }) => schema));
   return {
     schemas: new Map([...inside.schemas].filter(([name]) => names.has(name) || name === 'public')),
     relations: inside.relations.filter((item) => names.has(item.schema)),
     routines: inside.routines.filter((item) => names.has(item.schema)),
     columns: inside.columns.filter((item) => names.has(item.schema)),
     defaultAcls: inside.defaultAcls.filter((row) => row.schema === undefined || names.has(row.schema)),
+    extensions: inside.extensions,
+    isolation: isolated.size === 0 ? undefined : onlyIsolated(inside.isolation, isolated),
+    replication: inside.replication,
   };
+}
+
+function onlyIsolated(
+  observed: ObservedIsolation | undefined,
+  schemas: ReadonlySet<string>,
+): ObservedIsolation | undefined {
+  return (
+    observed && {
+      ...observed,
+      tables: observed.tables.filter(({ schema }) => schemas.has(schema)),
+      bypasses: observed.bypasses.filter(({ isolation }) => schemas.has(isolation)),
+    }
+  );
 }
 
 /** The schema `public` as PostgreSQL makes it, with nothing of anybody's in it. */

@@ -1,14 +1,19 @@
-import { DesiredState } from '../../contract';
+import { CommentTarget, DesiredState } from '../../contract';
+import { observeComments } from '../reconcile/comments';
 import { Connections } from '../reconcile/connections';
 import { observeFacts, observeServer, observeSettingFacts } from '../reconcile/observe';
+import { observeReplicationFacts } from '../reconcile/observe-replication';
 import { Inside, Observed } from '../reconcile/observed';
 import { SERVER_DATABASES, wholeInside } from '../access/facts';
+import { Found, readInside } from './inside';
 
 /** What exists, and this library may or may not be able to declare. */
 export interface Existing {
   readonly observed: Observed;
   /** By database; what the inside has besides schemas and what is granted in them. */
   readonly others: ReadonlyMap<string, readonly OtherObject[]>;
+  /** By database; what else there is that a declaration can say. */
+  readonly found: ReadonlyMap<string, Found>;
   readonly replicationRoles: readonly string[];
   /** What the ledger says, by state. */
   readonly managed: ReadonlyMap<string, number>;
@@ -26,13 +31,9 @@ export interface OtherObject {
  * declaration; until then nothing is lost silently.
  */
 export const OTHER_KINDS: Readonly<Record<string, string>> = {
-  extension: `SELECT extname, 'version ' || extversion || ' in schema ' || extnamespace::regnamespace FROM pg_extension WHERE extname <> 'plpgsql'`,
-  publication: `SELECT pubname, 'owner ' || pg_get_userbyid(pubowner) FROM pg_publication`,
-  subscription: `SELECT subname, 'owner ' || pg_get_userbyid(subowner) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-  'replication slot': `SELECT slot_name, 'plugin ' || coalesce(plugin, 'none') FROM pg_replication_slots WHERE database = current_database()`,
   'event trigger': `SELECT evtname, 'owner ' || pg_get_userbyid(evtowner) FROM pg_event_trigger WHERE evtname !~ '^rds_'`,
   'foreign server': `SELECT srvname, 'owner ' || pg_get_userbyid(srvowner) FROM pg_foreign_server`,
-  'row security policy': `SELECT polname, 'on ' || polrelid::regclass::text FROM pg_policy`,
+  'row security policy': `SELECT polname, 'on ' || polrelid::regclass::text FROM pg_policy WHERE polname !~ '^cdk_postgres_'`,
   'schema of an extension': `SELECT nspname, 'belongs to an extension' FROM pg_namespace n WHERE EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')`,
   'type with privileges of its own': `SELECT typname, 'in schema ' || typnamespace::regnamespace FROM pg_type WHERE typacl IS NOT NULL AND oid >= 16384`,
   'default privileges on types or schemas': `SELECT pg_get_userbyid(defaclrole), CASE defaclobjtype WHEN 'T' THEN 'types' ELSE 'schemas' END FROM pg_default_acl WHERE defaclobjtype IN ('T', 'n')`,
@@ -79,14 +80,20 @@ export async function readExisting(connections: Connections, only?: readonly str
   const facts = await observeFacts(admin, desired);
   const inside = new Map<string, Inside>();
   const others = new Map<string, OtherObject[]>();
-  for (const name of wanted) {
+  const found = new Map<string, Found>();
+  for (const base of desired.databases) {
+    const { name } = base;
     if (!facts.databases.has(name)) continue;
-    inside.set(name, await wholeInside(connections, name));
-    others.set(
-      name,
-      await (await connections.in(name)).read<OtherObject & Record<string, string>>(`${OTHERS} ORDER BY 1, 2`),
-    );
+    const session = await connections.in(name);
+    const read = await readInside(session, base, { ...server, user: facts.user }, await wholeInside(connections, name));
+    inside.set(name, read.inside);
+    found.set(name, read.found);
+    others.set(name, await session.read<OtherObject & Record<string, string>>(`${OTHERS} ORDER BY 1, 2`));
   }
+  const databases = desired.databases.map((base) => ({ ...base, ...found.get(base.name) }));
+  const comments = await observeComments(connections, commentTargets(server.roles.keys(), inside), (name) =>
+    inside.has(name),
+  );
   const replication = await admin.read<{ name: string }>(
     `SELECT rolname AS name FROM pg_roles WHERE rolreplication AND NOT rolsuper ORDER BY 1`,
   );
@@ -96,6 +103,8 @@ export async function readExisting(connections: Connections, only?: readonly str
       ...server,
       databases: new Map([...server.databases].filter(([name]) => wanted.includes(name))),
       inside,
+      replicationFacts: await observeReplicationFacts(admin, { ...desired, databases }),
+      comments,
       settingFacts: await observeSettingFacts(admin, desired),
       logins: new Map(),
       connected: new Set(),
@@ -103,9 +112,20 @@ export async function readExisting(connections: Connections, only?: readonly str
       connectedVersions: new Map(),
     },
     others,
+    found,
     replicationRoles: replication.map(({ name }) => name),
     managed: await readManaged(connections),
   };
+}
+
+function commentTargets(roles: Iterable<string>, inside: ReadonlyMap<string, Inside>): CommentTarget[] {
+  return [
+    ...[...roles].map((name) => ({ kind: 'role' as const, name })),
+    ...[...inside.keys()].map((name) => ({ kind: 'database' as const, name })),
+    ...[...inside].flatMap(([database, { schemas }]) =>
+      [...schemas.keys()].map((name) => ({ kind: 'schema' as const, database, name })),
+    ),
+  ];
 }
 
 async function readManaged(connections: Connections): Promise<Map<string, number>> {

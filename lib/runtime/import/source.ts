@@ -19,7 +19,7 @@ export type Value = string | readonly Value[] | { readonly [key: string]: Value 
 /** A value in one line, or in several where it does not fit into `left` columns of its first line. */
 export function print(value: Value, indent: string, left: number): string {
   const flat = inOneLine(value);
-  if (flat.length <= left || typeof value === 'string') return flat;
+  if (typeof value === 'string' || (flat.length <= left && !isBroken(value))) return flat;
   const deeper = `${indent}  `;
   const room = WIDTH - deeper.length - 1;
   if (Array.isArray(value)) {
@@ -42,7 +42,7 @@ export function call(head: string, args: readonly Value[], indent: string): stri
   const flat = `${indent}${head}(${args.map(inOneLine).join(', ')});`;
   const last = args.at(-1);
   const isObject = typeof last === 'object' && !Array.isArray(last);
-  if (flat.length <= WIDTH || args.length === 0) return flat;
+  if (args.length === 0 || (flat.length <= WIDTH && !args.some(isBroken))) return flat;
   if (isObject) {
     const before = args.slice(0, -1).map(inOneLine);
     const open = `${indent}${head}(${[...before, ''].join(', ')}`;
@@ -56,6 +56,19 @@ export function call(head: string, args: readonly Value[], indent: string): stri
 /** A comment of one or more lines. */
 export function comment(lines: readonly string[], indent: string): string {
   return lines.map((line) => `${indent}// ${line.replace(/[\r\n\u2028\u2029]+/g, ' ')}`.trimEnd()).join('\n');
+}
+
+/** Prettier gives each of several objects in a list a line of its own, however short they are. */
+function isBroken(value: Value): boolean {
+  if (typeof value === 'string') return false;
+  if (!Array.isArray(value))
+    return entriesOf(value as { readonly [key: string]: Value | undefined }).some(([, item]) => isBroken(item));
+  const items = value as readonly Value[];
+  const isLarge = (item: Value) =>
+    typeof item === 'object' &&
+    !Array.isArray(item) &&
+    entriesOf(item as { readonly [key: string]: Value | undefined }).length > 1;
+  return (items.length > 1 && items.every(isLarge)) || items.some(isBroken);
 }
 
 function inOneLine(value: Value): string {

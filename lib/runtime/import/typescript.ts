@@ -1,13 +1,21 @@
 import {
+  CommentTarget,
   creatorsBySchema,
   DesiredDatabase,
+  DesiredIsolation,
   DesiredMembership,
+  DesiredPublication,
+  DesiredPublishedTable,
   DesiredRole,
+  DesiredSlot,
   DesiredState,
+  DesiredSubscription,
   isServerRole,
   Privilege,
   PRIVILEGES,
+  PUBLISHED_OPERATIONS,
 } from '../../contract';
+import { commentKey } from '../reconcile/comments';
 import { DURATIONS, Remark } from './adopt';
 import { call, comment, text, Value } from './source';
 
@@ -45,8 +53,23 @@ const SHORT = [
   { method: 'grantExecute', table: '', sequence: '', routine: 'EXECUTE' },
 ] as const;
 
+/** What the source imports where it uses it. */
+const CLASSES_OF_API = [
+  'Authentication',
+  'ExistingRole',
+  'PredefinedRole',
+  'Privilege',
+  'PublishedOperation',
+  'ReplicaIdentity',
+  'SchemaObject',
+  'SubscriptionOrigin',
+  'SubscriptionStreaming',
+  'TenantStage',
+  'TenantType',
+];
+
 const RESERVED = new Set(
-  'break case catch class const continue debugger default delete do else enum export extends false finally for function if import in instanceof new null return super switch this throw true try typeof var void while with implements interface let package private protected public static yield await async of arguments eval undefined server'.split(
+  'break case catch class const continue debugger default delete do else enum export extends false finally for function if import in instanceof new null return super switch this throw true try typeof var void while with implements interface let package private protected public static yield await async of arguments eval undefined server secrets'.split(
     ' ',
   ),
 );
@@ -70,9 +93,13 @@ class Writer {
   private readonly taken = new Set(RESERVED);
   private hasPasswordComment = false;
   private readonly roles: ReadonlyMap<string, DesiredRole>;
+  private readonly descriptions: ReadonlyMap<string, string>;
+  /** The secrets of subscriptions, by what they are called in the source: the name of the subscription and its database. */
+  private readonly secrets = new Map<string, string>();
 
   constructor(private readonly state: DesiredState) {
     this.roles = new Map(state.roles.map((role) => [role.name, role]));
+    this.descriptions = new Map(state.comments.map(({ on, text }) => [commentKey(on), text]));
   }
 
   write(remarks: readonly Remark[], head: readonly string[]): string {
@@ -113,23 +140,56 @@ class Writer {
       )
       .join('\n\n');
     const uses = (name: string) => names.has(name);
-    const imports = ['Authentication', 'ExistingRole', 'PredefinedRole', 'Privilege', 'SchemaObject'].filter(uses);
+    const imports = CLASSES_OF_API.filter(uses);
     const imported = [...imports, 'IPostgresServer'].sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1));
     const flat = `import { ${imported.join(', ')} } from 'cdk-postgres';`;
     const lines = [
       ...(uses('Duration') ? ["import { Duration } from 'aws-cdk-lib';"] : []),
+      ...(this.secrets.size > 0 ? ["import { ISecret } from 'aws-cdk-lib/aws-secretsmanager';"] : []),
       flat.length <= 80 ? flat : `import {\n${imported.map((name) => `  ${name},`).join('\n')}\n} from 'cdk-postgres';`,
       '',
       ...(head.length > 0 ? [comment(head, ''), ''] : []),
+      ...this.secretsInterface(),
       ...(body === ''
         ? ['export function declareInside(_server: IPostgresServer): void {}']
-        : ['export function declareInside(server: IPostgresServer): void {', body, '}']),
+        : [...this.signature(), body, '}']),
     ];
     if (remarks.length > 0) {
       lines.push('', comment(['Not in the declaration. All of it stays on the server as it is:'], ''));
       for (const { about, text } of remarks) lines.push(comment(wrapped(`- ${about}: ${text}`), ''));
     }
     return `${lines.join('\n')}\n`;
+  }
+
+  private signature(): string[] {
+    if (this.secrets.size === 0) return ['export function declareInside(server: IPostgresServer): void {'];
+    return [
+      'export function declareInside(',
+      '  server: IPostgresServer,',
+      '  secrets: ConnectionSecrets,',
+      '): void {',
+    ];
+  }
+
+  /** Where a subscription connects to is for superusers to read, and its password for nobody; so the app has to bring them. */
+  private secretsInterface(): string[] {
+    if (this.secrets.size === 0) return [];
+    const about = [
+      '/**',
+      ' * How each subscription connects to its publisher: a secret that you make, with',
+      ' * host, port, dbname, username and password. An import reads no password. The',
+      ' * first deployment sets the connection once its plan is acknowledged.',
+      ' */',
+    ];
+    const members = [...this.secrets].map(
+      ([name, of], at) => `${at > 0 ? '\n' : ''}  /** ${of} */\n  readonly ${name}: ISecret;`,
+    );
+    return [...about, 'export interface ConnectionSecrets {', ...members, '}', ''];
+  }
+
+  private description(on: CommentTarget): string | undefined {
+    const description = this.descriptions.get(commentKey(on));
+    return description === undefined ? undefined : text(description);
   }
 
   private constant(kind: string, name: string): string {
@@ -182,6 +242,7 @@ class Writer {
       owner === `${name}_owner` &&
       role !== undefined &&
       !role.login &&
+      !this.descriptions.has(commentKey({ kind: 'role', name: owner })) &&
       !this.state.memberships.some((m) => m.member === owner) &&
       this.state.databases.every((other) => other.name === name || other.owner !== owner)
     );
@@ -201,13 +262,12 @@ class Writer {
         const first = left.get(group);
         if (first) visit(first);
       }
-      const options = this.memberOfOption(memberships);
+      const options = {
+        description: this.description({ kind: 'role', name: role.name }),
+        memberOf: this.memberOfOption(memberships),
+      };
       const constant = this.constant('role', role.name);
-      this.add({
-        constant,
-        callee: 'server.addGroupRole',
-        args: [text(role.name), ...(options === undefined ? [] : [{ memberOf: options }])],
-      });
+      this.add({ constant, callee: 'server.addGroupRole', args: [text(role.name), ...unlessEmpty(options)] });
       this.constants.set(role.name, constant);
     };
     groups.forEach(visit);
@@ -254,6 +314,7 @@ class Writer {
     this.block();
     const settings = this.state.settings.filter((s) => s.database === database.name && s.role === undefined);
     const options = {
+      description: this.description({ kind: 'database', name: database.name }),
       owner: implied.has(database.owner) ? undefined : this.owner(database.owner),
       connectionLimit: database.connectionLimit === undefined ? undefined : String(database.connectionLimit),
       encoding: database.encoding === undefined ? undefined : text(database.encoding),
@@ -298,6 +359,7 @@ class Writer {
       (s) => s.role === role.name && s.database === undefined && s.name !== 'role',
     );
     const options: Record<string, Value | undefined> = {
+      description: this.description({ kind: 'role', name: role.name }),
       authentication: role.authentication === 'password' ? undefined : `Authentication.${role.authentication}()`,
       connectionLimit: role.connectionLimit === undefined ? undefined : String(role.connectionLimit),
     };
@@ -351,6 +413,7 @@ class Writer {
       this.block();
       this.schema(database, schema, creators.get(schema.name)!);
     }
+    this.beside(database);
   }
 
   private schema(
@@ -366,12 +429,14 @@ class Writer {
     const grantees = [...new Set([...grants, ...promised].map(({ to }) => to))].sort();
     const withUsage = grantees.every((to) => users.has(to) || to === schema.owner);
     const constant = this.constant('schema', schema.name);
+    this.constants.set(`schema ${database.name}.${schema.name}`, constant);
     this.add({
       constant,
       callee: `${this.constants.get(`database ${database.name}`)}.addSchema`,
       args: [
         text(schema.name),
         ...unlessEmpty({
+          description: this.description({ kind: 'schema', database: database.name, name: schema.name }),
           owner: schema.owner === database.owner ? undefined : this.owner(schema.owner),
           usageWithGrants: withUsage ? undefined : 'false',
         }),
@@ -397,6 +462,106 @@ class Writer {
       for (const { method, args } of parts)
         this.add({ callee: `${constant}.${method}`, args: [this.role(to), ...args] });
     }
+    const isolation = database.isolations.find((one) => one.schema === schema.name);
+    if (isolation) this.add({ callee: `${constant}.isolateTenants`, args: [this.isolation(isolation)] });
+  }
+
+  private isolation({ column, type, setting, stage, roles, allTenants }: DesiredIsolation): Value {
+    return {
+      column: text(column),
+      type: `TenantType.${type.toUpperCase()}`,
+      setting: setting === 'app.tenant_id' ? undefined : text(setting),
+      roles: roles.map((role) => this.role(role)),
+      allTenants: allTenants.length === 0 ? undefined : allTenants.map((role) => this.owner(role)),
+      stage: stage === 'prepared' ? undefined : `TenantStage.${stage.toUpperCase()}`,
+    };
+  }
+
+  private schemaConstant(database: DesiredDatabase, schema: string): string {
+    return this.constants.get(`schema ${database.name}.${schema}`)!;
+  }
+
+  private beside(database: DesiredDatabase): void {
+    const add = (method: string, name: string, options: Readonly<Record<string, Value | undefined>>) =>
+      this.add({
+        callee: `${this.constants.get(`database ${database.name}`)}.${method}`,
+        args: [text(name), ...unlessEmpty(options)],
+      });
+    this.block();
+    for (const { name, schema } of sortedBy(database.extensions, (one) => one.name))
+      add('addExtension', name, { schema: schema === undefined ? undefined : this.schemaConstant(database, schema) });
+    this.block();
+    for (const publication of sortedBy(database.publications, (one) => one.name))
+      add('addPublication', publication.name, this.publication(database, publication));
+    for (const slot of sortedBy(database.slots, (one) => one.name)) add('addSlot', slot.name, this.slot(slot));
+    for (const subscription of sortedBy(database.subscriptions, (one) => one.name))
+      add('addSubscription', subscription.name, this.subscription(database, subscription));
+  }
+
+  private publication(
+    database: DesiredDatabase,
+    { owner, operations, viaRoot, generatedColumns, tables, schemas, allTables }: DesiredPublication,
+  ): Readonly<Record<string, Value | undefined>> {
+    const isPlain = (table: DesiredPublishedTable) =>
+      table.columns === undefined && table.where === undefined && table.identity === undefined;
+    const plain = tables.filter(isPlain);
+    const special = tables.filter((table) => !isPlain(table));
+    const list = <T>(items: readonly T[], write: (item: T) => Value) =>
+      items.length === 0 ? undefined : items.map(write);
+    return {
+      allTables: allTables ? 'true' : undefined,
+      schemas: list(schemas, (schema) => this.schemaConstant(database, schema)),
+      tables: list(plain, (table) => text(qualifiedName(table))),
+      tablesWith: list(special, (table) => ({
+        table: text(qualifiedName(table)),
+        columns: list(table.columns ?? [], text),
+        where: table.where === undefined ? undefined : text(table.where),
+        replicaIdentity:
+          table.identity === undefined
+            ? undefined
+            : table.identity.kind === 'index'
+              ? `ReplicaIdentity.index(${text(table.identity.index)})`
+              : `ReplicaIdentity.${table.identity.kind === 'full' ? 'full' : 'primaryKey'}()`,
+      })),
+      operations:
+        operations.length === PUBLISHED_OPERATIONS.length
+          ? undefined
+          : operations.map((operation) => `PublishedOperation.${operation}`),
+      viaPartitionRoot: viaRoot ? 'true' : undefined,
+      generatedColumns: generatedColumns ? 'true' : undefined,
+      owner: owner === database.owner ? undefined : this.owner(owner),
+    };
+  }
+
+  private slot({ consumer, plugin, failover, twoPhase }: DesiredSlot): Readonly<Record<string, Value | undefined>> {
+    return {
+      consumer: this.owner(consumer),
+      plugin: plugin === 'pgoutput' ? undefined : text(plugin),
+      failover: failover ? 'true' : undefined,
+      twoPhase: twoPhase ? 'true' : undefined,
+    };
+  }
+
+  private subscription(
+    database: DesiredDatabase,
+    { name, owner, publications, slot, enabled, options }: DesiredSubscription,
+  ): Readonly<Record<string, Value | undefined>> {
+    const secret = this.constant('secret', name);
+    this.secrets.set(secret, `Of the subscription ${printable(name)} of the database ${printable(database.name)}.`);
+    const { streaming, origin } = options;
+    return {
+      connectionSecret: `secrets.${secret}`,
+      publications: publications.map(text),
+      slotName: slot === undefined ? undefined : text(slot),
+      streaming: streaming === undefined ? undefined : `SubscriptionStreaming.${streaming.toUpperCase()}`,
+      twoPhase: options.two_phase,
+      failover: options.failover,
+      origin: origin === undefined ? undefined : `SubscriptionOrigin.${origin.toUpperCase()}`,
+      disableOnError: options.disable_on_error,
+      runAsOwner: options.run_as_owner,
+      enabled: enabled ? undefined : 'false',
+      owner: this.owner(owner),
+    };
   }
 
   /** What one role has in a schema, in as few calls as there are. */
@@ -452,6 +617,17 @@ class Writer {
     }
     return parts;
   }
+}
+
+function qualifiedName(table: { readonly schema: string; readonly name: string }): string {
+  return [table.schema, table.name]
+    .map((part) => (/[".]/.test(part) ? `"${part.replaceAll('"', '""')}"` : part))
+    .join('.');
+}
+
+/** In a comment, which a name must not end. */
+function printable(name: string): string {
+  return name.replace(/[\r\n\u2028\u2029]+/g, ' ').replaceAll('*/', '* /');
 }
 
 function privilegeOf(privilege: string): string {

@@ -40,6 +40,12 @@ export interface PackFindings {
   readonly acknowledged: readonly PackFinding[];
 }
 
+/** Exceptions for a pack that is not in the report of the synthesis. Whether it ran and found nothing, or never ran, nobody can tell. */
+export interface UnreportedPack {
+  readonly pack: string;
+  readonly acknowledged: readonly PackFinding[];
+}
+
 export interface PackFinding {
   readonly rule: string;
   /** Of an acknowledged finding: the reason that was given. */
@@ -53,6 +59,7 @@ export interface Assembly {
   readonly directory: string;
   readonly stacks: readonly AssemblyStack[];
   readonly findings: readonly PackFindings[];
+  readonly unreported: readonly UnreportedPack[];
   /** The file or folder of a file asset, by the key that it has in its bucket. */
   readonly assets: ReadonlyMap<string, string>;
 }
@@ -140,7 +147,7 @@ export function readAssembly(directory: string): Assembly {
     }
   };
   read(directory);
-  return { directory, stacks, assets, findings: readFindings(directory, acknowledged) };
+  return { directory, stacks, assets, ...readFindings(directory, acknowledged) };
 }
 
 interface Artifact {
@@ -210,25 +217,61 @@ interface ReportedViolation {
   readonly violatingConstructs?: readonly { readonly constructPath: string }[];
 }
 
-/** A pack that found nothing is not in CDK's report; where something was acknowledged, it is here nevertheless. */
-function readFindings(directory: string, acknowledged: readonly PackFinding[]): PackFindings[] {
-  const { pluginReports } = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
-    pluginReports?: { pluginName: string; violations: ReportedViolation[] }[];
+interface PluginReport {
+  readonly pluginName: string;
+  readonly conclusion?: string;
+  readonly metadata?: { readonly error?: string };
+  readonly violations: readonly ReportedViolation[];
+}
+
+/** CDK's report has the packs that had something to say; of any other, the acknowledgements alone are known. */
+function readFindings(
+  directory: string,
+  acknowledged: readonly PackFinding[],
+): Pick<Assembly, 'findings' | 'unreported'> {
+  const { pluginReports = [] } = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
+    pluginReports?: readonly PluginReport[];
   };
-  const finding = (violation: ReportedViolation): PackFinding => ({
+  const acknowledgedOf = (pack: string) => acknowledged.filter(({ rule }) => packOf(rule) === pack);
+  const reported = [...new Set(pluginReports.map(({ pluginName }) => pluginName))].sort();
+  const others = [...new Set(acknowledged.map(({ rule }) => packOf(rule)))].filter((pack) => !reported.includes(pack));
+  return {
+    findings: reported.map((pack) => {
+      const reports = pluginReports.filter(({ pluginName }) => pluginName === pack);
+      const violations = reports.flatMap((report) => report.violations);
+      return {
+        pack,
+        errors: [
+          ...violations.filter(({ severity }) => isError(severity)).map(findingOf),
+          ...reports.flatMap(failureWithoutFinding),
+        ],
+        warnings: violations.filter(({ severity }) => !isError(severity)).map(findingOf),
+        acknowledged: acknowledgedOf(pack),
+      };
+    }),
+    unreported: others.sort().map((pack) => ({ pack, acknowledged: acknowledgedOf(pack) })),
+  };
+}
+
+function findingOf(violation: ReportedViolation): PackFinding {
+  return {
     rule: violation.ruleName,
     description: violation.description,
     fix: violation.suggestedFix,
     constructs: (violation.violatingConstructs ?? []).map(({ constructPath }) => constructPath),
-  });
-  const violations = new Map((pluginReports ?? []).map((report) => [report.pluginName, report.violations]));
-  const packs = new Set([...acknowledged.map(({ rule }) => packOf(rule)), ...violations.keys()]);
-  return [...packs].sort().map((pack) => ({
-    pack,
-    errors: (violations.get(pack) ?? []).filter(({ severity }) => isError(severity)).map(finding),
-    warnings: (violations.get(pack) ?? []).filter(({ severity }) => !isError(severity)).map(finding),
-    acknowledged: acknowledged.filter(({ rule }) => packOf(rule) === pack),
-  }));
+  };
+}
+
+/** A plugin that throws has a report without findings: CDK lets the synthesis pass, and nothing has been checked. */
+function failureWithoutFinding({ pluginName, conclusion, metadata, violations }: PluginReport): PackFinding[] {
+  if (conclusion !== 'failure' || violations.some(({ severity }) => isError(severity))) return [];
+  return [
+    {
+      rule: pluginName,
+      description: metadata?.error ?? `the validation plugin ${pluginName} failed, and names no finding of error level`,
+      constructs: [],
+    },
+  ];
 }
 
 /** `HIPAA.Security-RDSInBackupPlan`, `cdk-postgres::HA-1`. */

@@ -41,11 +41,12 @@ export interface Binaries {
 export function prepareBinaries(version: EmbeddedVersion, projectDirectory: string): Binaries {
   const native = findNativeDirectory(version, projectDirectory);
   const release = readJson(path.join(native, '..', 'package.json')).version as string;
-  const directory = path.join(sharedDirectory(), `native-${release}-${process.platform}-${process.arch}`);
+  const directory = path.join(sharedDirectory(), `native-${release}-${process.platform}-${process.arch}-2`);
   buildOnce(directory, (building) => {
     copyTree(native, building);
     makeLinks(native, building);
     trustExtension(building, 'pg_stat_statements');
+    standInFor(building, AUDIT_EXTENSION);
     if (serviceUser()) execFileSync('chmod', ['-R', 'a+rX', building]);
   });
   const suffix = process.platform === 'win32' ? '.exe' : '';
@@ -142,6 +143,36 @@ function makeLinks(native: string, directory: string): void {
 function trustExtension(directory: string, extension: string): void {
   const control = path.join(directory, 'share', 'postgresql', 'extension', `${extension}.control`);
   fs.appendFileSync(control, '\ntrusted = true\n');
+}
+
+/** The extension that RDS has and the embedded servers do not. */
+export const AUDIT_EXTENSION = 'pgaudit';
+
+/**
+ * An extension of nothing, whose library does nothing, so that what is declared around it can be tried: loading it, creating it, granting to its
+ * role. Whoever asks what it would do needs the real one.
+ */
+function standInFor(directory: string, extension: string): void {
+  const library = inertLibrary(directory);
+  if (!library) return;
+  fs.copyFileSync(library, path.join(path.dirname(library), extension + path.extname(library)));
+  const folder = path.join(directory, 'share', 'postgresql', 'extension');
+  const control = `comment = 'stands in for ${extension}, and does nothing'\ndefault_version = '1.0'\ntrusted = true\n`;
+  fs.writeFileSync(path.join(folder, `${extension}.control`), control);
+  fs.writeFileSync(path.join(folder, `${extension}--1.0.sql`), '');
+}
+
+/** A library that changes nothing when it is loaded. */
+function inertLibrary(directory: string): string | undefined {
+  const folder = path.join(directory, 'lib', 'postgresql');
+  const name = fs.existsSync(folder) && fs.readdirSync(folder).find((file) => /^tcn\.(so|dylib|dll)$/.test(file));
+  return name ? path.join(folder, name) : undefined;
+}
+
+/** Whether these programs have the stand-in, without which a server that is to load it would not start. */
+export function hasStandIn(directory: string): boolean {
+  const folder = path.join(directory, 'lib', 'postgresql');
+  return fs.existsSync(folder) && fs.readdirSync(folder).some((file) => path.parse(file).name === AUDIT_EXTENSION);
 }
 
 function readJson(file: string): Record<string, unknown> {

@@ -5,11 +5,13 @@ import * as net from 'node:net';
 import * as path from 'node:path';
 import { Client } from 'pg';
 import {
+  AUDIT_EXTENSION,
   Binaries,
   buildOnce,
   copyTree,
   dataDirectory,
   EmbeddedVersion,
+  hasStandIn,
   prepareBinaries,
   serviceUser,
 } from './binaries';
@@ -93,7 +95,12 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     copyTree(options.copyOf, data, serviceUser());
   }
   const credentials = readCredentials(folder);
-  const settings: Record<string, string> = { ...options.settings };
+  const settings: Record<string, string> = {
+    ...(flavour === 'rds' && hasStandIn(binaries.directory)
+      ? { shared_preload_libraries: `${SETTINGS.shared_preload_libraries},${AUDIT_EXTENSION}` }
+      : {}),
+    ...options.settings,
+  };
   if (options.tls) Object.assign(settings, installCertificate(folder, options.tls));
   configure(data, options.version, settings);
 

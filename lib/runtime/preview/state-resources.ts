@@ -29,11 +29,7 @@ export function findStateResource(assembly: Assembly, selection: StateSelection)
       `${assembly.directory} has no stack ${selection.stack}; it has ${assembly.stacks.map(({ id }) => id).join(', ') || 'none'}`,
     );
   }
-  const all = stacks.flatMap((stack) =>
-    Object.entries(stack.template.Resources ?? {})
-      .filter(([, resource]) => resource.Type === STATE_RESOURCE_TYPE)
-      .map(([logicalId, resource]) => stateResource(stack, logicalId, resource)),
-  );
+  const all = stacks.flatMap(stateResources);
   const { server } = selection;
   const found = all.filter(
     ({ path }) =>
@@ -51,6 +47,13 @@ export function findStateResource(assembly: Assembly, selection: StateSelection)
       ? `There are several servers; name one with --server: ${servers}`
       : `There is no server ${server}; there are ${servers}`,
   );
+}
+
+/** Everything that is declared inside servers in a stack. */
+export function stateResources(stack: AssemblyStack): StateResource[] {
+  return Object.entries(stack.template.Resources ?? {})
+    .filter(([, resource]) => resource.Type === STATE_RESOURCE_TYPE)
+    .map(([logicalId, resource]) => stateResource(stack, logicalId, resource));
 }
 
 /** The construct path of the server itself. */

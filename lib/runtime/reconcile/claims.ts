@@ -1,5 +1,6 @@
 import { DesiredState } from '../../contract';
-import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
+import { declarationHash, FREED, Ledger, ledgerKey, LedgerObject } from './ledger';
+import { ManagedKind } from './types';
 import { dropKey } from './observe-drops';
 import { exists, Observed } from './observed';
 import { isEnforced, isPartlyEnforced } from './plan-isolations';

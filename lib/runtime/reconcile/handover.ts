@@ -1,8 +1,8 @@
 import { Connections } from './connections';
-import { LEDGER_SCHEMA, LEDGER_VERSION, LedgerObject, ManagedKind, readLedger, readLedgerHead } from './ledger';
+import { LEDGER_SCHEMA, LEDGER_VERSION, LedgerObject, readLedger, readLedgerHead } from './ledger';
 import { lockServer } from './lock';
 import { Session } from './session';
-import { ConnectionSettings, RefusedError } from './types';
+import { ManagedKind, ConnectionSettings, RefusedError } from './types';
 
 /** What is handed over. A database comes with everything in it that the state manages. */
 export interface HandoverSubject {

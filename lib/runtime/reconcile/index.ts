@@ -21,6 +21,7 @@ import {
   readLedgerHead,
   readLedger,
   recordConnections,
+  recordRequest,
   readConnections,
   recordIdentity,
   recordObjects,
@@ -53,6 +54,7 @@ import { Session } from './session';
 import { hash } from './sql';
 import {
   AccessRow,
+  AnsweredError,
   ConnectionSource,
   ConnectionSettings,
   Plan,
@@ -94,7 +96,10 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
         const mayTryAgain =
           (overtaken || isConnectionFailure(error)) && Date.now() < (options.deadline ?? Infinity) - 5_000;
         if (!isConnectionFailure(error)) await run.fail().catch(() => undefined); // the first error is the one to tell
-        if (!mayTryAgain) throw new pRetry.AbortError(error as Error);
+        if (!mayTryAgain) {
+          await run.noteFailure(error).catch(() => undefined);
+          throw new pRetry.AbortError(error as Error);
+        }
         const what = overtaken ? 'somebody else changed something meanwhile' : 'the connection was lost';
         options.onProgress?.(`${what}, and the run begins anew: ${(error as Error).message}`);
         throw error;
@@ -148,6 +153,7 @@ class Run {
   private identity = '';
   private facts!: ServerFacts;
   private fingerprint?: string;
+  private head?: LedgerHead;
   private ledger!: Ledger;
   private observed!: Observed;
   private rehomedFrom?: string;
@@ -196,13 +202,14 @@ class Run {
       await mendLedger(admin, found.damage);
       return readLedgerHead(admin, desired.name);
     });
+    this.head = head;
+    this.refuseAnswered(head);
     const newer = this.refuseNewerLedger(head);
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     const returned = this.refuseReturnedIdentity(head);
     if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
     if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
-    if (head.proven && (await this.timed('observe', () => this.isAsProven(head, inside)))) {
-      await this.countSessions(admin, head.proven.remaining);
+    if (head.proven && (await this.timed('observe', () => this.isAsProven(admin, head, inside)))) {
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
@@ -212,7 +219,7 @@ class Run {
     if (this.hasSubscriptions) this.recorded = await readConnections(admin);
     this.connected = new Map(this.recorded);
     await this.observe(admin);
-    const first = await this.plan();
+    const first = this.withStrangers(await this.plan());
     if (options.mode === 'plan') {
       await this.countSessions(admin, first);
       const found = first.steps.length > 0 ? [] : (await this.prove()).problems;
@@ -230,8 +237,17 @@ class Run {
     return this.report(changed ? 'applied' : 'unchanged', { ...last, steps, notes }, await this.access(), proof);
   }
 
+  /** A hash that somebody acknowledged for this run, and that is of another plan, is not passed over in silence. */
+  private withStrangers(plan: Plan): Plan {
+    const is = plan.hash ? `the hash is ${plan.hash}` : 'nothing waits for a hash';
+    const strangers = (this.options.acknowledge ?? []).filter(
+      (hash) => hash !== plan.hash && !plan.notes.some((note) => note.includes(hash)),
+    );
+    return { ...plan, notes: [...plan.notes, ...strangers.map((hash) => `${hash} is not of this plan: ${is}`)] };
+  }
+
   /** Nothing has changed since this very declaration was proven here: same catalog, same passwords, nobody about to be disabled. */
-  private async isAsProven(head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
+  private async isAsProven(admin: Session, head: LedgerHead, inside: Promise<string[] | undefined>): Promise<boolean> {
     const { desired, facts } = this;
     if (
       head.hasRemovals ||
@@ -240,12 +256,16 @@ class Run {
       head.previousHash !== declarationHash(desired) ||
       (this.options.holder !== undefined && this.options.holder !== head.holder) ||
       facts.databases.size < desired.databases.length ||
-      (await anyLeft(this.connections, desired.drops)) ||
-      head.proven?.fingerprint !==
-        (await this.takeFingerprint(inside.then((sums) => sums ?? fingerprintInside(this.connections, desired))))
+      (await anyLeft(this.connections, desired.drops))
     ) {
       return false;
     }
+    const [now] = await Promise.all([
+      this.takeFingerprint(inside.then((sums) => sums ?? fingerprintInside(this.connections, desired))),
+      // While the databases are read, over another connection.
+      this.countSessions(admin, head.proven!.remaining),
+    ]);
+    if (now !== head.proven!.fingerprint) return false;
     const logins = await this.probeLogins(new Set(desired.roles.map((role) => role.name)));
     return [...logins.values()].every((verdict) => verdict !== 'fails');
   }
@@ -257,6 +277,26 @@ class Run {
         `this server is PostgreSQL ${this.facts.version}, and this version of cdk-postgres works on ${OLDEST_MAJOR} to ${NEWEST_MAJOR}: use a version that knows it`,
       ]);
     }
+  }
+
+  /** An event that is delivered twice may come after a later one. Under the run lock, so that no other run is between. */
+  private refuseAnswered({ requests = [] }: LedgerHead): void {
+    const at = requests.findIndex(({ id }) => id === this.options.request);
+    if (at >= 0 && at < requests.length - 1) throw new AnsweredError(requests[at].status);
+  }
+
+  /** What failed was answered too, and must not be done when it comes again after its rollback. */
+  async noteFailure(error: unknown): Promise<void> {
+    const { request, mode } = this.options;
+    if (request === undefined || mode !== 'apply' || error instanceof AnsweredError || isConnectionFailure(error))
+      return;
+    if (!this.head || this.head.unreadable || (!this.head.exists && !this.ledgerReady)) return;
+    await recordRequest(
+      await this.connections.admin(),
+      this.desired.name,
+      { id: request, status: 'FAILED' },
+      this.head,
+    );
   }
 
   private refuseNewerLedger(head: LedgerHead): string | undefined {
@@ -562,6 +602,8 @@ class Run {
       await recordObjects(admin, end.record);
       await forgetObjects(admin, end.forget);
       if (!keepsProof) await recordState(admin, this.desired, { holder, proven });
+      if (this.options.request !== undefined)
+        await recordRequest(admin, this.desired.name, { id: this.options.request, status: 'SUCCESS' }, this.ledger);
       if (changed) await finishRun(admin, 'applied', steps);
       else if (this.ledger.hasOpenRuns) await closeKilledRuns(admin);
     });

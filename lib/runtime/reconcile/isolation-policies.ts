@@ -26,8 +26,15 @@ export interface WantedPolicy {
   readonly printed: { readonly using: string; readonly check: string | null };
 }
 
+const TENANT_POLICY = `${PREFIX}tenant`;
+export const isTenantPolicy = (policy: Pick<ObservedPolicy, 'name'>) => policy.name === TENANT_POLICY;
+const ALL_TENANTS_POLICY = `${PREFIX}all_tenants`;
+export const isAllTenantsPolicy = (policy: Pick<ObservedPolicy, 'name'>) => policy.name === ALL_TENANTS_POLICY;
 export const isOurs = (policy: ObservedPolicy) => policy.name.startsWith(PREFIX);
 export const observes = (policy: Pick<ObservedPolicy, 'name'>) => policy.name.startsWith(OBSERVE_PREFIX);
+
+/** What each of these functions is. */
+export const COUNTER = { body: 'BEGIN RETURN true; END', attributes: 'LANGUAGE plpgsql STABLE PARALLEL SAFE' } as const;
 
 /** The functions that count for one role in one schema; they do nothing else, and the server counts calls by itself. */
 export function counters(schema: string, role: string): { set: string; missing: string } {
@@ -49,7 +56,7 @@ export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsola
   const value = type === 'text' ? printedTenant(isolation) : `(${printedTenant(isolation)})::${type}`;
   const printed = `(${column} = ( SELECT ${value} AS "nullif"))`;
   const ofTenant: WantedPolicy = {
-    name: `${PREFIX}tenant`,
+    name: TENANT_POLICY,
     permissive: true,
     roles: [...isolation.roles].sort(),
     using,
@@ -57,7 +64,25 @@ export function tenantPolicies(isolation: DesiredIsolation, table: ObservedIsola
     printed: { using: printed, check: printed },
   };
   if (isolation.allTenants.length === 0) return [ofTenant];
-  return [ofTenant, open(`${PREFIX}all_tenants`, [...isolation.allTenants].sort())];
+  return [ofTenant, open(ALL_TENANTS_POLICY, [...isolation.allTenants].sort())];
+}
+
+/** What the printed condition of a tenant's policy says, the other way round; absent where somebody else wrote it. */
+export function readTenantPolicy(
+  using: string | null,
+): { column: string; type: TenantType; setting: string } | undefined {
+  const tenant = String.raw`NULLIF\(current_setting\('([^']+)'::text, true\), ''::text\)`;
+  const pattern = new RegExp(
+    String.raw`^\((?:\((.+)\)::text|(.+)) = \( SELECT (?:${tenant}|\(${tenant}\)::(uuid|integer|bigint)) AS "nullif"\)\)$`,
+  );
+  const match = pattern.exec(using?.replace(/\s+/g, ' ') ?? '');
+  if (!match) return undefined;
+  const column = match[1] ?? match[2];
+  return {
+    column: column.startsWith('"') ? column.slice(1, -1).replaceAll('""', '"') : column,
+    type: (match[5] as TenantType | undefined) ?? 'text',
+    setting: match[3] ?? match[4],
+  };
 }
 
 /**
@@ -81,6 +106,12 @@ export function observingPolicies(isolation: DesiredIsolation): WantedPolicy[] {
     };
   });
   return [open(`${OBSERVE_PREFIX}open`, [PUBLIC]), ...counting];
+}
+
+/** All of them by their names and roles, as at a stage; what a table's own form of the column is does not matter. */
+export function policyNames(isolation: DesiredIsolation): Pick<WantedPolicy, 'name' | 'permissive' | 'roles'>[] {
+  const table = { columnType: isolation.type, quotedColumn: ident(isolation.column) } as ObservedIsolatedTable;
+  return [...tenantPolicies(isolation, table), ...(isolation.stage === 'observed' ? observingPolicies(isolation) : [])];
 }
 
 function open(name: string, roles: readonly Grantee[]): WantedPolicy {

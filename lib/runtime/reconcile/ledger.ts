@@ -2,7 +2,7 @@ import { ContractError, decodeState, DesiredState, encodeState, StateDocument } 
 import { hash, ident } from './sql';
 import { replicated } from './replication';
 import { Session } from './session';
-import { Plan, RefusedError, Step } from './types';
+import { ManagedKind, Plan, RefusedError, Step } from './types';
 
 /**
  * What the library remembers, in the schema `cdk_postgres` of the admin database: which server this is, what each state manages and
@@ -16,9 +16,6 @@ export const LEDGER_SCHEMA = 'cdk_postgres';
 /** In the place of a declaration's hash: nobody took the object out of a declaration, but its state gave it up. */
 export const FREED = 'freed';
 
-/** `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
-export type ManagedKind =
-  'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';
 /** `created`: this library made it, and may take back what it gave. `adopted`: it was there before. */
 export type Origin = 'created' | 'adopted';
 
@@ -70,7 +67,20 @@ export interface LedgerHead {
   readonly damage?: LedgerDamage;
   /** Why the connected role can neither make it nor write to it. */
   readonly unwritable?: string;
+  /** The last requests that were answered for this state, in their order; absent: the ledger has no place for them yet. */
+  readonly requests?: readonly AnsweredRequest[];
+  /** The connected role may add to the tables of the ledger. */
+  readonly mendable: boolean;
 }
+
+/** A request of CloudFormation that has changed something, or failed. */
+export interface AnsweredRequest {
+  readonly id: string;
+  readonly status: 'SUCCESS' | 'FAILED';
+}
+
+/** A request is delivered again within hours; more of them than this are not made meanwhile. */
+const MOST_REQUESTS = 50;
 
 export interface Ledger extends LedgerHead {
   readonly objects: ReadonlyMap<string, LedgerObject>;
@@ -92,6 +102,7 @@ const EMPTY: LedgerHead = {
   earlierIdentities: [],
   hasRemovals: false,
   hasOpenRuns: false,
+  mendable: true,
 };
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
@@ -137,6 +148,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
       unreadable: `${damage.what}, so everything is treated as not made by this state: ${damage.beyond ?? 'an apply mends it'}`,
     };
   }
+  const hasRequests = columns.includes('state.requests');
   const [head] = await session.read<{
     version: number | null;
     identity: string | null;
@@ -148,10 +160,11 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     removals: boolean;
     open_runs: boolean;
     rehomed_from: string | null;
+    requests: AnsweredRequest[] | null;
   }>(
     `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
             ARRAY(SELECT e ->> 'identity' FROM ${LEDGER_SCHEMA}.server, jsonb_array_elements(history) AS e) AS earlier,
-            s.hash, s.holder, s.fingerprint, s.remaining,
+            s.hash, s.holder, s.fingerprint, s.remaining, ${hasRequests ? 's.requests' : 'NULL'} AS requests,
             EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object
                     WHERE state = $1 AND kind = 'role' AND removed_at IS NOT NULL AND removed_by <> $2) AS removals,
             EXISTS (SELECT FROM ${LEDGER_SCHEMA}.run WHERE outcome = 'running') AS open_runs,
@@ -172,6 +185,8 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     hasRemovals: head.removals,
     hasOpenRuns: head.open_runs,
     rehomedFrom: head.rehomed_from ?? undefined,
+    requests: hasRequests ? (head.requests ?? []) : undefined,
+    mendable,
   };
 }
 
@@ -260,6 +275,11 @@ const TABLES = {
   },
 } as const;
 
+/** What came after the first version. A ledger without it is whole, and gets it when it is needed. */
+const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  state: { requests: "jsonb NOT NULL DEFAULT '[]'" },
+};
+
 const CONSTRAINTS: Readonly<Record<string, string>> = { object: ', PRIMARY KEY (kind, database, name)' };
 
 export async function createLedger(session: Session): Promise<void> {
@@ -272,7 +292,7 @@ export async function createLedger(session: Session): Promise<void> {
 
 async function createTables(session: Session): Promise<void> {
   for (const [table, columns] of Object.entries(TABLES)) {
-    const definitions = Object.entries(columns).map(([name, type]) => `${name} ${type}`);
+    const definitions = Object.entries({ ...columns, ...LATER[table] }).map(([name, type]) => `${name} ${type}`);
     await session.write(
       `CREATE TABLE IF NOT EXISTS ${LEDGER_SCHEMA}.${table} (${definitions.join(', ')}${CONSTRAINTS[table] ?? ''})`,
     );
@@ -451,6 +471,24 @@ export async function recordState(
       proven ? JSON.stringify(proven.remaining) : null,
     ],
   );
+}
+
+/** Notes in the order of the run lock what was answered, so that a request that comes again after a later one is known. */
+export async function recordRequest(
+  session: Session,
+  stateName: string,
+  request: AnsweredRequest,
+  { exists, requests, mendable }: Pick<LedgerHead, 'exists' | 'requests' | 'mendable'>,
+): Promise<void> {
+  if (exists && requests === undefined) {
+    if (!mendable) return;
+    await session.write(`ALTER TABLE ${LEDGER_SCHEMA}.state ADD COLUMN IF NOT EXISTS requests ${LATER.state.requests}`);
+  }
+  const others = (requests ?? []).filter(({ id }) => id !== request.id);
+  await session.write(`UPDATE ${LEDGER_SCHEMA}.state SET requests = $2 WHERE name = $1`, [
+    stateName,
+    JSON.stringify([...others, request].slice(-MOST_REQUESTS)),
+  ]);
 }
 
 /** The versions of the secrets that subscriptions connect by. The table is made by the first of them, so it may not be there. */

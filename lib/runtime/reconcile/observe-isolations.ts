@@ -1,6 +1,6 @@
 import { DesiredIsolation, DesiredRole } from '../../contract';
-import { COUNTING_SCHEMA } from './isolation-policies';
-import { ObservedBypass, ObservedIsolatedTable, ObservedIsolation, ObservedPolicy } from './observed';
+import { COUNTER, COUNTING_SCHEMA } from './isolation-policies';
+import { Grantee, ObservedBypass, ObservedIsolatedTable, ObservedIsolation, ObservedPolicy } from './observed';
 import { Session } from './session';
 import { sum } from './sql';
 
@@ -37,19 +37,25 @@ export async function observeIsolation(
     wanted,
     [...new Set([...roles.map(({ name }) => name), ...isolations.flatMap((isolation) => isolation.roles)])],
   ]);
-  const counts = await session.read<{
+  const counters = await session.read<{
     name: string | null;
     calls: string;
+    intact: boolean;
     used: boolean;
+    executors: Grantee[];
     counted: boolean;
     owner: string | null;
   }>(
     `SELECT p.proname AS name, coalesce(pg_stat_get_function_calls(p.oid), 0) AS calls, current_setting('track_functions') <> 'none' AS counted,
-            EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid) AS used,
-            pg_get_userbyid(n.nspowner) AS owner
+            pg_get_userbyid(n.nspowner) AS owner,
+            p.prosrc = $2 AND l.lanname = 'plpgsql' AND p.provolatile = 's' AND NOT p.prosecdef AND NOT p.proisstrict AND p.proconfig IS NULL
+              AND p.pronargs = 0 AS intact,
+            EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND d.classid = 'pg_policy'::regclass) AS used,
+            ARRAY(SELECT CASE WHEN e.grantee <> 0 THEN pg_get_userbyid(e.grantee)::text END
+                  FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e) AS executors
      FROM (VALUES (1)) AS one LEFT JOIN pg_namespace n ON n.nspname = $1 LEFT JOIN pg_proc p ON p.pronamespace = n.oid
-     ORDER BY 1`,
-    [COUNTING_SCHEMA],
+     LEFT JOIN pg_language l ON l.oid = p.prolang ORDER BY 1`,
+    [COUNTING_SCHEMA, COUNTER.body],
   );
   return {
     tables: tables.map(({ columnType, policies, ...table }) => ({
@@ -58,10 +64,13 @@ export async function observeIsolation(
       policies: policies ?? [],
     })),
     bypasses,
-    counts: new Map(counts.flatMap(({ name, calls }) => (name === null ? [] : [[name, Number(calls)] as const]))),
-    called: new Set(counts.flatMap(({ name, used }) => (name !== null && used ? [name] : []))),
-    countingOwner: counts[0].owner ?? undefined,
-    counted: counts[0].counted,
+    counters: new Map(
+      counters.flatMap(({ name, calls, intact, used, executors }) =>
+        name === null ? [] : [[name, { calls: Number(calls), intact, used, executors }] as const],
+      ),
+    ),
+    countingOwner: counters[0].owner ?? undefined,
+    counted: counters[0].counted,
   };
 }
 
@@ -129,4 +138,5 @@ SELECT concat_ws(',', current_setting('track_functions') <> 'none',
   ${sum('SELECT indrelid, indkey[0], count(*) FROM pg_index WHERE indisvalid AND indexrelid >= 16384 GROUP BY 1, 2')},
   ${sum('SELECT oid, proname, pronamespace, proargtypes, proowner, proacl FROM pg_proc WHERE prosecdef AND oid >= 16384')},
   ${sum('SELECT oid, nspacl FROM pg_namespace')},
-  ${sum('SELECT p.oid, p.proname, floor(log(greatest(coalesce(pg_stat_get_function_calls(p.oid), 0), 0.1))) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3')}) AS sums`;
+  ${sum("SELECT objid, refobjid FROM pg_depend WHERE classid = 'pg_policy'::regclass AND refclassid = 'pg_proc'::regclass")},
+  ${sum('SELECT p.oid, p.proname, p.prosrc, p.prolang, p.provolatile, p.prosecdef, p.proisstrict, p.proconfig, p.proacl, floor(log(greatest(coalesce(pg_stat_get_function_calls(p.oid), 0), 0.1))) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3')}) AS sums`;

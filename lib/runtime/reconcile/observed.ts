@@ -1,6 +1,6 @@
-import { ManagedKind } from './ledger';
 import { ObservedDrop } from './observe-drops';
 import { Replication, ReplicationFacts } from './replication';
+import { ManagedKind } from './types';
 
 /** What the catalog says, read by `observe.ts` and never changed after. Roles are named, since names are what a declaration has. */
 
@@ -146,13 +146,21 @@ export interface ObservedBypass {
   readonly roles: readonly string[];
 }
 
+/** A function that does nothing but be counted. */
+export interface ObservedCounter {
+  readonly calls: number;
+  /** Its body and attributes are those that it was made with. */
+  readonly intact: boolean;
+  /** Some policy calls it. */
+  readonly used: boolean;
+  readonly executors: readonly Grantee[];
+}
+
 export interface ObservedIsolation {
   readonly tables: readonly ObservedIsolatedTable[];
   readonly bypasses: readonly ObservedBypass[];
-  /** By the name of the function that counts: how often it was called. Absent functions are not there. */
-  readonly counts: ReadonlyMap<string, number>;
-  /** Of them, those that a policy calls, of whatever table. */
-  readonly called: ReadonlySet<string>;
+  /** By the name of the function that counts. */
+  readonly counters: ReadonlyMap<string, ObservedCounter>;
   /** Who owns the schema of these functions, and them. Absent: it is not there. */
   readonly countingOwner?: string;
   /** Whether this server counts calls at all (track_functions). */

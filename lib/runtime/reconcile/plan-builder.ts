@@ -1,10 +1,10 @@
 import { DesiredState } from '../../contract';
-import { Ledger, ledgerKey, LedgerObject, ManagedKind } from './ledger';
+import { Ledger, ledgerKey, LedgerObject } from './ledger';
 import { Holders } from './holders';
 import { exists, Grantee, Observed } from './observed';
 import { Power } from './power';
 import { hash } from './sql';
-import { HeldBy, Plan, RefusedError, Risk, Statement, Step } from './types';
+import { ManagedKind, HeldBy, Plan, RefusedError, Risk, Statement, Step } from './types';
 
 /**
  * Steps run in this order, so that every prefix of a plan is safe: create before grant, grant before revoke, revoke before disable.

@@ -1,7 +1,8 @@
-import { DesiredDatabase, DesiredIsolation } from '../../contract';
+import { DesiredDatabase, DesiredIsolation, isServerRole, rolesWithoutRows } from '../../contract';
 import { declaredMemberships } from './iam';
 import {
   COLUMN_TYPES,
+  COUNTER,
   COUNTING_SCHEMA,
   counters,
   createPolicy,
@@ -69,6 +70,8 @@ class IsolationPlanner {
   private readonly databaseOwner: string;
   /** All of it was enforced once: tables that come later are under row security from the moment they are seen. */
   private readonly established: boolean;
+  /** They have privileges and no policy is for them. */
+  private readonly cutOff: readonly string[];
 
   constructor(
     private readonly builder: PlanBuilder,
@@ -85,6 +88,7 @@ class IsolationPlanner {
     const known = builder.ledgerObject({ kind: 'isolation', name: isolation.schema, database: database.name });
     this.established =
       known !== undefined && known.state === builder.desired.name && known.established && known.removedAt === undefined;
+    this.cutOff = this.rolesCutOff();
   }
 
   plan(): void {
@@ -95,6 +99,7 @@ class IsolationPlanner {
     this.refuseOtherTypes();
     this.noteTablesWithout();
     this.noteTablesWithoutIndex();
+    this.noteRolesCutOff();
     if (this.isolation.stage === 'observed') this.planCounters();
     for (const table of this.tables) this.planTable(table, isolated);
     this.noteCounts();
@@ -161,6 +166,45 @@ class IsolationPlanner {
     }
   }
 
+  /** Declared or not: whoever has a privilege works with the table today. */
+  private rolesCutOff(): string[] {
+    const { observed, desired } = this.builder;
+    const tables = new Set(this.tables.map(({ name }) => name));
+    const inside = observed.inside.get(this.database.name);
+    const declared = new Set(desired.roles.map(({ name }) => name));
+    const given = (inside?.relations ?? [])
+      .filter(({ schema, name }) => schema === this.isolation.schema && tables.has(name))
+      .flatMap(({ owner, acl }) =>
+        acl.flatMap(({ grantee }) => (grantee === PUBLIC || grantee === owner ? [] : grantee)),
+      )
+      // What a declared role has and is not declared to have goes with this plan, or is withheld.
+      .filter((role) => !declared.has(role));
+    const others = [...observed.roles.values()].filter(({ name }) => !declared.has(name) && !isServerRole(name));
+    return rolesWithoutRows(
+      [...desired.roles, ...others],
+      this.memberships(),
+      this.database,
+      this.isolation,
+      given,
+    ).filter((role) => {
+      const facts = observed.roles.get(role);
+      return !facts?.superuser && !facts?.bypassRls && role !== this.builder.power.user;
+    });
+  }
+
+  private noteRolesCutOff(): void {
+    if (this.cutOff.length === 0) return;
+    const when =
+      this.isolation.stage === 'enforced'
+        ? this.tables.every(isTableEnforced)
+          ? 'see'
+          : 'will see'
+        : 'will see, once it is enforced,';
+    this.builder.notes.push(
+      `in the ${this.place}, ${cutOffWords(this.cutOff, when)}; put them in roles or allTenants of the isolation`,
+    );
+  }
+
   private refuseTruncate(isolated: readonly string[]): void {
     for (const { on, to, privileges } of this.database.grants) {
       if ((on.kind !== 'allTables' && on.kind !== 'table') || on.schema !== this.isolation.schema) continue;
@@ -185,9 +229,11 @@ class IsolationPlanner {
     const without = (this.observed?.tables ?? [])
       .filter((table) => table.schema === this.isolation.schema && table.columnType === undefined)
       .map(({ name }) => name);
+    const none =
+      this.tables.length === 0 ? '; no table has it, so nothing is isolated: is the column spelled right?' : '';
     if (without.length > 0)
       this.builder.notes.push(
-        `in the ${this.place}, ${without.length === 1 ? 'a table has' : `${without.length} tables have`} no column ${this.isolation.column}, so each tenant sees all of ${without.length === 1 ? 'it' : 'them'}: ${few(without, 50)}`,
+        `in the ${this.place}, ${without.length === 1 ? 'a table has' : `${without.length} tables have`} no column ${this.isolation.column}, so each tenant sees all of ${without.length === 1 ? 'it' : 'them'}: ${few(without, 50)}${none}`,
       );
   }
 
@@ -234,7 +280,7 @@ class IsolationPlanner {
       this.step(table, {
         risk: 'disruptive',
         object: `row security of the table ${table.schema}.${table.name}`,
-        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}${others(table)}`,
+        reason: `${describe(table)}, and is to be enforced; ${this.evidence()}${others(table)}${this.cutOff.length === 0 ? '' : `; ${cutOffWords(this.cutOff, 'will see')}`}`,
         statements: [...drops, ...enable(table, on)],
         asks: 'row security hides every row from a session that has not set its tenant, and from the owner too',
       });
@@ -482,22 +528,29 @@ class IsolationPlanner {
 
   private planCounters(): void {
     const names = this.isolation.roles.map((role) => ({ role, ...counters(this.isolation.schema, role) }));
-    const missing = names.filter(
-      ({ set, missing: none }) => !this.observed?.counts.has(set) || !this.observed.counts.has(none),
-    );
+    const known = this.observed?.counters;
+    const isFit = (name: string, role: string) => {
+      const counter = known?.get(name);
+      return counter?.intact === true && counter.executors.some((each) => each === PUBLIC || each === role);
+    };
+    const missing = names.filter(({ set, missing: none, role }) => !isFit(set, role) || !isFit(none, role));
+    const isChanged = missing.some(({ set, missing: none }) => known?.has(set) || known?.has(none));
     if (missing.length === 0 || this.tables.length === 0) return;
     const schema = ident(COUNTING_SCHEMA);
     const create = (name: string, role: string, what: string) => [
-      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN true; END'`,
+      `CREATE OR REPLACE FUNCTION ${qualified(COUNTING_SCHEMA, name)}() RETURNS boolean ${COUNTER.attributes} AS ${literal(COUNTER.body)}`,
       `COMMENT ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() IS ${literal(`cdk-postgres: called when ${role} reads or writes ${this.isolation.schema} ${what} a tenant; the server counts it`)}`,
       `GRANT EXECUTE ON FUNCTION ${qualified(COUNTING_SCHEMA, name)}() TO ${ident(role)}`,
     ];
     this.builder.add({
       phase: 'isolation',
       database: this.database.name,
-      risk: 'add',
+      // One that does something else than be counted may hide rows, or fail.
+      risk: isChanged ? 'widen' : 'add',
       object: `what counts the tenants of schema ${this.isolation.schema}`,
-      reason: `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
+      reason: isChanged
+        ? `functions in the schema ${COUNTING_SCHEMA} are not as they were made: they do nothing but be counted`
+        : `the schema is to be observed; functions in the schema ${COUNTING_SCHEMA} do nothing but be counted`,
       statements: this.builder.power.actAs(
         this.observed?.countingOwner ?? this.databaseOwner,
         [
@@ -514,7 +567,7 @@ class IsolationPlanner {
 
   private verdict(role: string): Verdict {
     const { set, missing } = counters(this.isolation.schema, role);
-    const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+    const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
     if (count(missing) > 0) return 'misses';
     if (count(set) > 0) return 'sets';
     return this.isObserved() && !this.observed?.counted ? 'uncounted' : 'unseen';
@@ -540,7 +593,7 @@ class IsolationPlanner {
     if (!this.isObserved()) return;
     for (const role of this.isolation.roles) {
       const { set, missing } = counters(this.isolation.schema, role);
-      const count = (name: string) => this.observed?.counts.get(name) ?? 0;
+      const count = (name: string) => this.observed?.counters.get(name)?.calls ?? 0;
       const verdict = this.verdict(role);
       this.builder.notes.push(
         verdict === 'uncounted'
@@ -555,6 +608,10 @@ function describe(table: ObservedIsolatedTable): string {
   if (table.policies.some(observes)) return 'it is observed';
   if (!table.rowSecurity) return 'it is off';
   return 'it is on, and the owner is not bound by it';
+}
+
+function cutOffWords(roles: readonly string[], see: string): string {
+  return `these roles have privileges and ${see} no row: ${few(roles, 50)}`;
 }
 
 /** Policies that have had no effect up to now. */
@@ -581,8 +638,8 @@ function planUnneededCounters(builder: PlanBuilder, database: DesiredDatabase, o
       )
       .flatMap(({ schema, roles }) => roles.flatMap((role) => Object.values(counters(schema, role)))),
   );
-  const unneeded = [...observed.counts.keys()].filter(
-    (name) => /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !observed.called.has(name),
+  const unneeded = [...observed.counters].flatMap(([name, { used }]) =>
+    /^(set|missing)_[0-9a-f]{12}$/.test(name) && !wanted.has(name) && !used ? [name] : [],
   );
   if (unneeded.length === 0) return;
   builder.add({

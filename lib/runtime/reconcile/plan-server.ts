@@ -164,13 +164,22 @@ function planExistingRole(builder: PlanBuilder, previous: Previous, role: Desire
   }
 }
 
-/** Attributes that no declaration can give: whoever has them is above every grant here, and somebody gave them by hand. */
+/**
+ * Attributes that no declaration can give: whoever has them is above every grant here, and a role of ours was given them by hand.
+ * What is adopted is not reset in what the declaration does not mention.
+ */
 function planUndeclarable(builder: PlanBuilder, role: DesiredRole, observed: ObservedRole): void {
   for (const [attribute, has] of [
     ['SUPERUSER', observed.superuser],
     ['BYPASSRLS', observed.bypassRls],
   ] as const) {
     if (!has) continue;
+    if (builder.standing({ kind: 'role', name: role.name }) === 'adopted') {
+      builder.notes.push(
+        `the role ${role.name} has ${attribute}, which no declaration gives; it was adopted, and keeps it`,
+      );
+      continue;
+    }
     builder.add({
       phase: 'narrowRoles',
       risk: 'narrow',

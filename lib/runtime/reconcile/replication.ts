@@ -16,9 +16,9 @@ export interface Replication {
   readonly publications: ReadonlyMap<string, ObservedPublication>;
   /** By `tableKey()`: the tables that a publication names, or that are in a schema that it names. */
   readonly tables: ReadonlyMap<string, PublishableTable>;
-  /** By `filterKey()`: declared row filters as the server writes them. */
   /** Of the tables that are published or are to be. */
   readonly schemas: ReadonlyMap<string, Entrance>;
+  /** By `filterKey()`: declared row filters as the server writes them. */
   readonly filters: ReadonlyMap<string, NormalFilter>;
   /** Declared row filters that the server refused. */
   readonly filterProblems: readonly string[];

@@ -1,5 +1,9 @@
 import { DesiredState } from '../../contract';
 
+/** What a state can own; `isolation`: the row security of a schema, once every table of it that has the column was enforced. */
+export type ManagedKind =
+  'role' | 'database' | 'schema' | 'isolation' | 'extension' | 'publication' | 'subscription' | 'slot';
+
 /**
  * What a step does to those who work with the server. add: something new; widen: more access; narrow: less access;
  * disruptive: sessions may notice (owner, NOLOGIN); destructive: something is gone for good.
@@ -76,6 +80,16 @@ export class RefusedError extends Error {
   }
 }
 
+/** The request was answered before, and another one since: to do it again would put the server back. */
+export class AnsweredError extends Error {
+  constructor(readonly status: 'SUCCESS' | 'FAILED') {
+    super(
+      `this request was answered with ${status} before, and a later one has been carried out since: it came again, and nothing was changed`,
+    );
+    this.name = 'AnsweredError';
+  }
+}
+
 export interface ConnectionSettings {
   readonly host: string;
   readonly port: number;
@@ -137,6 +151,8 @@ export interface ReconcileOptions {
   readonly onlyAdd?: boolean;
   /** Who deploys the state (stack and resource), so that only that one can release it. */
   readonly holder?: string;
+  /** The id of the request that this run answers. One that was answered before, and is not the last, is an `AnsweredError`. */
+  readonly request?: string;
   /** Also compute who can do what, for the report. */
   readonly access?: boolean;
   /** Told what is being done, in a few words. */

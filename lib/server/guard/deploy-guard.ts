@@ -14,6 +14,7 @@ import { parameterCatalogue, readParameterFamily } from '../parameters';
 import { Defaults } from '../postgres-profile';
 import { ServerFunction } from '../state/server-function';
 import { endpointsInStack } from '../state/vpc-services';
+import { RestoredExpectation, sourceStatement } from './restore-source';
 import { GuardAcknowledgement, readGuardAcknowledgement } from './guard-acknowledgement';
 import {
   identifierProperty,
@@ -21,11 +22,12 @@ import {
   logicalId,
   ParameterGroupResource,
   parameterGroupOf,
+  parameterGroupsOf,
   readServerResource,
   ServerResource,
 } from './guarded-server';
 
-export interface DeployGuardProps {
+export interface DeployGuardProps extends RestoredExpectation {
   /** The instance, or the cluster and its nodes. Each needs a literal name. */
   readonly servers: readonly ServerResource[];
   /** @default - the function runs outside a VPC */
@@ -54,6 +56,7 @@ const SERVICE_TIMEOUT = Duration.minutes(5);
 export class DeployGuard extends Construct {
   private readonly acknowledgements: GuardAcknowledgementLine[];
   private readonly resource: CustomResource;
+  private readonly servers: ServerResource[];
 
   constructor(
     scope: Construct,
@@ -61,6 +64,7 @@ export class DeployGuard extends Construct {
     private readonly props: DeployGuardProps,
   ) {
     super(scope, id);
+    this.servers = [...props.servers];
     this.acknowledgements = (props.acknowledgements ?? []).map((line) =>
       readGuardAcknowledgement(scope.node.path, line),
     );
@@ -85,7 +89,10 @@ export class DeployGuard extends Construct {
       properties: {
         // Not cached: a reference to another stack is known only after the first look.
         Servers: Lazy.uncachedAny({
-          produce: () => props.servers.map((server) => readServerResource(server, props.servers)),
+          produce: () => {
+            const groups = parameterGroupsOf(Stack.of(this));
+            return this.servers.map((server) => readServerResource(server, this.servers, groups, props));
+          },
         }),
         Acknowledgements: Lazy.any({ produce: () => this.acknowledgements }, { omitEmptyArray: true }),
       },
@@ -94,7 +101,7 @@ export class DeployGuard extends Construct {
     this.resource.node.addDependency(...guard.ready, ...(vpc ? [lazily(() => endpointsInStack(this, vpc))] : []));
     const resource = this.resource.node.defaultChild as CfnResource;
     resource.addMetadata(DEPLOY_GUARD_METADATA, Lazy.uncachedAny({ produce: () => this.metadata() }));
-    for (const server of props.servers) server.addResourceDependency(resource);
+    for (const server of this.servers) server.addResourceDependency(resource);
     this.node.addValidation({ validate: () => this.problems() });
     this.reportExpired(scope);
   }
@@ -108,27 +115,44 @@ export class DeployGuard extends Construct {
     this.acknowledgements.push(readGuardAcknowledgement(this.node.scope!.node.path, acknowledgement));
   }
 
-  /** Each server by its exact ARN. */
+  /**
+   * Stands before one more server, such as a replica.
+   *
+   * @param server a resource of the same stack, with a literal name
+   */
+  public add(server: ServerResource): void {
+    this.servers.push(server);
+    server.addResourceDependency(this.resource.node.defaultChild as CfnResource);
+  }
+
+  /** Each server, and what it is restored from, by its exact ARN. */
   private statements(): iam.PolicyStatement[] {
     const stack = Stack.of(this);
-    return this.props.servers.map((server) => {
+    return this.servers.flatMap((server) => {
       const isCluster = server.cfnResourceType === 'AWS::RDS::DBCluster';
-      return new iam.PolicyStatement({
-        actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
-        resources: [
-          stack.formatArn({
-            service: 'rds',
-            resource: isCluster ? 'cluster' : 'db',
-            resourceName: literalIdentifier(server)?.toLowerCase() ?? 'unnamed',
-            arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-          }),
-        ],
-      });
+      const source = readServerResource(server, this.servers, new Map()).Source;
+      return [
+        new iam.PolicyStatement({
+          actions: [isCluster ? 'rds:DescribeDBClusters' : 'rds:DescribeDBInstances'],
+          resources: [
+            stack.formatArn({
+              service: 'rds',
+              resource: isCluster ? 'cluster' : 'db',
+              resourceName: literalIdentifier(server)?.toLowerCase() ?? 'unnamed',
+              arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+            }),
+          ],
+        }),
+        ...(source ? [sourceStatement(stack, source)] : []),
+      ];
     });
   }
 
   private metadata(): DeployGuardMetadata {
-    const groups = new Set(this.props.servers.map(parameterGroupOf).filter((group) => group !== undefined));
+    const known = parameterGroupsOf(Stack.of(this));
+    const groups = new Set(
+      this.servers.map((server) => parameterGroupOf(server, known)).filter((group) => group !== undefined),
+    );
     const entries = [...groups].map((group): [string, string[]] => [logicalId(group), staticParameters(group)]);
     return {
       defaults: this.props.defaults ?? Defaults.V1,
@@ -138,7 +162,7 @@ export class DeployGuard extends Construct {
 
   private problems(): string[] {
     const stack = Stack.of(this);
-    return this.props.servers.flatMap((server) => {
+    return this.servers.flatMap((server) => {
       const property = identifierProperty(server.cfnResourceType);
       if (Stack.of(server) !== stack) {
         return [`${server.node.path} stands in another stack than its deploy guard: make both in one`];

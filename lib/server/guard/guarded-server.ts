@@ -2,6 +2,7 @@ import { CfnResource, Stack, Token } from 'aws-cdk-lib';
 import { CfnDBCluster, CfnDBClusterParameterGroup, CfnDBInstance, CfnDBParameterGroup } from 'aws-cdk-lib/aws-rds';
 import { GuardedServer } from '../../contract/deploy-guard';
 import { GuardedType, guardedProperties } from './create-only';
+import { RestoredExpectation, readSource } from './restore-source';
 
 export type ServerResource = CfnDBInstance | CfnDBCluster;
 export type ParameterGroupResource = CfnDBParameterGroup | CfnDBClusterParameterGroup;
@@ -12,7 +13,12 @@ export function identifierProperty(type: string): 'DBInstanceIdentifier' | 'DBCl
 }
 
 /** What the template will say about a server, escape hatches and all; read when the app is complete. */
-export function readServerResource(server: ServerResource, all: readonly ServerResource[]): GuardedServer {
+export function readServerResource(
+  server: ServerResource,
+  all: readonly ServerResource[],
+  groups: ReadonlyMap<string, ParameterGroupResource>,
+  expectation: RestoredExpectation = {},
+): GuardedServer {
   const properties = templateProperties(server);
   const type = server.cfnResourceType as GuardedType;
   const text = (name: string) => (typeof properties[name] === 'string' ? (properties[name] as string) : undefined);
@@ -25,9 +31,10 @@ export function readServerResource(server: ServerResource, all: readonly ServerR
     Type: type,
     Identifier: text(identifierProperty(type)) ?? '',
     EngineVersion: text('EngineVersion'),
-    ParameterFamily: parameterGroupOf(server)?.family,
+    ParameterFamily: parameterGroupOf(server, groups)?.family,
     Class: text('DBInstanceClass') ?? text('DBClusterInstanceClass'),
     CreateOnly: Object.fromEntries(createOnly),
+    Source: readSource(properties, expectation),
   };
 }
 
@@ -37,19 +44,25 @@ export function literalIdentifier(server: ServerResource): string | undefined {
   return typeof value === 'string' && !Token.isUnresolved(value) && value !== '' ? value : undefined;
 }
 
+/** The parameter groups that a stack makes, by logical id; to look for each one alone takes longer the more an app declares. */
+export function parameterGroupsOf(stack: Stack): ReadonlyMap<string, ParameterGroupResource> {
+  const groups = stack.node
+    .findAll()
+    .filter(
+      (one): one is ParameterGroupResource =>
+        (one instanceof CfnDBParameterGroup || one instanceof CfnDBClusterParameterGroup) && Stack.of(one) === stack,
+    );
+  return new Map(groups.map((group) => [logicalId(group), group]));
+}
+
 /** The parameter group that the app makes for a server. Undefined: it is the engine's default, or comes from elsewhere. */
-export function parameterGroupOf(server: ServerResource): ParameterGroupResource | undefined {
+export function parameterGroupOf(
+  server: ServerResource,
+  groups: ReadonlyMap<string, ParameterGroupResource>,
+): ParameterGroupResource | undefined {
   const { DBParameterGroupName, DBClusterParameterGroupName } = templateProperties(server);
   const reference = (DBParameterGroupName ?? DBClusterParameterGroupName) as { Ref?: unknown } | undefined;
-  if (typeof reference !== 'object') return undefined;
-  return Stack.of(server)
-    .node.findAll()
-    .find(
-      (one): one is ParameterGroupResource =>
-        (one instanceof CfnDBParameterGroup || one instanceof CfnDBClusterParameterGroup) &&
-        Stack.of(one) === Stack.of(server) &&
-        logicalId(one) === reference.Ref,
-    );
+  return typeof reference === 'object' ? groups.get(String(reference.Ref)) : undefined;
 }
 
 export function logicalId(resource: CfnResource): string {

@@ -1,5 +1,6 @@
-import { Token } from 'aws-cdk-lib';
+import { Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
+import { addFinding } from '../../compliance';
 import { Defaults, PostgresProfile } from '../postgres-profile';
 import { SupportedMajor } from '../postgres-version';
 import {
@@ -11,6 +12,7 @@ import {
   ParameterLevel,
 } from './catalogue';
 import { defaultsV1, ParameterDefault } from './defaults-v1';
+import { connections, defaultsV2 } from './defaults-v2';
 import { nearest } from './nearest';
 import { readParameterValue } from './parameter-value';
 import { guardParameters } from './weakened';
@@ -35,6 +37,11 @@ export interface BuildParametersOptions {
    * @default 100
    */
   readonly allocatedStorageGiB?: number;
+  /**
+   * The class of the nodes, from which the second generation computes.
+   * @default - serverless nodes, or not known
+   */
+  readonly instanceType?: ec2.InstanceType;
 }
 
 /**
@@ -59,6 +66,7 @@ export function buildParameters(options: BuildParametersOptions): Record<string,
   }
   completePairs(options, overrides, values);
   guardParameters(options, values);
+  guardConnections(options, values.get('max_connections'));
   return Object.fromEntries([...values].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -67,6 +75,8 @@ function defaultsOf(options: BuildParametersOptions): readonly ParameterDefault[
   switch (generation) {
     case Defaults.V1:
       return defaultsV1(options.engine, options.major, options.allocatedStorageGiB);
+    case Defaults.V2:
+      return defaultsV2(options.engine, options.major, options.allocatedStorageGiB, options.instanceType);
   }
 }
 
@@ -124,6 +134,22 @@ function unknownName(options: BuildParametersOptions, name: string): string {
       ? `did you mean ${similar.join(' or ')}?`
       : 'check the spelling; a parameter that AWS has added since goes on the parameter group itself (addParameter)';
   return `is not a parameter of ${family}: ${hint}`;
+}
+
+/** More connections than the memory bears are an override with a reason (CP-2). The first generation left them to RDS. */
+function guardConnections(options: BuildParametersOptions, value: string | undefined): void {
+  const { scope, engine, instanceType, profile, defaults, level } = options;
+  if (defaults !== Defaults.V2 || !instanceType || level !== 'instance') return;
+  const most = Number(connections(engine, instanceType));
+  addFinding(scope, {
+    id: 'CP-2',
+    check: () =>
+      profile.isProduction && value !== undefined && Number(value) > most
+        ? `${scope.node.path}: parameter max_connections = ${JSON.stringify(value)}: ${instanceType} has memory for ${most}, and more sessions ` +
+          'make each other slower'
+        : undefined,
+    fix: 'Leave max_connections out and put a pooler before the server, or acknowledge with what was measured.',
+  });
 }
 
 const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];

@@ -76,8 +76,7 @@ export const PLATFORM_PARAMETERS: readonly PlatformParameter[] = [
     type: 'string',
     apply: 'dynamic',
     auroraLevel: 'cluster',
-    source: 'RDS user guide, restricting installation of PostgreSQL extensions',
-    unverified: true,
+    source: 'RDS user guide, PostgreSQL.Concepts.General.FeatureSupport.Extensions (dynamic, "*" by default)',
   },
   { name: 'rds.adaptive_autovacuum', type: 'bool', apply: 'dynamic', auroraLevel: 'cluster', source: RDS_GUIDE },
   {

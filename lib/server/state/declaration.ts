@@ -6,6 +6,7 @@ import {
   DesiredDatabase,
   DesiredDefaultPrivilege,
   DesiredDrop,
+  DesiredExtension,
   DesiredGrant,
   DesiredMembership,
   DesiredRole,
@@ -48,6 +49,11 @@ export class Declaration {
   private readonly drops = new Map<string, DesiredDrop>();
   private readonly acknowledgedPlans = new Set<string>();
   private readonly declaredBy = new Map<string, IConstruct>();
+  /** Roles that look at every database, and whether at its sequences. */
+  private readonly watchers = new Map<string, boolean>();
+
+  /** Extensions that every database has, whenever that is declared. */
+  private readonly everywhere = new Map<string, DesiredExtension>();
 
   public get isEmpty(): boolean {
     return this.roles.size === 0 && this.databases.size === 0;
@@ -152,12 +158,52 @@ export class Declaration {
     futureGrants.set(key, { ...grant, privileges });
   }
 
+  /** A role that connects to every database, whenever that is declared, and may read how far the sequences of its schemas are. */
+  public addWatcher(role: string, sequences: boolean): void {
+    this.watchers.set(role, sequences);
+  }
+
+  private admitWatchers(): void {
+    for (const [to, sequences] of this.watchers) {
+      for (const [database, { schemas }] of this.databases) {
+        this.addGrant(database, { privileges: ['CONNECT'], on: { kind: 'database' }, to });
+        for (const { name: schema } of sequences ? schemas : []) {
+          const privileges: Privilege[] = ['SELECT'];
+          this.addGrant(database, { privileges: ['USAGE'], on: { kind: 'schema', schema }, to });
+          this.addGrant(database, { privileges, on: { kind: 'allSequences', schema }, to });
+          this.addFutureGrant(database, { privileges, schema, objects: 'sequences', to });
+        }
+      }
+    }
+  }
+
+  /** An extension of every database, but where the database declares it itself. */
+  public addEverywhere(by: IConstruct, extension: DesiredExtension): void {
+    this.claim(by, 'extension of every database', extension.name);
+    this.everywhere.set(extension.name, extension);
+  }
+
+  private installEverywhere(): void {
+    for (const { inside } of this.databases.values())
+      for (const extension of this.everywhere.values())
+        if (!inside.extensions.some(({ name }) => name === extension.name)) inside.extensions.push(extension);
+  }
+
+  /** The names of all declared extensions, each once. */
+  public extensions(): string[] {
+    this.installEverywhere();
+    const names = [...this.databases.values()].flatMap(({ inside }) => inside.extensions.map(({ name }) => name));
+    return [...new Set(names)].sort();
+  }
+
   public acknowledgePlan(hash: string): void {
     this.acknowledgedPlans.add(hash);
   }
 
   public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
     this.refuseDroppedDeclarations();
+    this.admitWatchers();
+    this.installEverywhere();
     return {
       version: CONTRACT_VERSION,
       ...head,

@@ -210,6 +210,8 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   apply: 'brings the inside of a PostgreSQL server to its declared state',
   rotate: 'rotates the passwords of PostgreSQL roles',
   drift: 'compares the inside of a PostgreSQL server with its declared state',
+  probe: 'measures what CloudWatch does not know of a PostgreSQL server',
+  failover: 'fails a PostgreSQL server over and measures the write outage',
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
@@ -218,5 +220,7 @@ const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
   apply: ['secretsmanager', 's3'],
   rotate: ['secretsmanager'],
   drift: ['secretsmanager'],
+  probe: ['secretsmanager'],
+  failover: ['secretsmanager', 'rds'],
   guard: ['rds', 's3'],
 };

@@ -3,6 +3,7 @@ import {
   CustomResource,
   Duration,
   FileAssetPackaging,
+  IResolvable,
   Lazy,
   RemovalPolicy,
   Stack,
@@ -23,13 +24,15 @@ import {
   DRIFT_MODE_VARIABLE,
   ContractError,
   DesiredState,
+  decodeState,
   encodeState,
   Platform,
+  PROBE_DATABASES_VARIABLE,
+  PROBE_SECRET_VARIABLE,
   Profile,
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
-  strictState,
 } from '../../contract';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
@@ -64,7 +67,7 @@ export interface ServerStateProps {
   readonly serverSecurityGroups?: ec2.ISecurityGroup[];
   readonly encryptionKey: kms.IKey;
   readonly profile: Profile;
-  readonly defaults: 'V1';
+  readonly defaults: DesiredState['defaults'];
   /** What must exist before a function can log in: the writer instance, the secret attachment, rules. Narrow constructs, never the whole server. */
   readonly dependencies: IDependable[];
   /** See `ServerFunctionProps.reserveConcurrency`. */
@@ -125,6 +128,7 @@ export class ServerState extends Construct {
   private revision = 0;
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
+  private lateReaderHost?: string;
 
   constructor(
     public readonly server: Construct,
@@ -159,11 +163,21 @@ export class ServerState extends Construct {
     return this.props.iamAuthentication ?? this.props.platform !== 'external';
   }
 
+  /** The host that serves reads, where it was made after the server. Secrets and functions name it. */
+  public setReaderHost(host: string): void {
+    this.lateReaderHost = host;
+  }
+
   /** Adds to what is declared inside the server. */
   public declare(change: (declaration: Declaration) => void): void {
     change(this.declaration);
     this.revision++;
     this.ensureResource();
+  }
+
+  /** The names of the extensions that are declared in any database, as far as the app has come. */
+  public extensions(): readonly string[] {
+    return this.declaration.extensions();
   }
 
   /** Lets the withheld steps of one plan run, and of no other. */
@@ -194,6 +208,12 @@ export class ServerState extends Construct {
     );
     this.resource!.node.addDependency(policyDependable!);
     this.schedule(by, secret, [policyDependable!, this.applied]);
+  }
+
+  /** All that is declared by now. */
+  public declared(): DesiredState {
+    const { profile, defaults } = this.props;
+    return this.declaration.toState({ name: this.stateName, profile, defaults });
   }
 
   /** Where sessions that work as one of these roles may create objects of their own. */
@@ -233,7 +253,7 @@ export class ServerState extends Construct {
       memorySize: 512,
       concurrency: 1,
       environment: {
-        [SERVER_VARIABLE]: Stack.of(this).toJsonString(this.serverReference()),
+        [SERVER_VARIABLE]: this.serverReferenceText(),
         [STATE_NAME_VARIABLE]: this.stateName,
         [DRIFT_MODE_VARIABLE]: mode,
       },
@@ -241,6 +261,49 @@ export class ServerState extends Construct {
     });
     drift.allowTo(props.serverSecurityGroups ?? [], props.port);
     return drift;
+  }
+
+  /** A function that fails the server over and writes a heartbeat meanwhile, as the administrator. */
+  public failoverFunction(
+    scope: Construct,
+    more: { readonly environment: Record<string, string>; readonly statements: iam.PolicyStatement[] },
+  ): ServerFunction {
+    const { props } = this;
+    const test = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'failover',
+      timeout: Duration.minutes(15),
+      maxEventAge: Duration.minutes(5),
+      memorySize: 256,
+      concurrency: 1,
+      environment: { [SERVER_VARIABLE]: this.serverReferenceText(), ...more.environment },
+      statements: [...this.adminStatements([]), ...more.statements],
+    });
+    test.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return test;
+  }
+
+  /** A function that looks into the server on a schedule, as the role whose secret it may read. It knows no other. */
+  public probeFunction(scope: Construct, secret: secretsmanager.Secret, mostDatabases: number): ServerFunction {
+    const { props } = this;
+    const probe = new ServerFunction(scope, 'Function', {
+      ...this.functionProps(),
+      duty: 'probe',
+      timeout: Duration.minutes(2),
+      maxEventAge: Duration.minutes(1),
+      memorySize: 256,
+      concurrency: 1,
+      environment: {
+        [SERVER_VARIABLE]: this.serverReferenceText(),
+        [PROBE_SECRET_VARIABLE]: secret.secretArn,
+        [PROBE_DATABASES_VARIABLE]: String(mostDatabases),
+      },
+      statements: [
+        new iam.PolicyStatement({ actions: ['secretsmanager:GetSecretValue'], resources: [secret.secretArn] }),
+      ],
+    });
+    probe.allowTo(props.serverSecurityGroups ?? [], props.port);
+    return probe;
   }
 
   /** Each of two states with one name would take what the other declares for what has gone out of its own. */
@@ -278,8 +341,8 @@ export class ServerState extends Construct {
       serviceToken: apply.function.functionArn,
       serviceTimeout: SERVICE_TIMEOUT,
       properties: {
-        Server: this.serverReference(),
-        State: Lazy.any({ produce: () => (this.isFile ? undefined : this.document()) }),
+        Server: Lazy.any({ produce: () => this.serverReference() }),
+        State: literally(() => (this.isFile ? undefined : this.encoded().document)),
         StateAsset: Lazy.any({ produce: () => (this.isFile ? this.asset() : undefined) }),
         Secrets: Lazy.any({ produce: () => unlessEmpty(this.secrets) }),
         ConnectionSecrets: Lazy.any({ produce: () => unlessEmpty(this.connectionSecrets) }),
@@ -333,13 +396,18 @@ export class ServerState extends Construct {
     };
   }
 
+  /** As late as the reader's host may become known. */
+  private serverReferenceText(): string {
+    return Lazy.string({ produce: () => Stack.of(this).toJsonString(this.serverReference()) });
+  }
+
   private serverReference() {
     const { props } = this;
     return {
       Platform: props.platform,
       Identity: props.identity,
       Host: props.host,
-      ReaderHost: props.readerHost,
+      ReaderHost: this.lateReaderHost ?? props.readerHost,
       Port: props.port,
       AdminSecretArn: props.adminSecret.secretArn,
       AdminDatabase: 'postgres',
@@ -377,7 +445,7 @@ export class ServerState extends Construct {
       concurrency: 5,
       // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
       maxEventAge: Duration.hours(6),
-      environment: { [SERVER_VARIABLE]: stack.toJsonString(this.serverReference()) },
+      environment: { [SERVER_VARIABLE]: this.serverReferenceText() },
       statements: [],
       lateStatements: () => this.rotationStatements(),
     });
@@ -412,27 +480,21 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const { profile, defaults } = this.props;
-      const state = this.declaration.toState({ name: this.stateName, profile, defaults });
-      this.refuseInvalid(state);
-      const document = encodeState(state);
+      const document = encodeState(this.declared());
+      this.refuseInvalid(document);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(state: DesiredState): void {
+  private refuseInvalid(document: object): void {
     try {
-      strictState(state);
+      decodeState(document);
     } catch (error) {
       if (!(error instanceof ContractError)) throw error;
       throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
     }
-  }
-
-  private document(): object {
-    return this.encoded().document;
   }
 
   private get isFile(): boolean {
@@ -478,6 +540,15 @@ function secretStatement(role: iam.IRole, writes: readonly string[]): iam.Policy
 
 function unlessEmpty<T extends object>(map: T): T | undefined {
   return Object.keys(map).length > 0 ? map : undefined;
+}
+
+/** As it is: to resolve a declaration is to look into every string of it, twice, for tokens, and it has none. */
+function literally(produce: () => object | undefined): IResolvable {
+  return {
+    creationStack: [],
+    resolve: (context) => context.registerPostProcessor({ postProcess: produce }),
+    toString: () => 'a declaration cannot be part of a string',
+  };
 }
 
 /** A dependency whose targets are known only when the app is complete. */

@@ -1,7 +1,7 @@
 import { Annotations, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Construct, IConstruct } from 'constructs';
-import { AwsService, defaultSubnets, endpointName, hasEndpoint } from './vpc-services';
+import { AwsService, defaultSubnets, endpointName, withoutEndpoint } from './vpc-services';
 
 /**
  * List price of an interface endpoint in us-east-1 per hour and availability zone, in USD, as of May 2026. Data costs
@@ -32,9 +32,8 @@ export function addVpcEndpoints(scope: Construct, options: VpcEndpointsOptions):
   const { vpc } = options;
   const selection = options.vpcSubnets ?? defaultSubnets(vpc);
   const selected = vpc.selectSubnets(selection);
-  const wanted = (options.services ?? ['secretsmanager', 'rds', 's3']).filter(
-    (service) => selected.isPendingLookup || !hasEndpoint(scope, vpc, service, selected.subnets),
-  );
+  const services = options.services ?? ['secretsmanager', 'rds', 's3'];
+  const wanted = selected.isPendingLookup ? services : withoutEndpoint(scope, vpc, services, selected.subnets);
   const interfaces = wanted.filter((service) => service !== 's3');
 
   if (wanted.includes('s3')) {

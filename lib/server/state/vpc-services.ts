@@ -61,13 +61,14 @@ function missingServices(server: IConstruct, { vpc, subnets, services }: Need): 
   const selected = vpc.selectSubnets(subnets);
   if (selected.isPendingLookup) return undefined;
   const madeHere = vpc instanceof ec2.Vpc;
+  const routes = madeHere ? resourcesOf(server, ec2.CfnRoute) : [];
   const withoutEgress = selected.subnets.filter((subnet) =>
     madeHere
-      ? !hasEgress(server, subnet)
+      ? !hasEgress(routes, subnet)
       : vpc.isolatedSubnets.some((isolated) => isolated.subnetId === subnet.subnetId),
   );
   if (withoutEgress.length === 0) return undefined;
-  const missing = [...services].filter((service) => !hasEndpoint(server, vpc, service, withoutEgress));
+  const missing = withoutEndpoint(server, vpc, [...services], withoutEgress);
   if (missing.length === 0) return undefined;
   const list = missing.map((service) => `${endpointName(service)} (${WHY[service]})`).join(', ');
   const where = `the subnets ${withoutEgress.map((subnet) => subnet.node.path).join(', ')}`;
@@ -80,22 +81,22 @@ export function endpointName(service: AwsService): string {
   return { secretsmanager: 'Secrets Manager', s3: 'S3', rds: 'the RDS API' }[service];
 }
 
-/** Whether the app declares an endpoint by which the subnets reach a service. */
-export function hasEndpoint(
+/** Those of the services that the subnets reach by no endpoint that the app declares. */
+export function withoutEndpoint(
   scope: IConstruct,
   vpc: ec2.IVpc,
-  service: AwsService,
+  services: readonly AwsService[],
   subnets: readonly ec2.ISubnet[],
-): boolean {
-  return resourcesOf(scope, ec2.CfnVPCEndpoint).some((endpoint) => {
-    if (!sameValue(endpoint.vpcId, vpc.vpcId) || !isFor(endpoint, service)) return false;
-    if ((endpoint.vpcEndpointType ?? 'Gateway') === 'Gateway') {
-      const tables = endpoint.routeTableIds ?? [];
-      return subnets.every((subnet) => tables.some((table) => sameValue(table, subnet.routeTable.routeTableId)));
-    }
-    return endpoint.privateDnsEnabled === true;
-  });
+): AwsService[] {
+  const endpoints = resourcesOf(scope, ec2.CfnVPCEndpoint).filter(({ vpcId }) => sameValue(vpcId, vpc.vpcId));
+  const serves = (endpoint: ec2.CfnVPCEndpoint) => {
+    if ((endpoint.vpcEndpointType ?? 'Gateway') !== 'Gateway') return endpoint.privateDnsEnabled === true;
+    const tables = endpoint.routeTableIds ?? [];
+    return subnets.every((subnet) => tables.some((table) => sameValue(table, subnet.routeTable.routeTableId)));
+  };
+  return services.filter((service) => !endpoints.some((endpoint) => isFor(endpoint, service) && serves(endpoint)));
 }
+
 /** The endpoints that this app declares for a VPC in the stack of a construct. */
 export function endpointsInStack(scope: IConstruct, vpc: ec2.IVpc): CfnResource[] {
   const stack = Stack.of(scope);
@@ -110,8 +111,8 @@ function isFor(endpoint: ec2.CfnVPCEndpoint, service: AwsService): boolean {
 }
 
 /** A default route that ends in the outside world for an address without a public IP; an internet gateway does not. */
-function hasEgress(scope: IConstruct, subnet: ec2.ISubnet): boolean {
-  return resourcesOf(scope, ec2.CfnRoute).some(
+function hasEgress(routes: readonly ec2.CfnRoute[], subnet: ec2.ISubnet): boolean {
+  return routes.some(
     (route) =>
       route.destinationCidrBlock === '0.0.0.0/0' &&
       [

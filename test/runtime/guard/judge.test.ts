@@ -306,3 +306,29 @@ describe('acknowledgements', () => {
     expect(weigh([objection], [line], lateThatDay).expired).toEqual([]);
   });
 });
+
+describe('read replicas (HA-13)', () => {
+  const bare = (name: string, CreateOnly: Record<string, unknown>): GuardedServer => ({
+    ...instance,
+    LogicalId: name,
+    Identifier: name.toLowerCase(),
+    CreateOnly: { Engine: 'postgres', ...CreateOnly },
+  });
+  const primary = bare('Primary', {});
+  const replica = (name: string, more: object = {}) => bare(name, { SourceDBInstanceIdentifier: 'primary', ...more });
+  const found = (previous: GuardedServer[], desired: GuardedServer[]) => ids(ask(desired, { previous, own: true }));
+
+  test('one may go and another come, since a replica holds nothing of its own', () =>
+    expect(found([primary, replica('A')], [primary, replica('B')])).toEqual([]));
+
+  test('a server with data that gives way to another with data is refused all the same', () =>
+    expect(found([primary, replica('A')], [bare('Other', {}), replica('A')])).toEqual(['guard:empty-successor']));
+
+  test('a replica with another key is refused: it would be made anew', () =>
+    expect(found([primary, replica('A')], [primary, replica('A', { KmsKeyId: 'another' })])).toEqual([
+      'guard:replacement',
+    ]));
+
+  test('a restore to a moment is no replica', () =>
+    expect(found([primary], [replica('B', { RestoreTime: '2026-01-01T00:00:00Z' })])).toEqual(['guard:replacement']));
+});

@@ -15,6 +15,8 @@ export interface FakeServer {
 export class RdsApi {
   public readonly instances: FakeServer[] = [];
   public readonly clusters: FakeServer[] = [];
+  public readonly snapshots: FakeServer[] = [];
+  public readonly clusterSnapshots: FakeServer[] = [];
   public readonly parameters: Record<string, Record<string, string>> = {};
   /** What was asked, in order. */
   public readonly calls: { readonly action: string; readonly form: URLSearchParams }[] = [];
@@ -61,6 +63,7 @@ export class RdsApi {
 
   reset(): void {
     this.instances.length = this.clusters.length = this.calls.length = 0;
+    this.snapshots.length = this.clusterSnapshots.length = 0;
     for (const name of Object.keys(this.parameters)) delete this.parameters[name];
     this.failure = undefined;
   }
@@ -77,6 +80,26 @@ export class RdsApi {
       if (found.length === 0) return error(404, 'DBClusterNotFoundFault');
       return ok(action, `<DBClusters>${found.map((one) => element('DBCluster', one)).join('')}</DBClusters>`);
     }
+    if (action === 'DescribeDBSnapshots') {
+      const found = this.snapshots.filter(({ identifier }) => identifier === form.get('DBSnapshotIdentifier'));
+      if (found.length === 0) return error(404, 'DBSnapshotNotFound');
+      return ok(action, `<DBSnapshots>${found.map((one) => element('DBSnapshot', one)).join('')}</DBSnapshots>`);
+    }
+    if (action === 'DescribeDBClusterSnapshots') {
+      const found = this.clusterSnapshots.filter(
+        ({ identifier }) => identifier === form.get('DBClusterSnapshotIdentifier'),
+      );
+      if (found.length === 0) return error(404, 'DBClusterSnapshotNotFoundFault');
+      const list = found.map((one) => element('DBClusterSnapshot', one)).join('');
+      return ok(action, `<DBClusterSnapshots>${list}</DBClusterSnapshots>`);
+    }
+    if (action === 'RebootDBInstance' || action === 'FailoverDBCluster') {
+      const list = action === 'RebootDBInstance' ? this.instances : this.clusters;
+      const name = form.get('DBInstanceIdentifier') ?? form.get('DBClusterIdentifier');
+      const found = list.find(({ identifier }) => identifier === name);
+      if (!found) return error(404, action === 'RebootDBInstance' ? 'DBInstanceNotFound' : 'DBClusterNotFoundFault');
+      return ok(action, element(action === 'RebootDBInstance' ? 'DBInstance' : 'DBCluster', found));
+    }
     const group = form.get('DBParameterGroupName') ?? form.get('DBClusterParameterGroupName') ?? '';
     const all = Object.entries(this.parameters[group] ?? {});
     // Two pages, as RDS makes for every real group.
@@ -90,7 +113,7 @@ export class RdsApi {
 }
 
 function element(
-  kind: 'DBInstance' | 'DBCluster',
+  kind: 'DBInstance' | 'DBCluster' | 'DBSnapshot' | 'DBClusterSnapshot',
   { identifier, engine, engineVersion, xml, tags }: FakeServer,
 ): string {
   const list = Object.entries(tags ?? {}).map(([key, value]) => `<Tag><Key>${key}</Key><Value>${value}</Value></Tag>`);

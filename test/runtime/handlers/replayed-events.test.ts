@@ -32,6 +32,7 @@ afterEach(async () => {
 
 const OLD = declaration();
 const NEW = declaration({ roles: [...declaration().roles, login('report')], settings: [] });
+const NEWER = declaration({ roles: [...declaration().roles, login('report'), login('batch')], settings: [] });
 const PHYSICAL = 'cdk-postgres/db-1/test';
 
 const properties = (state: DesiredState, identity = 'db-1') => ({
@@ -74,12 +75,14 @@ async function send(...events: Record<string, unknown>[]): Promise<string[]> {
 
 test('case 6: Create whose answer was lost is run again, and an Update twice', async () => {
   responses.statuses.push(0, 0); // the answer does not arrive at first
-  expect(await send(event.create(OLD), event.create(OLD))).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
-  expect(await send(event.update(NEW, OLD), event.update(NEW, OLD))).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
+  const [create, update] = [event.create(OLD), event.update(NEW, OLD)];
+  expect(await send(create, create)).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
+  expect(await send(update, update)).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
 });
 
 test('case 6: the same event at the same time twice', async () => {
-  const both = [event.create(OLD), event.create(OLD)];
+  const create = event.create(OLD);
+  const both = [create, create];
   await Promise.all(both.map((each) => handler(each, { getRemainingTimeInMillis: () => 60_000 })));
   const outcomes = responses.bodies.map((body) => {
     const { Status, Reason, Data } = JSON.parse(body) as {
@@ -96,16 +99,83 @@ test('cases 109, 110: an Update to the old properties as rollback, also twice, l
   await send(event.create(OLD));
   const before = await catalog(server);
   await send(event.update(NEW, OLD));
-  expect(await send(event.update(OLD, NEW), event.update(OLD, NEW))).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
+  const rollback = event.update(OLD, NEW);
+  expect(await send(rollback, rollback)).toEqual(['SUCCESS applied', 'SUCCESS unchanged']);
   expect(lost(before, await catalog(server))).toEqual([]);
 });
 
-test('an old Update that comes late is followed by the right one, and the server is as that says', async () => {
-  await send(event.create(OLD), event.update(NEW, OLD));
-  const wanted = await catalog(server);
-  await send(event.update(OLD, NEW)); // out of order
-  expect((await send(event.update(NEW, OLD)))[0]).toMatch(/^SUCCESS/);
-  expect(lost(wanted, await catalog(server))).toEqual([]);
+describe('an event that is delivered again after a later one', () => {
+  const logged = () =>
+    jest
+      .mocked(console.warn)
+      .mock.calls.map(([line]) => String(line))
+      .filter((line) => line.includes('answered before'));
+
+  /** What the server is, and what the ledger says that it should be. */
+  const everything = async () => [
+    await catalog(server),
+    await server.query('SELECT hash, requests FROM cdk_postgres.state', { superuser: true }),
+  ];
+
+  test('case 6: a Create and an Update that were answered change nothing, and are logged', async () => {
+    const [create, first, second] = [event.create(OLD), event.update(NEW, OLD), event.update(NEWER, NEW)];
+    await send(create, first, second);
+    const before = await everything();
+    for (const late of [create, first]) {
+      const statements = await server.recordStatements(async () => {
+        expect(await send(late)).toEqual(['SUCCESS answered']);
+      });
+      expect(statements.filter(({ sql }) => /^\s*(CREATE|ALTER|DROP|GRANT|REVOKE|INSERT|UPDATE)\b/i.test(sql))).toEqual(
+        [],
+      );
+      expect(responses.last.Reason).toContain('answered with SUCCESS before');
+    }
+    expect(logged()).toHaveLength(2);
+    expect(await everything()).toEqual(before);
+    expect(await send(second)).toEqual(['SUCCESS unchanged']); // the last one may have lost its answer
+  });
+
+  test('case 109: a failed Update comes again after its rollback, and fails again without a trace', async () => {
+    const wrong = declaration({
+      memberships: [{ role: 'nobody', member: 'api', inherit: true, set: false, admin: false }],
+    });
+    const [update, rollback] = [event.update(wrong, OLD), event.update(OLD, wrong)];
+    await send(event.create(OLD));
+    expect(await send(update)).toEqual(['FAILED']);
+    // What made it fail is there now, so that it would go through.
+    await server.query('CREATE ROLE nobody');
+    expect((await send(rollback))[0]).toMatch(/^SUCCESS/);
+    await send(event.update(NEW, OLD));
+    const before = await everything();
+    expect(await send(update)).toEqual(['FAILED']);
+    expect(responses.last.Reason).toContain('answered with FAILED before');
+    expect(await everything()).toEqual(before);
+  });
+
+  test('cases 109, 110, negative control: a rollback has the old properties under an id of its own, and is carried out', async () => {
+    await send(event.create(OLD), event.update(NEW, OLD));
+    const [{ hash: before }] = await server.query('SELECT hash FROM cdk_postgres.state', { superuser: true });
+    expect(await send(event.update(OLD, NEW))).toEqual(['SUCCESS applied']);
+    const [{ hash: after }] = await server.query('SELECT hash FROM cdk_postgres.state', { superuser: true });
+    expect(after).not.toBe(before);
+    expect(logged()).toEqual([]);
+  });
+
+  test('a ledger of before gets the place for them; a run with nothing to do asks and writes no more than without', async () => {
+    const [first, second] = [event.update(NEW, OLD), event.update(NEWER, NEW)];
+    await send(event.create(OLD), first);
+    await server.query('ALTER TABLE cdk_postgres.state DROP COLUMN requests', { superuser: true });
+    const count = async (each: Record<string, unknown>) => {
+      const statements = await server.recordStatements(() => send(each));
+      expect(statements.filter(({ sql }) => /^\s*(ALTER|INSERT|UPDATE)\b/i.test(sql))).toEqual([]);
+      return statements.length;
+    };
+    const without = await count(first);
+    expect(await send(second)).toEqual(['SUCCESS applied']);
+    expect(await count(second)).toBe(without);
+    await send(event.update(OLD, NEWER));
+    expect(await send(second)).toEqual(['SUCCESS answered']);
+  });
 });
 
 test('cases 102, 107: a Delete, repeated, before and after the replacement, changes nothing inside', async () => {

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import * as path from 'node:path';
 import * as ts from 'typescript';
 import * as cdk from 'aws-cdk-lib';
+import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import * as library from '../../../lib';
 import { StateDocument } from '../../../lib/contract';
 import { DeclaredServer, newStack } from '../../database/declared-server';
@@ -13,12 +14,19 @@ export function declaredBy(source: string, stateName: string): StateDocument {
   const { outputText } = ts.transpileModule(source, {
     compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
   });
-  const module: { exports: { declareInside?: (server: library.IPostgresServer) => void } } = { exports: {} };
+  type Declare = (server: library.IPostgresServer, secrets: Readonly<Record<string, ISecret>>) => void;
+  const module: { exports: { declareInside?: Declare } } = { exports: {} };
   const modules: Readonly<Record<string, unknown>> = { 'aws-cdk-lib': cdk, 'cdk-postgres': library };
   new Function('require', 'exports', 'module', outputText)((name: string) => modules[name], module.exports, module);
   const server = new DeclaredServer(newStack(), 'Server', { stateName });
-  module.exports.declareInside!(server);
-  return JSON.parse(JSON.stringify((server.state as unknown as { document(): StateDocument }).document()));
+  const secrets = new Proxy<Record<string, ISecret>>(
+    {},
+    { get: (_, name) => Secret.fromSecretNameV2(server, `Secret-${String(name)}`, String(name)) },
+  );
+  module.exports.declareInside!(server, secrets);
+  return JSON.parse(
+    JSON.stringify((server.state as unknown as { encoded(): { document: StateDocument } }).encoded().document),
+  );
 }
 
 /** What the compiler has against the sources, with the rules of this repository. */

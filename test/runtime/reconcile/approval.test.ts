@@ -68,6 +68,16 @@ test('a run in which nothing is withheld asks nobody who works with what', async
   expect(control.filter(({ sql }) => sql.includes('count(*)::int AS count FROM pg_stat_activity'))).toHaveLength(1);
 });
 
+test('an acknowledged hash that is of another plan is not passed over in silence', async () => {
+  await byHand();
+  const { hash } = (await plan(server, declaration())).plan;
+  const { notes, withheld } = (await apply(server, declaration(), { acknowledge: ['0123456789abcdef'] })).plan;
+  expect(withheld).toHaveLength(1);
+  expect(notes).toContain(`0123456789abcdef is not of this plan: the hash is ${hash}`);
+  const right = (await apply(server, declaration(), { acknowledge: [hash!] })).plan;
+  expect(right.notes.join()).not.toContain('is not of this plan');
+});
+
 test('of many holders the first are named, and all are counted', async () => {
   await asSuperuser(
     server,

@@ -194,6 +194,39 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     expect(again).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
   });
 
+  test('case 100: a run that ends between two databases leaves a plan of what is left, which no earlier hash covers', async () => {
+    await oldRole();
+    const state = without(roleDrop('old', { reassignTo: 'heir' }));
+    const { hash } = (await plan(server, state)).plan;
+    const cut = apply(server, state, {
+      acknowledge: [hash!],
+      onProgress: (message) => {
+        if (message.startsWith('second:')) throw new Error('killed');
+      },
+    });
+    await expect(cut).rejects.toThrow('killed');
+    expect(await exists(server, 'old')).toBe(true);
+
+    // Somebody gives the role more meanwhile, where it was still to be cleared.
+    await server.query(['SET ROLE old', 'CREATE TABLE public.later (id int)'], { database: 'second' });
+    const left = (await apply(server, state, { acknowledge: [hash!] })).plan;
+    expect(await exists(server, 'old')).toBe(true);
+    expect(left.hash).not.toBe(hash);
+    const drops = left.withheld.filter(({ object }) => object === 'drop of role old');
+    expect(drops.map(({ database }) => database)).toEqual(['second', 'postgres']);
+    expect(reasons(left.withheld)).toContain('in the database second: heir gets 2 tables');
+
+    await apply(server, state, { acknowledge: [left.hash!] });
+    expect(await exists(server, 'old')).toBe(false);
+    expect(
+      await holds(
+        server,
+        "(SELECT bool_and(pg_get_userbyid(relowner) = 'heir') FROM pg_class WHERE relname IN ('far', 'later'))",
+        'second',
+      ),
+    ).toBe(true);
+  });
+
   test('case 30: who became a member by the dropped role stays one', async () => {
     await oldRole();
     await applyAcknowledged(server, without(roleDrop('old', { reassignTo: 'heir' })));

@@ -1,5 +1,5 @@
 import { DesiredIsolation, DesiredState } from '../../../lib/contract';
-import { reconcile, Report } from '../../../lib/runtime/reconcile';
+import { driftKind, reconcile, Report } from '../../../lib/runtime/reconcile';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login, owner } from './declaration';
 import { apply, applyAcknowledged, appWith, as, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
@@ -186,6 +186,26 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     expect(await state(server)).toBe('on forced');
     expect(await apply(server, tenants('enforced'))).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
     expect((await plan(server, tenants('enforced'))).plan).toMatchObject({ steps: [], withheld: [] });
+  });
+
+  test('roles with privileges in neither list are named before they see no row, declared or not', async () => {
+    const [alone, access] = [{ roles: ['api'] }, (report: Report) => report.plan.notes.filter((n) => /no row/.test(n))];
+    await apply(server, tenants('prepared', alone));
+    await asOwner(server, ...TABLE);
+    await asSuperuser(server, ['CREATE ROLE auditor LOGIN', 'GRANT SELECT ON billing.invoice TO auditor'], 'app');
+    const prepared = await apply(server, tenants('prepared', alone));
+    expect(access(prepared)).toEqual([
+      'in the schema "billing" of the database "app", these roles have privileges and will see, once it is enforced, no row: auditor, worker; put them in roles or allTenants of the isolation',
+    ]);
+    const [step] = ofRowSecurity(await plan(server, tenants('enforced', alone)));
+    expect(step.reason).toMatch(/; these roles have privileges and will see no row: auditor, worker$/);
+    await applyAcknowledged(server, tenants('enforced', alone));
+    expect(await seenBy(server, 'worker', A)).toEqual([]);
+    const after = await plan(server, tenants('enforced', alone));
+    expect(access(after)).toEqual([
+      expect.stringContaining('these roles have privileges and see no row: auditor, worker'),
+    ]);
+    expect(access(await plan(server, tenants('enforced', { allTenants: ['report', 'auditor'] })))).toEqual([]);
   });
 
   test('cases 81, 82: each role sees what it is to see, and writes nothing else', async () => {
@@ -412,6 +432,95 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
       await applyAcknowledged(server, wanted);
       expect(await state(server)).toBe('on forced');
     });
+
+    /** The function that counts a row of `api` with its tenant, or without. */
+    const counter = async (kind: 'set' | 'missing') => {
+      const rows = await asSuperuser(
+        server,
+        `SELECT proname AS name FROM pg_proc WHERE pronamespace = 'cdk_postgres_tenants'::regnamespace
+           AND proname LIKE '${kind}%' AND obj_description(oid) LIKE '% api reads %'`,
+        'app',
+      );
+      return `cdk_postgres_tenants.${String(rows[0].name)}`;
+    };
+
+    test.each([
+      [
+        'a body that hides rows',
+        "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN false; END'",
+      ],
+      [
+        'a body that fails',
+        "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1 / 0; END'",
+      ],
+      ['another language', "CREATE OR REPLACE FUNCTION $ RETURNS boolean LANGUAGE sql STABLE AS 'SELECT false'"],
+      ['the rights of its owner', 'ALTER FUNCTION $ SECURITY DEFINER'],
+      ['a setting of its own', "ALTER FUNCTION $ SET search_path = ''"],
+      ['nobody who may call it', 'REVOKE EXECUTE ON FUNCTION $ FROM PUBLIC, api'],
+    ])('a counting function with %s is seen after a proven run, and put right', async (_what, change) => {
+      const wanted = tenants('observed');
+      await apply(server, tenants('prepared'));
+      await asOwner(server, ...TABLE);
+      await apply(server, wanted);
+      await applyAcknowledged(server, wanted);
+      expect((await apply(server, wanted)).statements.writes).toBe(0);
+      await asOwner(server, change.replace('$', `${await counter('missing')}()`));
+      const found = await plan(server, wanted);
+      expect(found.plan.steps.map((step) => [step.object, step.risk, driftKind(step)])).toEqual([
+        ['what counts the tenants of schema billing', 'widen', 'changed'],
+      ]);
+      await apply(server, wanted);
+      expect(await seenBy(server, 'api')).toEqual([1, 2, 3]);
+      expect(await seenBy(server, 'api', A)).toEqual([1, 2, 3]);
+      expect((await apply(server, wanted)).plan.steps).toEqual([]);
+    });
+
+    test.each([
+      [
+        'a view',
+        ['CREATE VIEW billing.leak AS SELECT * FROM billing.invoice', 'GRANT SELECT ON billing.leak TO api'],
+        'view billing.leak',
+        'unmanageable',
+      ],
+      [
+        'a partition in another schema',
+        [
+          'CREATE TABLE billing.event (id int, tenant_id uuid) PARTITION BY RANGE (id)',
+          'CREATE SCHEMA parts',
+          'CREATE TABLE parts.event_1 PARTITION OF billing.event FOR VALUES FROM (1) TO (9)',
+          'GRANT SELECT ON parts.event_1 TO api',
+        ],
+        'partition parts.event_1',
+        'unmanageable',
+      ],
+      [
+        'TRUNCATE',
+        ['GRANT TRUNCATE ON billing.invoice TO api'],
+        'TRUNCATE on the table billing.invoice',
+        'unmanageable',
+      ],
+      [
+        'a new table',
+        ['CREATE TABLE billing.payment (id int, tenant_id uuid)'],
+        'row security of the table billing.payment',
+        'changed',
+      ],
+    ] as const)(
+      'cases 83, 85, 87, 119: after a proven run, %s is found by a drift report and by an apply',
+      async (_what, changes, object, kind) => {
+        const wanted = await enforced(server);
+        expect((await apply(server, wanted)).statements.writes).toBe(0);
+        const differences = async () => {
+          const report = await plan(server, wanted);
+          return [...report.plan.steps, ...report.plan.withheld].map((step) => [step.object, driftKind(step)]);
+        };
+        expect(await differences()).toEqual([]);
+        await asOwner(server, ...changes);
+        expect(await differences()).toContainEqual([object, kind]);
+        const { plan: applied } = await apply(server, wanted);
+        expect([...applied.steps, ...applied.withheld].map((step) => step.object)).toContain(object);
+      },
+    );
 
     test('a policy that was opened by hand is found, and closed once acknowledged', async () => {
       const wanted = await enforced(server);
@@ -690,15 +799,17 @@ describe('tenants on PostgreSQL 18', () => {
     const wanted = await enforced(server);
     const reads = async () =>
       (await plan(server, { ...wanted, acknowledgedPlans: ['0123456789abcdef'] })).statements.reads;
+    const none = await reads();
+    await asOwner(server, 'CREATE TABLE billing.t1 (tenant_id uuid)');
     const few = await reads();
     await asOwner(
       server,
-      `DO $$ BEGIN FOR i IN 1..40 LOOP EXECUTE format('CREATE TABLE billing.t%s (tenant_id uuid)', i); END LOOP; END $$`,
+      `DO $$ BEGIN FOR i IN 2..40 LOOP EXECUTE format('CREATE TABLE billing.t%s (tenant_id uuid)', i); END LOOP; END $$`,
       'CREATE VIEW billing.v AS SELECT * FROM billing.t1',
     );
     expect(await reads()).toBe(few);
     expect((await apply(server, wanted)).plan.steps).toHaveLength(40);
-    expect(await reads()).toBe(few);
+    expect(await reads()).toBe(none);
   });
 
   test('a table of an owner as whom nobody here can act is withheld by name, and the others are prepared', async () => {

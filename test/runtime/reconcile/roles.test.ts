@@ -116,6 +116,13 @@ describe.each(VERSIONS)('roles on PostgreSQL %i', (version) => {
     expect((await plan(server, state)).plan.withheld).toEqual([]);
   });
 
+  test.each(['SUPERUSER', 'BYPASSRLS'])('an adopted role keeps its %s, and the plan says so', async (attribute) => {
+    await asSuperuser(server, `CREATE ROLE api LOGIN ${attribute}; GRANT api TO master WITH ADMIN TRUE`);
+    const { withheld, notes } = (await apply(server, rolesOnly([login('api')]))).plan;
+    expect(withheld).toEqual([]);
+    expect(notes.join()).toContain(`the role api has ${attribute}, which no declaration gives`);
+  });
+
   test('case 24: in place of REPLICATION there is the role that RDS has for it', async () => {
     await apply(
       server,

@@ -100,7 +100,7 @@ describe('the function for applications in docs/tenants.md (SEC-25)', () => {
       asTenant(pool, A, async (client) => {
         client.on('error', () => undefined);
         const [{ pid }] = (await client.query('SELECT pg_backend_pid() AS pid')).rows;
-        await asSuperuser(server, `SELECT pg_terminate_backend(${pid})`);
+        await asSuperuser(server, `SELECT pg_terminate_backend(${pid}, 10000)`);
         await client.query('SELECT 1');
       }),
     ).rejects.toThrow();

@@ -1,0 +1,46 @@
+import { ResourceFacts, isMap } from '../template/resource-facts';
+import { TemplateFacts } from '../template/template-facts';
+import { attributeOwner, readValue } from '../template/value';
+import { Rule, RuleViolation } from './rule';
+
+const WORLD = ['0.0.0.0/0', '::/0', '0:0:0:0:0:0:0:0/0'];
+
+export const SEC_15_INGRESS: Rule = {
+  id: 'SEC-15.ingress',
+  level: 'error',
+  asks: 'the security groups of a server let in named peers, not everybody',
+  fix: 'Let in the security group of each consumer (connections.allowDefaultPortFrom(consumer)).',
+  check: (template) => {
+    const groups = new Set(template.servers.flatMap((server) => groupsOf(template, server.resource)));
+    return [...groups].flatMap((group) => [...inline(group), ...separate(template, group)]);
+  },
+};
+
+/** The security groups of this template that stand before a server. */
+function groupsOf(template: TemplateFacts, server: ResourceFacts): ResourceFacts[] {
+  const listed = server.list('VpcSecurityGroupIds') ?? server.list('VPCSecurityGroups') ?? [];
+  return listed.flatMap((item) => template.byLogicalId(attributeOwner(item)) ?? template.referenced(item) ?? []);
+}
+
+function inline(group: ResourceFacts): RuleViolation[] {
+  return (group.list('SecurityGroupIngress') ?? []).flatMap((rule) =>
+    isMap(rule) ? world(group, rule, 'SecurityGroupIngress') : [],
+  );
+}
+
+function separate(template: TemplateFacts, group: ResourceFacts): RuleViolation[] {
+  return template
+    .ofType('AWS::EC2::SecurityGroupIngress')
+    .filter((rule) => {
+      const id = rule.rawOf('GroupId');
+      return (template.byLogicalId(attributeOwner(id)) ?? template.referenced(id)) === group;
+    })
+    .flatMap((rule) => world(rule, { CidrIp: rule.rawOf('CidrIp'), CidrIpv6: rule.rawOf('CidrIpv6') }, 'CidrIp'));
+}
+
+function world(resource: ResourceFacts, rule: Readonly<Record<string, unknown>>, property: string): RuleViolation[] {
+  const peer = [rule.CidrIp, rule.CidrIpv6].map((cidr) => String(readValue(cidr))).find((cidr) => WORLD.includes(cidr));
+  return peer === undefined
+    ? []
+    : [{ resource, property, reason: `it lets in everybody (${peer}) at a PostgreSQL server` }];
+}

@@ -1,0 +1,2 @@
+export { HardeningFacts, observeHardening } from './facts';
+export { HardeningReport, HardeningState, HardeningVerdict, judgeHardening } from './judge';

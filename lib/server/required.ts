@@ -1,0 +1,79 @@
+import { Duration, Token } from 'aws-cdk-lib';
+import { RecoveryObjectives } from './objectives';
+import { PostgresVersion } from './postgres-version';
+
+const OBJECTIVES_EXAMPLE = 'objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(30) }';
+
+/** What has no default must be there also where no compiler looks: plain JavaScript, tsx, `as any`. */
+export function requireObjectives(path: string, objectives: RecoveryObjectives | undefined): RecoveryObjectives {
+  if (objectives === undefined || objectives === null) {
+    throw new Error(
+      `${path}: objectives is missing; write what the business can bear, such as ${OBJECTIVES_EXAMPLE}: the guards compare the server with it (BK-1)`,
+    );
+  }
+  for (const [prop, meaning] of [
+    ['rpo', 'how much work may be lost'],
+    ['rto', 'how long the database may be away'],
+  ] as const) {
+    const value: Duration | undefined = objectives[prop];
+    if (value === undefined || value === null) {
+      throw new Error(`${path}: objectives.${prop} is missing; write ${meaning}, as in ${OBJECTIVES_EXAMPLE}`);
+    }
+    if (!(value instanceof Duration) || value.isUnresolved()) {
+      const given = value instanceof Duration ? 'a token' : shown(value);
+      throw new Error(`${path}: objectives.${prop} is ${given}; write a literal Duration, as in ${OBJECTIVES_EXAMPLE}`);
+    }
+  }
+  return objectives;
+}
+
+/** See `requireObjectives()`. */
+export function requireVersion(path: string, version: PostgresVersion | undefined): PostgresVersion {
+  if (version instanceof PostgresVersion) return version;
+  if (version === undefined || version === null) {
+    throw new Error(`${path}: version is missing; write the PostgreSQL version, such as version: PostgresVersion.V18`);
+  }
+  throw new Error(
+    `${path}: version is ${shown(version)}; write one as PostgresVersion.V18, or PostgresVersion.of('18.1') for a minor version`,
+  );
+}
+
+/** A port is a number on every server, and one that is known at synthesis. */
+export function requirePort(
+  path: string,
+  port: number,
+  range: { readonly min: number; readonly max: number; readonly who: string },
+): number {
+  if (Token.isUnresolved(port)) {
+    throw new Error(
+      `${path}: port is a token; write the number, since security group rules with a token port cannot be judged`,
+    );
+  }
+  if (typeof port !== 'number') {
+    const number = Number(port);
+    const advice = Number.isInteger(number) && number > 0 ? `port: ${number}, without quotes` : 'a number';
+    throw new Error(`${path}: port is ${shown(port)}, a ${typeof port}; write ${advice}`);
+  }
+  if (!Number.isInteger(port) || port < range.min || port > range.max) {
+    throw new Error(`${path}: port is ${port}; ${range.who} ${range.min} to ${range.max}`);
+  }
+  return port;
+}
+
+/** What a server is, for the ledger: missing or empty where no compiler looked. */
+export function requireIdentity(path: string, identity: string | undefined, example: string): string {
+  if (identity === undefined || identity === null) {
+    throw new Error(`${path}: identity is missing; write ${example}, since the ledger compares it with what it stored`);
+  }
+  if (typeof identity !== 'string') {
+    throw new Error(`${path}: identity is ${shown(identity)}, no text; write ${example}`);
+  }
+  if (identity.trim() === '') throw new Error(`${path}: identity is empty; write ${example}`);
+  return identity;
+}
+
+/** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value);
+}

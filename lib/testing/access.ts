@@ -1,0 +1,23 @@
+import { Stack } from 'aws-cdk-lib';
+import { decodeState } from '../contract';
+import { declaredAccessLines } from '../runtime/access';
+import { serverPath, stateDocument, stateResources } from '../runtime/preview/state-resources';
+import { asSentByCloudFormation, TemplateValues } from '../runtime/preview/template-values';
+import { assemblyOf } from './private/assembly-of';
+
+/**
+ * Who will be able to do what inside the servers of a stack, as text that a reviewer reads, for a snapshot:
+ * `expect(expectAccess(stack)).toMatchSnapshot()`. A line is `api: SELECT, INSERT on billing.* (future too)`.
+ *
+ * It is computed from the declaration alone: no server is started, and what somebody granted by hand is not in it.
+ */
+export function expectAccess(stack: Stack): string {
+  const { assembly, own } = assemblyOf(stack);
+  const values = new TemplateValues({ stacks: assembly.stacks, source: () => undefined });
+  const servers = stateResources(own).map((resource) => {
+    const state = decodeState(asSentByCloudFormation(stateDocument(assembly, resource, values)));
+    return [serverPath(resource), ...declaredAccessLines(state).map((line) => `  ${line}`)].join('\n');
+  });
+  if (servers.length === 0) throw new Error(`${stack.node.path} declares nothing inside a PostgreSQL server`);
+  return servers.sort().join('\n\n');
+}

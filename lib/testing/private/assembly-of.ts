@@ -1,0 +1,39 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { Assembly, AssemblyStack, readAssembly } from '../../runtime/preview/assembly';
+
+/**
+ * Synthesises the app of a stack as it is now, and reads the result. Findings do not matter here, and CDK's own check of the templates is
+ * left to the tests that are about it, since it takes seconds.
+ */
+export function assemblyOf(stack: Stack): { readonly assembly: Assembly; readonly own: AssemblyStack } {
+  const before = process.env.CDK_VALIDATION;
+  process.env.CDK_VALIDATION = 'false';
+  try {
+    synthesise(stack);
+  } finally {
+    if (before === undefined) delete process.env.CDK_VALIDATION;
+    else process.env.CDK_VALIDATION = before;
+  }
+  const assembly = readAssembly(appOf(stack).outdir);
+  const own = assembly.stacks.find(({ id, stackName }) => id === stack.node.path || stackName === stack.stackName);
+  if (!own)
+    throw new Error(
+      `${stack.node.path} is not in ${assembly.directory}: a nested stack is tested with the stack that it is in`,
+    );
+  return { assembly, own };
+}
+
+/** Writes the app's assembly, and its report of findings, which do not end the test here. */
+export function synthesise(stack: Stack): void {
+  try {
+    appOf(stack).synth({ force: true });
+  } catch (error) {
+    if ((error as Error).name !== 'ValidationFailed') throw error;
+  }
+}
+
+export function appOf(stack: Stack): App {
+  const { root } = stack.node;
+  if (!App.isApp(root)) throw new Error(`${stack.node.path} is in no App; make one (new App()) and the stack in it`);
+  return root as App;
+}

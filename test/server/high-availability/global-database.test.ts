@@ -1,0 +1,128 @@
+import { Duration, Stack, aws_ec2 as ec2 } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import {
+  AuroraPostgres,
+  GlobalDatabaseOptions,
+  GlobalSecondary,
+  GlobalSecondaryProps,
+  PostgresVersion,
+} from '../../../lib';
+import { errorsOfFivePacks } from '../../compliance/five-packs';
+import { OBJECTIVES, cleanStack, quiet } from '../support';
+
+quiet();
+
+function make(options: GlobalDatabaseOptions = {}, more: Partial<GlobalSecondaryProps> = {}, region = 'eu-west-1') {
+  const { app, stack, vpc } = cleanStack();
+  const server = new AuroraPostgres(stack, 'Postgres', {
+    vpc,
+    version: PostgresVersion.V17,
+    objectives: OBJECTIVES,
+    identifier: 'orders',
+    parameters: { wal_sender_timeout: '20000' },
+    instanceParameters: { log_min_duration_statement: '250' },
+  });
+  const global = server.addGlobalDatabase(options);
+  const there = new Stack(app, 'There', { env: { account: '123456789012', region }, terminationProtection: true });
+  const own = new ec2.Vpc(there, 'Vpc', { natGateways: 1, maxAzs: 2 });
+  const secondary = new GlobalSecondary(there, 'Secondary', {
+    globalDatabase: global,
+    vpc: own,
+    identifier: 'orders-dr',
+    ...more,
+  });
+  return { app, stack, server, global, there, secondary };
+}
+
+describe('HA-18: Aurora Global Database', () => {
+  test('the primary is taken as it is', () => {
+    const { stack, server } = make();
+    Template.fromStack(stack).hasResource('AWS::RDS::GlobalCluster', {
+      DeletionPolicy: 'Retain',
+      Properties: {
+        GlobalClusterIdentifier: 'orders-global',
+        SourceDBClusterIdentifier: stack.resolve(server.cluster.clusterIdentifier),
+        DeletionProtection: true,
+      },
+    });
+    const alone = cleanStack();
+    new AuroraPostgres(alone.stack, 'Postgres', {
+      vpc: alone.vpc,
+      version: PostgresVersion.V17,
+      objectives: OBJECTIVES,
+      identifier: 'orders',
+      parameters: { wal_sender_timeout: '20000' },
+      instanceParameters: { log_min_duration_statement: '250' },
+    });
+    const clusters = (one: Stack) => Template.fromStack(one).findResources('AWS::RDS::DBCluster');
+    expect(clusters(stack)).toEqual(clusters(alone.stack));
+  });
+
+  test('a secondary joins by name, without a master of its own, under a key of its region', () => {
+    const { there, secondary, stack } = make();
+    const template = Template.fromStack(there);
+    template.hasResourceProperties('AWS::RDS::DBCluster', {
+      GlobalClusterIdentifier: 'orders-global',
+      MasterUsername: Match.absent(),
+      MasterUserPassword: Match.absent(),
+      KmsKeyId: there.resolve(secondary.encryptionKey.keyArn),
+      StorageEncrypted: true,
+      SourceRegion: 'eu-central-1',
+      DeletionProtection: true,
+    });
+    template.resourceCountIs('AWS::RDS::DBInstance', 1);
+    template.hasResourceProperties('AWS::RDS::DBInstance', { DBInstanceClass: 'db.r7g.large', PromotionTier: 1 });
+    template.resourceCountIs('Custom::CdkPostgresDeployGuard', 1);
+    expect(there.dependencies).toContain(stack);
+    expect(JSON.stringify(template.toJSON())).not.toContain('Fn::ImportValue');
+  });
+
+  test('has the parameters of the primary, of the cluster and of the nodes, for the day on which it is one', () => {
+    const template = Template.fromStack(make().there);
+    template.hasResourceProperties('AWS::RDS::DBClusterParameterGroup', {
+      Parameters: Match.objectLike({ wal_sender_timeout: '20000' }),
+    });
+    template.hasResourceProperties('AWS::RDS::DBParameterGroup', {
+      Parameters: Match.objectLike({ log_min_duration_statement: '250' }),
+    });
+  });
+
+  test('a headless secondary has storage and no node', () => {
+    const template = Template.fromStack(make({}, { readers: 0 }).there);
+    template.resourceCountIs('AWS::RDS::DBCluster', 1);
+    template.resourceCountIs('AWS::RDS::DBInstance', 0);
+    template.resourceCountIs('AWS::RDS::DBParameterGroup', 0);
+  });
+
+  test('what a failover may lose is a parameter of the primary', () =>
+    Template.fromStack(make({ rpo: Duration.minutes(1) }).stack).hasResourceProperties(
+      'AWS::RDS::DBClusterParameterGroup',
+      {
+        Parameters: Match.objectLike({ 'rds.global_db_rpo': '60' }),
+      },
+    ));
+
+  test('HA-13: its lag has an alarm in its region', () => {
+    const { there } = make({}, { maxLag: Duration.seconds(10) });
+    Template.fromStack(there).hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'AuroraGlobalDBReplicationLag',
+      Threshold: 10_000,
+      AlarmActions: [Match.anyValue()],
+    });
+  });
+
+  test.each<[string, () => unknown, RegExp]>([
+    ['an rpo under 20 seconds', () => make({ rpo: Duration.seconds(5) }), /rpo is 5 seconds; Aurora takes 20 or more/],
+    ['a name with capitals', () => make({ identifier: 'Orders' }), /identifier 'Orders' must start with a letter/],
+    ['the region of the primary', () => make({}, {}, 'eu-central-1'), /a secondary stands in another region/],
+    ['seventeen nodes', () => make({}, { readers: 17 }), /readers is 17/],
+    [
+      'a burstable class',
+      () => make({}, { instanceType: ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MEDIUM) }),
+      /does not take the class t4g.medium/,
+    ],
+  ])('%s is an error', (_what, build, message) => expect(build).toThrow(message));
+
+  test('no error in the five packs but those of the network', () =>
+    expect(errorsOfFivePacks(make().app).filter((error) => !/There\/Vpc/.test(error))).toEqual([]));
+});

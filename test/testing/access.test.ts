@@ -1,0 +1,90 @@
+import { App, Stack, Stage, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { SaasStack } from '../../examples/saas/saas-stack';
+import { ExternalPostgres } from '../../lib';
+import { expectAccess } from '../../lib/testing';
+import { quiet } from '../server/support';
+import { shop } from './app';
+
+quiet();
+
+jest.mock('../../lib/server/package-root', () => ({
+  functionBundle: () => jest.requireActual('../server/state/fake-bundles').fakeBundle(),
+}));
+
+test('says who will be able to do what, in lines that a reviewer reads', () => {
+  expect(expectAccess(shop().stack)).toMatchInlineSnapshot(`
+   "Test/Postgres
+     api: logs in by password, 20 connections at most
+     report: logs in by IAM
+     database shop
+       api: CONNECT on the database
+       api: EXECUTE on routines of billing.* (future too)
+       api: SELECT, INSERT, UPDATE, DELETE on billing.* (future too)
+       api: USAGE on schema billing
+       api: USAGE, SELECT on sequences of billing.* (future too)
+       report: CONNECT on the database
+       report: SELECT on billing.* (future too)
+       report: SELECT on sequences of billing.* (future too)
+       report: USAGE on schema billing
+       shop_owner: owns schema billing and what is in it
+       shop_owner: owns the database"
+  `);
+});
+
+test('of the example', () => {
+  expect(expectAccess(new SaasStack(new App(), 'Saas'))).toMatchSnapshot();
+});
+
+test('an added grant is an added line, and nothing else changes', () => {
+  const before = expectAccess(shop().stack).split('\n');
+  const after = expectAccess(shop({ addedGrant: true }).stack).split('\n');
+  expect(after.filter((line) => !before.includes(line))).toMatchInlineSnapshot(`
+   [
+     "    report: EXECUTE on routines of billing.* (future too)",
+     "    report: SELECT, INSERT, UPDATE, DELETE on billing.* (future too)",
+     "    report: USAGE, SELECT on sequences of billing.* (future too)",
+   ]
+  `);
+  expect(before.filter((line) => !after.includes(line))).toMatchInlineSnapshot(`
+   [
+     "    report: SELECT on billing.* (future too)",
+     "    report: SELECT on sequences of billing.* (future too)",
+   ]
+  `);
+});
+
+test('it does not matter whether the stack was synthesised before, and whether it has findings', () => {
+  const { app, stack } = shop({ props: { multiAz: false } });
+  expect(() => app.synth()).toThrow(/HA-1/);
+  expect(expectAccess(stack)).toBe(expectAccess(shop().stack));
+});
+
+test('a stack of a stage, and one that was made without an app, are found', () => {
+  const declare = (stack: Stack) => {
+    const adminSecret = new secretsmanager.Secret(stack, 'Admin');
+    const server = ExternalPostgres.fromEndpoint(stack, 'Db', { host: 'db.example.com', identity: 'one', adminSecret });
+    server.addDatabase('shop').addLoginRole('api');
+    return expectAccess(stack);
+  };
+  const staged = new Stack(new Stage(new App(), 'Prod'), 'Shop');
+  expect(declare(staged)).toMatch(/^Prod\/Shop\/Db\n {2}api: logs in by password/);
+  expect(declare(new Stack())).toMatch(/^Default\/Db\n {2}api: logs in by password/);
+});
+
+test('several servers of a stack are said one after the other', () => {
+  const stack = new Stack(new App(), 'S');
+  const adminSecret = new secretsmanager.Secret(stack, 'Admin');
+  for (const id of ['B', 'A']) {
+    const server = ExternalPostgres.fromEndpoint(stack, id, { host: 'db.example.com', identity: id, adminSecret });
+    server.addDatabase('shop');
+  }
+  expect(
+    expectAccess(stack)
+      .split('\n')
+      .filter((line) => !line.startsWith(' ')),
+  ).toEqual(['S/A', '', 'S/B']);
+});
+
+test('a stack that declares nothing is an error', () => {
+  expect(() => expectAccess(new Stack(new App(), 'S'))).toThrow('S declares nothing inside a PostgreSQL server');
+});
