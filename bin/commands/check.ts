@@ -33,7 +33,7 @@ Examples:
   $ cdk synth && cdk-postgres check --stack Saas
   $ cdk-postgres check --stack Saas --offline --json
 
-Exit code: 0 nothing to do, 2 the guard would refuse, or a reboot or newer defaults wait, 1 error.`,
+Exit code: 0 nothing to do, 2 the guard would refuse, or a reboot waits, 1 error. Newer defaults are told, and nothing waits for them.`,
     )
     .action(async (options: CheckCommandOptions) => {
       const stack = findStack(options);
@@ -77,7 +77,7 @@ async function look(stack: AssemblyStack, options: CheckCommandOptions): Promise
 
 function needsSomebody(report: CheckReport): boolean {
   const reboots = report.reboots.some(({ needsReboot }) => needsReboot === 'yes');
-  return report.guard === 'refuses' || report.newerDefaults.length > 0 || reboots;
+  return report.guard === 'refuses' || reboots;
 }
 
 function showReport(output: Output, report: CheckReport): void {

@@ -314,7 +314,11 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     return Stack.of(this).region;
   }
 
-  /** How many seconds it is behind its primary. */
+  /**
+   * How many seconds it is behind its primary.
+   *
+   * @param options of the metric, in place of its maximum of a minute
+   */
   public metricReplicaLag(options: cloudwatch.MetricOptions = {}): cloudwatch.Metric {
     return this.instance.metric('ReplicaLag', { statistic: 'Maximum', period: Duration.minutes(1), ...options });
   }
