@@ -33,7 +33,8 @@ Examples:
   $ cdk synth && cdk-postgres check --stack Saas
   $ cdk-postgres check --stack Saas --offline --json
 
-Exit code: 0 nothing to do, 2 the guard would refuse, or a reboot waits, 1 error. Newer defaults are told, and nothing waits for them.`,
+Exit code: 0 nothing to do (newer defaults are told, and wait for nobody), 2 the guard would refuse, or a reboot
+waits, 1 error.`,
     )
     .action(async (options: CheckCommandOptions) => {
       const stack = findStack(options);
