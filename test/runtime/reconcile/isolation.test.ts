@@ -672,7 +672,7 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
       await apply(server, tenants('enforced'));
       await asOwner(server, 'CREATE TABLE billing.currency (code text)');
       expect((await apply(server, tenants('enforced'))).plan.notes).toContain(
-        'in the schema "billing" of the database "app", a table has no column tenant_id, so each tenant sees all of it: currency',
+        'in the schema "billing" of the database "app", a table has no column tenant_id, so each tenant sees all of it: currency; no table has it, so nothing is isolated: is the column spelled right?',
       );
     });
   });
