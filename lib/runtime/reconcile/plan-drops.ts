@@ -357,7 +357,10 @@ function mayCreate(
       privileges.includes('CREATE') &&
       (schema === null ? on.kind === 'database' : on.kind === 'schema' && on.schema === schema),
   );
-  return may || owner === heir || (isGranted ?? false);
+  if (owner === heir || isGranted) return true;
+  // What it has and is not declared to have is taken from a declared role, and what it owns may have another owner by then.
+  const isJudged = owner !== undefined && builder.desired.roles.some(({ name }) => name === heir);
+  return may && !isJudged;
 }
 
 /** Access that would silently be another one: a policy that vanishes, privileges that others have from it, grants that would stay. */
