@@ -297,7 +297,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       ...shared,
     ];
     // Only who may create a schema can give one away.
-    if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
+    if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner, ...ownersOf(d.database, null));
     const lent =
       heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
     actors.push(...lent.flatMap(({ owner, schema }) => [own(owner), ...ownersOf(d.database, schema)]));
