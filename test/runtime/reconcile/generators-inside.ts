@@ -333,7 +333,7 @@ export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[
     ),
   ],
   [
-    6, // more than a declaration ever gives
+    9, // more than a declaration ever gives
     fc
       .record({ to: oneOf(DECLARABLE), other: oneOf(MEMBERS), schema: oneOf(SCHEMAS) })
       .chain(({ to, other, schema }) =>

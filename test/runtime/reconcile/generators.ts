@@ -482,7 +482,7 @@ export const stories: fc.Arbitrary<Story> = fc
       roles: rarely(3),
       memberships: fc.boolean(),
       settings: fc.boolean(),
-      databases: rarely(3),
+      databases: rarely(4),
       comments: fc.boolean(),
       inside: oneOf(['same', 'later', 'later', 'later', 'other', 'none'] as const),
       fewer: fc.boolean(),
