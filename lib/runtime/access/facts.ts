@@ -44,15 +44,29 @@ export async function observeAccessFacts(connections: Connections, only?: string
     `SELECT current_setting('server_version_num')::int / 10000 AS major,
             ARRAY(SELECT datname::text FROM pg_database WHERE datallowconn AND has_database_privilege(oid, 'CONNECT')) AS open`,
   );
-  const { roles, memberships, databases } = await observeServer(admin);
-  const facts: DatabaseFacts[] = [];
-  for (const database of databases.values()) {
-    if (SERVER_DATABASES.has(database.name) || (only !== undefined && database.name !== only)) continue;
-    const inside = open.includes(database.name) ? await wholeInside(connections, database.name) : undefined;
-    const secured = inside && (await observeSecuredTables(await connections.in(database.name)));
-    facts.push({ ...database, inside, secured });
-  }
+  const isAsked = (name: string) => !SERVER_DATABASES.has(name) && (only === undefined || name === only);
+  // The database of the first connection after the rest, which another connection reads meanwhile.
+  const insides = new Map<string, Pick<DatabaseFacts, 'inside' | 'secured'>>();
+  const others = async () => {
+    for (const name of open.filter((one) => isAsked(one) && one !== admin.database))
+      insides.set(name, await readInside(connections, name));
+  };
+  const own = async () => {
+    const server = await observeServer(admin);
+    if (open.includes(admin.database) && isAsked(admin.database))
+      insides.set(admin.database, await readInside(connections, admin.database));
+    return server;
+  };
+  const [{ roles, memberships, databases }] = await Promise.all([own(), others()]);
+  const facts = [...databases.values()]
+    .filter(({ name }) => isAsked(name))
+    .map((database): DatabaseFacts => ({ ...database, ...insides.get(database.name) }));
   return { of: 'server', major, roles, memberships, databases: facts };
+}
+
+async function readInside(connections: Connections, name: string): Promise<Pick<DatabaseFacts, 'inside' | 'secured'>> {
+  const inside = await wholeInside(connections, name);
+  return { inside, secured: await observeSecuredTables(await connections.in(name)) };
 }
 
 /** Everything in a database but the system's own schemas. */

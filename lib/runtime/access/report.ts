@@ -116,6 +116,11 @@ class DatabaseAccess {
   private readonly uses = new Map<string, Holders>();
   private readonly found: Access[] = [];
   private readonly rows: RowSecurityJudge;
+  /** What is inside, by schema: a server with as many schemas as tenants would be gone through as often otherwise. */
+  private readonly objects: ReadonlyMap<string, readonly Everything[]>;
+  private readonly superusers: readonly string[];
+  private readonly columns: ReadonlyMap<string, Inside['columns']>;
+  private readonly defaults: ReadonlyMap<string, DefaultAcls>;
 
   constructor(
     private readonly facts: AccessFacts,
@@ -124,6 +129,25 @@ class DatabaseAccess {
   ) {
     this.reachability = new Reachability(facts, database.owner);
     this.rows = new RowSecurityJudge(facts);
+    const { relations = [], routines = [], columns = [], defaultAcls = [] } = database.inside ?? {};
+    this.objects = grouped(
+      [...relations, ...routines.map((item) => ({ ...item, kind: 'routine' as const, name: item.signature }))],
+      ({ schema, kind }) => objectsKey(schema, kind),
+    );
+    this.superusers = [...facts.roles.values()].flatMap((role) => (role.superuser ? [role.name] : []));
+    this.columns = grouped(columns, ({ schema }) => schema);
+    this.defaults = new Map(
+      [...grouped(defaultAcls, ({ objects }) => objects)].map(([objects, rows]) => [
+        objects,
+        {
+          creators: new Set(rows.map(({ creator }) => creator)),
+          bySchema: grouped(rows, ({ schema }) => schema),
+          everywhere: new Map(
+            rows.flatMap((row) => (row.schema === undefined ? [[row.creator, row.acl] as const] : [])),
+          ),
+        },
+      ]),
+    );
     this.connects = this.holders(database.acl, 'CONNECT');
     for (const schema of database.inside?.schemas.values() ?? []) {
       this.uses.set(schema.name, this.holders(schema.acl, 'USAGE', READ_OR_WRITE_ALL));
@@ -159,7 +183,7 @@ class DatabaseAccess {
     this.add(given(acl, owner, target));
     this.add(READ_OR_WRITE_ALL.map((role) => predefined(role, ['USAGE'], target)));
     for (const { kind, objects } of CLASSES) {
-      const items = this.items(inside, schema, kind);
+      const items = this.objects.get(objectsKey(schema, kind)) ?? [];
       const asked = items.filter((item) => this.isNamed(item));
       const future = this.query.object === undefined ? this.future(inside, schema, objects) : new Map();
       const secured = kind === 'table' ? this.database.secured?.get(schema) : undefined;
@@ -172,8 +196,8 @@ class DatabaseAccess {
           })),
         );
     }
-    for (const column of inside.columns) {
-      if (column.schema !== schema || (this.query.object && this.query.object.name !== column.table)) continue;
+    for (const column of this.columns.get(schema) ?? []) {
+      if (this.query.object && this.query.object.name !== column.table) continue;
       const on = {
         kind: 'column' as const,
         ...place,
@@ -185,12 +209,6 @@ class DatabaseAccess {
       const secured = securedOf([{ name: column.table }], this.database.secured?.get(schema));
       this.add(given(column.acl, column.owner, on).map((item) => ({ ...item, secured })));
     }
-  }
-
-  private items(inside: Inside, schema: string, kind: ObjectClass): Everything[] {
-    return kind === 'routine'
-      ? inside.routines.flatMap((item) => (item.schema === schema ? [{ ...item, name: item.signature }] : []))
-      : inside.relations.filter((item) => item.schema === schema && item.kind === kind);
   }
 
   private isNamed(item: Securable): boolean {
@@ -214,15 +232,19 @@ class DatabaseAccess {
     schema: string,
     objects: (typeof CLASSES)[number]['objects'],
   ): Map<Grantee, Map<string, Set<string>>> {
-    const rows = inside.defaultAcls.filter((row) => row.objects === objects);
+    const rows = this.defaults.get(objects);
     const owner = this.ownerOf(inside, schema);
-    const creators = new Set(rows.filter((row) => row.schema === schema).map((row) => row.creator));
-    const mayCreate = this.holders(inside.schemas.get(schema)!.acl, 'CREATE');
-    for (const { creator } of rows) if (this.has(mayCreate, creator)) creators.add(creator);
+    const here = rows?.bySchema.get(schema) ?? [];
+    const creators = new Set(here.map((row) => row.creator));
+    if (rows) {
+      const mayCreate = this.holders(inside.schemas.get(schema)!.acl, 'CREATE');
+      const few = mayCreate.everybody ? rows.creators : [...mayCreate.roles, ...this.superusers];
+      for (const creator of few) if (rows.creators.has(creator)) creators.add(creator);
+    }
     creators.add(owner);
     const future = new Map<Grantee, Map<string, Set<string>>>();
     for (const creator of creators) {
-      for (const { grantee, privilege } of futureAcl(rows, creator, schema, objects)) {
+      for (const { grantee, privilege } of futureAcl(rows?.everywhere.get(creator), here, creator, objects)) {
         if (grantee === creator) continue;
         const byCreator = future.get(grantee) ?? new Map<string, Set<string>>();
         byCreator.set(creator, (byCreator.get(creator) ?? new Set()).add(privilege));
@@ -314,6 +336,26 @@ class DatabaseAccess {
     const uses = this.uses.get(on.schema)!;
     return (everybody ? uses.everybody : this.has(uses, setRole ?? role)) ? undefined : 'usage';
   }
+}
+
+interface DefaultAcls {
+  readonly creators: ReadonlySet<string>;
+  readonly bySchema: ReadonlyMap<string | undefined, readonly ObservedDefaultAcl[]>;
+  /** By creator, of those in no schema. */
+  readonly everywhere: ReadonlyMap<string, readonly AclEntry[]>;
+}
+
+const objectsKey = (schema: string, kind: string) => `${kind} ${schema}`;
+
+function grouped<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const known = groups.get(key);
+    if (known) known.push(item);
+    else groups.set(key, [item]);
+  }
+  return groups;
 }
 
 interface Holders {
@@ -473,14 +515,13 @@ function group(
 
 /** The access list of an object that `creator` makes: what is built in or replaces it, and what is added for the schema. */
 function futureAcl(
-  rows: readonly ObservedDefaultAcl[],
+  everywhere: readonly AclEntry[] | undefined,
+  here: readonly ObservedDefaultAcl[],
   creator: string,
-  schema: string,
   objects: (typeof CLASSES)[number]['objects'],
 ): AclEntry[] {
-  const global = rows.find((row) => row.creator === creator && row.schema === undefined);
   const builtIn: AclEntry[] =
     objects === 'routines' ? [{ grantee: PUBLIC, grantor: creator, privilege: 'EXECUTE', grantable: false }] : [];
-  const added = rows.filter((row) => row.creator === creator && row.schema === schema);
-  return [...(global?.acl ?? builtIn), ...added.flatMap((row) => row.acl)];
+  const added = here.filter((row) => row.creator === creator);
+  return [...(everywhere ?? builtIn), ...added.flatMap((row) => row.acl)];
 }

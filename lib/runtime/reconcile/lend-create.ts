@@ -24,7 +24,12 @@ export function lendCreate(
     );
   if (roles.some(mayCreate)) return statements;
   const target = `CREATE ON DATABASE ${ident(database.name)}`;
-  const asOwner = (sql: string) => power.actAs(databaseOwner, [{ sql }]);
+  // Where it changes hands, the step may run before or after: then as both, since whoever owns it is the one that grants.
+  const asOwner = (sql: string) =>
+    databaseOwner === database.owner
+      ? power.actAs(databaseOwner, [{ sql }])
+      : asBoth(power.inheriting(database.owner, [{ sql }]));
+  const asBoth = (inner: Statement[] | undefined) => inner && power.inheriting(databaseOwner, inner);
   const before = asOwner(`GRANT ${target} TO ${ident(roles[0])}`);
   const after = asOwner(`REVOKE ${target} FROM ${ident(roles[0])}`);
   return statements && before && after && [...before, ...statements, ...after];

@@ -163,6 +163,10 @@ export async function observeSessions(session: Session, roles: readonly string[]
   return Object.fromEntries(rows.map(({ name, count }) => [name, count]));
 }
 
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 type AclRow = [grantee: string | null, grantor: string, privilege: string, grantable: boolean];
 
 const ACL_ROW = `json_build_array(CASE WHEN e.grantee <> 0 THEN pg_get_userbyid(e.grantee) END, pg_get_userbyid(e.grantor), e.privilege_type, e.is_grantable)`;
@@ -181,57 +185,46 @@ export async function observeInside(session: Session, declaredSchemas: readonly 
      FROM pg_namespace n WHERE n.nspname = ANY($1)`,
     [[...declaredSchemas, 'public']],
   );
-  // Many objects share few ACLs: each distinct one is taken apart once, and its text serves as a key only.
-  const objects = await session.read<{
+  // Many objects of a schema share few owners and access lists: each list is taken apart once, and stands for all of them.
+  const groups = await session.read<{
     schema: string;
-    name: string;
     class: 'r' | 's' | 'f';
     owner: string;
-    acl: string | null;
+    acl: AclRow[] | null;
     extension: boolean;
-    signature: string | null;
+    names: string[];
+    signatures: string[] | null;
   }>(
     `WITH spaces AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY($1)),
           objects AS (
        SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS space, relname AS name, relowner AS owner, relacl AS acl,
               CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS class, NULL AS signature
-       FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+       FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN (SELECT oid FROM spaces)
        UNION ALL
        SELECT 'pg_proc'::regclass, oid, pronamespace, proname, proowner, proacl, 'f', proname || '(' || oidvectortypes(proargtypes) || ')'
-       FROM pg_proc)
-     SELECT s.nspname AS schema, o.name, o.class, pg_get_userbyid(o.owner) AS owner, o.acl::text AS acl, o.signature,
-            EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e') AS extension
-     FROM objects o JOIN spaces s ON s.oid = o.space ORDER BY 1, 2, 6`,
+       FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces)),
+          groups AS (
+       SELECT space, class, owner, acl, (catalog, oid) IN (SELECT classid, objid FROM pg_depend WHERE deptype = 'e') AS extension,
+              json_agg(name) AS names, CASE class WHEN 'f' THEN json_agg(signature) END AS signatures
+       FROM objects GROUP BY 1, 2, 3, 4, 5)
+     SELECT s.nspname AS schema, g.class, pg_get_userbyid(g.owner) AS owner, g.extension,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(g.acl, acldefault(g.class::"char", g.owner))) AS e) AS acl,
+            g.names, g.signatures
+     FROM groups g JOIN spaces s ON s.oid = g.space`,
     [declaredSchemas],
   );
-  const acls = await session.read<{ class: string; owner: string; key: string | null; acl: AclRow[] }>(
-    `WITH spaces AS (SELECT oid FROM pg_namespace WHERE nspname = ANY($1)),
-          acls AS (
-       SELECT DISTINCT CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS class, relowner AS owner, relacl AS acl
-       FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN (SELECT oid FROM spaces)
-       UNION
-       SELECT 'f', proowner, proacl FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces))
-     SELECT a.class, pg_get_userbyid(a.owner) AS owner, a.acl::text AS key,
-            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(coalesce(a.acl, acldefault(a.class::"char", a.owner))) AS e) AS acl
-     FROM acls a`,
-    [declaredSchemas],
-  );
-  const keyOf = (row: { class: string; owner: string }, text: string | null) =>
-    `${row.class}\0${row.owner}\0${text ?? '\0'}`;
-  const known = new Map(acls.map((row) => [keyOf(row, row.key), acl(row.acl)]));
   const relations: ObservedRelation[] = [];
   const routines: ObservedRoutine[] = [];
-  for (const row of objects) {
-    const securable = {
-      schema: row.schema,
-      name: row.name,
-      owner: row.owner,
-      extension: row.extension,
-      acl: known.get(keyOf(row, row.acl)) ?? [],
-    };
-    if (row.class === 'f') routines.push({ ...securable, signature: row.signature! });
-    else relations.push({ ...securable, kind: row.class === 's' ? 'sequence' : 'table' });
+  for (const { schema, owner, extension, names, signatures, ...group } of groups) {
+    const common = { schema, owner, extension, acl: acl(group.acl) };
+    const kind = group.class === 's' ? 'sequence' : 'table';
+    names.forEach((name, at) => {
+      if (signatures) routines.push({ ...common, name, signature: signatures[at] });
+      else relations.push({ ...common, name, kind });
+    });
   }
+  relations.sort((a, b) => compare(a.schema, b.schema) || compare(a.name, b.name));
+  routines.sort((a, b) => compare(a.schema, b.schema) || compare(a.signature, b.signature));
   const columns = await session.read<Omit<ObservedColumnGrant, 'acl'> & { acl: AclRow[] }>(
     `SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, pg_get_userbyid(c.relowner) AS owner,
             (SELECT json_agg(${ACL_ROW}) FROM aclexplode(a.attacl) AS e) AS acl

@@ -297,7 +297,7 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
       ...shared,
     ];
     // Only who may create a schema can give one away.
-    if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner);
+    if (d.owned.some(({ type }) => type === 'schema')) actors.push(d.owner, ...ownersOf(d.database, null));
     const lent =
       heir === undefined || !owns ? [] : d.heirCreatesIn.filter((place) => !mayCreate(builder, d, place, heir));
     actors.push(...lent.flatMap(({ owner, schema }) => [own(owner), ...ownersOf(d.database, schema)]));
@@ -357,7 +357,10 @@ function mayCreate(
       privileges.includes('CREATE') &&
       (schema === null ? on.kind === 'database' : on.kind === 'schema' && on.schema === schema),
   );
-  return may || owner === heir || (isGranted ?? false);
+  if (owner === heir || isGranted) return true;
+  // What it has and is not declared to have is taken from a declared role, and what it owns may have another owner by then.
+  const isJudged = owner !== undefined && builder.desired.roles.some(({ name }) => name === heir);
+  return may && !isJudged;
 }
 
 /** Access that would silently be another one: a policy that vanishes, privileges that others have from it, grants that would stay. */

@@ -406,7 +406,8 @@ class IsolationPlanner {
       locks: { schema: table.schema, name: table.name },
       statements: lendUsage(
         this.builder,
-        this.database,
+        // What is declared is granted after this.
+        { ...this.database, grants: [] },
         table.owner,
         table.schema,
         this.naming(

@@ -447,8 +447,15 @@ export function guardIam(builder: PlanBuilder, previous: Previous): void {
   const chosen = new Set(
     builder.desired.roles.filter((role) => role.authentication !== 'none').map(({ name }) => name),
   );
-  for (const { name, login, superuser } of builder.observed.roles.values()) {
-    if (!login || superuser || chosen.has(name) || before.has(name) || !after.has(name)) continue;
+  // Those who are to log in too: they would be refused once they can, with everything else done.
+  const logins = new Set([
+    ...[...builder.observed.roles.values()].flatMap(({ name, login, superuser }) => (login && !superuser ? name : [])),
+    ...builder.desired.roles.flatMap(({ name, login }) =>
+      login && !builder.observed.roles.get(name)?.superuser ? name : [],
+    ),
+  ]);
+  for (const name of logins) {
+    if (chosen.has(name) || before.has(name) || !after.has(name)) continue;
     builder.refuse(
       `${name} would become a member of ${IAM_ROLE} and could not log in by password any more: take the IAM role out of the roles that it inherits from`,
     );

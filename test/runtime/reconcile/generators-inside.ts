@@ -27,6 +27,8 @@ import {
   weighted,
 } from './stories';
 
+const inApp = (sql: string) => step(sql, undefined, 'app');
+
 /** What a database has besides schemas and privileges; each kind is in some of the declarations alone, so that most of them can be applied. */
 
 const at = <T>(often: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
@@ -142,7 +144,11 @@ export const commentsArbitrary: fc.Arbitrary<DesiredComment[]> = fc.uniqueArray(
 export function coherentInside(database: DesiredDatabase, state: DesiredState): DesiredDatabase {
   const roles = new Map(state.roles.map((role) => [role.name, role]));
   const isolations = database.isolations.flatMap((isolation) => {
-    const [one, all] = [isolation.roles, isolation.allTenants].map((names) => names.filter((name) => roles.has(name)));
+    const acts = new Set<string>(state.memberships.map(({ member }) => member));
+    const [one, all] = [
+      isolation.roles.filter((name) => roles.has(name) && !acts.has(name)),
+      isolation.allTenants.filter((name) => roles.has(name)),
+    ];
     return one.length === 0 ? [] : [{ ...isolation, roles: one, allTenants: all }];
   });
   const isolated = new Set(isolations.map(({ schema }) => schema));
@@ -194,6 +200,74 @@ export function later(
     })),
   };
 }
+
+/** What chance alone brings together too seldom: something that was there, what is declared of it, and what is declared later. */
+export interface Scene {
+  readonly before: readonly HandStep[];
+  readonly first: Partial<DesiredDatabase>;
+  readonly between: readonly HandStep[];
+  readonly second: Partial<DesiredDatabase>;
+}
+
+const NO_SCENE: Scene = { before: [], first: {}, between: [], second: {} };
+
+const sceneOfIsolation = (schema: string, then: DesiredIsolation['stage']): Scene => {
+  const isolation: DesiredIsolation = {
+    schema,
+    column: 'note',
+    type: 'text',
+    setting: 'app.tenant',
+    stage: 'observed',
+    roles: ['role_c', 'role_d'],
+    allTenants: [],
+  };
+  const isolations = [{ ...isolation, stage: then, roles: ['role_c'] }];
+  return { ...NO_SCENE, first: { isolations: [isolation] }, second: { isolations } };
+};
+
+const sceneOfPublication = (schema: string, owner: string): Scene => {
+  const lot = { schema, name: 'lot', identity: { kind: 'full' as const } };
+  const one: DesiredPublication = {
+    name: 'pub_app',
+    owner,
+    operations: ['INSERT'],
+    viaRoot: false,
+    generatedColumns: false,
+    allTables: false,
+    schemas: [],
+    tables: [lot],
+  };
+  return {
+    before: ['TABLE', 'SCHEMA'].map((kind) =>
+      inApp(`ALTER ${kind} "${schema}"${kind === 'TABLE' ? '."lot"' : ''} OWNER TO "${owner}"`),
+    ),
+    first: { publications: [one] },
+    between: [inApp('ALTER PUBLICATION pub_app OWNER TO "other_a"')],
+    second: { publications: [{ ...one, operations: ['INSERT', 'TRUNCATE'] }] },
+  };
+};
+
+export const sceneArbitrary: fc.Arbitrary<Scene> = weighted<Scene>(
+  [6, fc.constant(NO_SCENE)],
+  [
+    1,
+    oneOf(['1.4', '1.5']).map((version) => ({
+      ...NO_SCENE,
+      before: [
+        inApp('GRANT CREATE ON DATABASE app TO master'),
+        { ...inApp(`CREATE EXTENSION pg_trgm SCHEMA public VERSION '${version}'`), as: 'master' },
+      ],
+      first: { extensions: [{ name: 'pg_trgm', version: '1.6' }] },
+    })),
+  ],
+  [
+    2,
+    oneOf(SCHEMAS).chain((schema) =>
+      oneOf(['prepared', 'observed'] as const).map((then) => sceneOfIsolation(schema, then)),
+    ),
+  ],
+  [2, oneOf(SCHEMAS).chain((schema) => oneOf(OWNERS).map((owner) => sceneOfPublication(schema, owner)))],
+);
 
 /** How one of the things is dropped that could be. */
 export interface DropChoice {
@@ -264,8 +338,6 @@ export function withDrops(first: DesiredState, second: DesiredState, choices: re
   return { ...second, drops: [...drops.values()] };
 }
 
-const inApp = (sql: string) => step(sql, undefined, 'app');
-
 /** What somebody does by hand with the newer kinds of objects. */
 export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[]>])[] = [
   [
@@ -333,7 +405,7 @@ export const insideHandSteps: readonly (readonly [number, fc.Arbitrary<HandStep[
     ),
   ],
   [
-    6, // more than a declaration ever gives
+    9, // more than a declaration ever gives
     fc
       .record({ to: oneOf(DECLARABLE), other: oneOf(MEMBERS), schema: oneOf(SCHEMAS) })
       .chain(({ to, other, schema }) =>

@@ -22,6 +22,7 @@ import {
   insideArbitrary,
   insideHandSteps,
   later,
+  sceneArbitrary,
   withDrops,
 } from './generators-inside';
 import {
@@ -482,17 +483,24 @@ export const stories: fc.Arbitrary<Story> = fc
       roles: rarely(3),
       memberships: fc.boolean(),
       settings: fc.boolean(),
-      databases: rarely(3),
+      databases: rarely(4),
       comments: fc.boolean(),
       inside: oneOf(['same', 'later', 'later', 'later', 'other', 'none'] as const),
       fewer: fc.boolean(),
       stage: oneOf([undefined, undefined, 'prepared', 'prepared', ...ISOLATION_STAGES] as const),
-      oneDatabase: rarely(2),
+      oneDatabase: fc.boolean(),
     }),
     drops: dropChoices,
+    scene: sceneArbitrary,
   })
-  .map(({ people, old, hand, first, migrates, between, other, changed, drops }) => {
-    const second = madeCoherent({
+  .map(({ people, old, hand, first: any, migrates, between, other, changed, drops, scene }) => {
+    const inScene = (state: DesiredState, part: Partial<DesiredDatabase>) =>
+      madeCoherent({
+        ...state,
+        databases: state.databases.map((database) => (database.name === 'app' ? withPart(database, part) : database)),
+      });
+    const first = inScene(any, scene.first);
+    const changedState = madeCoherent({
       ...first,
       roles: changed.roles ? other.roles : first.roles,
       memberships: changed.memberships ? other.memberships : first.memberships,
@@ -508,12 +516,23 @@ export const stories: fc.Arbitrary<Story> = fc
           }),
     });
     return {
-      before: [...people, ...old, ...hand],
+      before: [...people, ...old, ...scene.before, ...hand],
       first,
-      between: [...(migrates ? MIGRATION : []), ...between],
-      second: withDrops(first, second, drops),
+      between: [...(migrates ? MIGRATION : []), ...scene.between, ...between],
+      second: withDrops(first, inScene(changedState, scene.second), drops),
     };
   });
+
+/** The schemas that it speaks of have to be declared. */
+function withPart(database: DesiredDatabase, part: Partial<DesiredDatabase>): DesiredDatabase {
+  const wanted = [
+    ...(part.isolations ?? []).map(({ schema }) => schema),
+    ...(part.publications ?? []).flatMap(({ tables }) => tables.map(({ schema }) => schema)),
+  ];
+  const missing = wanted.filter((schema) => !database.schemas.some(({ name }) => name === schema));
+  const schemas = [...database.schemas, ...missing.map((name) => ({ name, owner: database.owner }))];
+  return { ...database, schemas, ...part };
+}
 
 /** What another declaration has in the same database, as far as it is about what this one declares. */
 function inside(other: DesiredDatabase | undefined, database: DesiredDatabase): Partial<DesiredDatabase> {

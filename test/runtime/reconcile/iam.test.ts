@@ -47,6 +47,13 @@ describe.each(VERSIONS)('IAM roles on PostgreSQL %i', (version) => {
     }
   });
 
+  test('case 35: a role that is yet to log in, below an IAM role, is refused before anything is done', async () => {
+    const state = rolesOnly([iam('clerk'), login('worker')], inherits('clerk', 'worker'));
+    await expectRefused(state, /worker would become a member of rds_iam/);
+    await server.query('CREATE ROLE worker NOLOGIN');
+    await expectRefused(state, /worker would become a member of rds_iam/);
+  });
+
   test('case 35: a master that inherits from the owner is not locked out by an IAM role above that', async () => {
     await server.query(['CREATE ROLE app_owner', 'GRANT app_owner TO CURRENT_USER WITH INHERIT TRUE, SET TRUE']);
     const chain = declaration({

@@ -130,6 +130,24 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     },
   );
 
+  test('a table of somebody who is declared to enter its schema, and may not yet', async () => {
+    await apply(server, tenants('prepared'));
+    await asOwner(server, ...TABLE);
+    await server.query(['CREATE ROLE elder', 'GRANT elder TO master WITH SET TRUE']);
+    await asSuperuser(server, 'ALTER TABLE billing.invoice OWNER TO elder', 'app');
+    const [database] = tenants('prepared').databases;
+    const usage = { privileges: ['USAGE' as const], on: { kind: 'schema' as const, schema: 'billing' }, to: 'elder' };
+    const wanted = {
+      ...tenants('prepared'),
+      roles: [...tenants('prepared').roles, group('elder')],
+      databases: [{ ...database, grants: [...database.grants, usage] }],
+    };
+    await apply(server, wanted);
+    expect(await policies(server)).toContain('cdk_postgres_tenant');
+    expect(await holds(server, "has_schema_privilege('elder', 'billing', 'USAGE')")).toBe(true);
+    expect(await apply(server, wanted)).toMatchObject({ outcome: 'unchanged', statements: { writes: 0 } });
+  });
+
   test('what counts stays as long as a policy of a schema that is isolated no more calls it', async () => {
     await apply(server, tenants('prepared'));
     await asOwner(server, ...TABLE);

@@ -103,7 +103,8 @@ export function besides(drops: readonly DesiredDrop[], before: readonly Row[]): 
   // Without the entries of others, default privileges are those that everybody has, which stand in no row.
   const defaults = ({ database, schema, owner, name }: Row) => JSON.stringify([database, schema ?? null, owner, name]);
   const emptied = new Set(before.filter((row) => row.kind === 'default' && goes(row)).map(defaults));
-  const isOwn = (row: Row) => row.kind === 'default' && row.grantee === row.owner && emptied.has(defaults(row));
+  const isOwn = (row: Row) =>
+    row.kind === 'default' && [row.owner, 'PUBLIC'].includes(row.grantee) && emptied.has(defaults(row));
   return (row) => !goes(row) && !gone.has(place(row)) && !isOwn(row);
 }
 
