@@ -5,16 +5,16 @@ import { handler } from '../../../lib/runtime/handlers/apply';
 import { fitsVerifier } from '../../../lib/runtime/secrets';
 import { NOTHING_INSIDE } from '../../support/nothing-inside';
 import { TestResponses } from '../../support/cloudformation';
+import { functionProcess } from '../../support/function-process';
 import { startServer, TestServer } from '../../support/postgres';
 import { TestSecretsManager } from '../../support/secrets-manager';
 
-const ENVIRONMENT = { ...process.env };
+const { lines } = functionProcess();
 let server: TestServer;
 let manager: TestSecretsManager;
 let responses: TestResponses;
 let adminArn: string;
 let apiArn: string;
-let lines: Record<string, unknown>[];
 
 beforeEach(async () => {
   server = await startServer({ version: 18, tls: true });
@@ -23,17 +23,8 @@ beforeEach(async () => {
   Object.assign(process.env, manager.environment, { AWS_MAX_ATTEMPTS: '1' });
   adminArn = manager.create('admin', { username: server.master.user, password: server.master.password });
   apiArn = manager.create('api', { username: 'api', password: 'the clear password' });
-  lines = [];
-  for (const level of ['info', 'warn', 'error'] as const) {
-    jest.spyOn(console, level).mockImplementation((...args: unknown[]) => {
-      lines.push(JSON.parse(String(args[0])) as Record<string, unknown>);
-    });
-  }
 });
 afterEach(async () => {
-  jest.restoreAllMocks();
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, ENVIRONMENT);
   await responses.stop();
   await manager.stop();
 });

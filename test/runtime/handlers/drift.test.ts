@@ -8,16 +8,16 @@ import {
 } from '../../../lib/contract';
 import { handler } from '../../../lib/runtime/handlers/drift';
 import { reconcile } from '../../../lib/runtime/reconcile';
+import { functionProcess } from '../../support/function-process';
 import { startServer, TestServer } from '../../support/postgres';
 import { TestSecretsManager } from '../../support/secrets-manager';
 import { declaration, login } from '../reconcile/declaration';
 import { apply, applyAcknowledged, asOwner, asSuperuser, holds, legacyApplication } from '../reconcile/runs';
 import { secretsOf } from '../reconcile/secrets';
 
-const ENVIRONMENT = { ...process.env };
+const { lines } = functionProcess();
 let server: TestServer;
 let manager: TestSecretsManager;
-let lines: Record<string, unknown>[];
 
 beforeEach(async () => {
   server = await startServer({ version: 18, tls: true });
@@ -37,17 +37,8 @@ beforeEach(async () => {
       Trust: server.ca,
     }),
   });
-  lines = [];
-  for (const level of ['info', 'warn', 'error'] as const) {
-    jest.spyOn(console, level).mockImplementation((...args: unknown[]) => {
-      lines.push(JSON.parse(String(args[0])) as Record<string, unknown>);
-    });
-  }
 });
 afterEach(async () => {
-  jest.restoreAllMocks();
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, ENVIRONMENT);
   await manager.stop();
 });
 

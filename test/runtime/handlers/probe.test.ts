@@ -6,15 +6,15 @@ import {
   SERVER_VARIABLE,
 } from '../../../lib/contract';
 import { handler } from '../../../lib/runtime/handlers/probe';
+import { functionProcess } from '../../support/function-process';
 import { startServer, TestServer } from '../../support/postgres';
 import { TestSecretsManager } from '../../support/secrets-manager';
 
-const ENVIRONMENT = { ...process.env };
+const { lines } = functionProcess();
 const PASSWORD = 'the clear password of the probe';
 let server: TestServer;
 let manager: TestSecretsManager;
 let secret: string;
-let lines: Record<string, any>[];
 
 beforeEach(async () => {
   server = await startServer({ version: 18, tls: true });
@@ -27,17 +27,8 @@ beforeEach(async () => {
     [PROBE_DATABASES_VARIABLE]: '50',
     [SERVER_VARIABLE]: reference(),
   });
-  lines = [];
-  for (const level of ['info', 'warn', 'error'] as const) {
-    jest.spyOn(console, level).mockImplementation((...args: unknown[]) => {
-      lines.push(JSON.parse(String(args[0])) as Record<string, unknown>);
-    });
-  }
 });
 afterEach(async () => {
-  jest.restoreAllMocks();
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, ENVIRONMENT);
   await manager.stop();
 });
 
