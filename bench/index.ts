@@ -164,7 +164,7 @@ async function measureMemory() {
       });
       if (child.status !== 0) throw new Error(child.stderr);
       const { roles, tables, firstApplyMb, nothingToDoMb } = JSON.parse(child.stdout) as Record<string, number>;
-      return { roles, tables, firstApplyMb: limit(firstApplyMb, 256), nothingToDoMb: limit(nothingToDoMb, 256) };
+      return { roles, tables, firstApplyMb: limit(firstApplyMb, 200), nothingToDoMb: limit(nothingToDoMb, 200) };
     });
   } finally {
     fs.rmSync(directory, { recursive: true });
