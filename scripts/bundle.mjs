@@ -18,6 +18,7 @@ const FUNCTIONS = [
   { duty: 'drift', speaksPostgres: true },
   { duty: 'probe', speaksPostgres: true },
   { duty: 'failover', speaksPostgres: true },
+  { duty: 'certificate', speaksPostgres: false },
   { duty: 'guard', speaksPostgres: false },
 ];
 

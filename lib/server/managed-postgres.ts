@@ -8,6 +8,7 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -139,6 +140,7 @@ export class ManagedPostgres {
       made: cfn ? [cfn, ...nodesOf(cluster)] : [],
       secret: isSecretApplied(cfn) ? secretOf(cluster) : undefined,
       pauses: pausesOf(cfn),
+      hasReaders: !cfn || cfn.engine === 'postgres' || nodesOf(cluster).length > 1,
     });
   }
 
@@ -168,6 +170,7 @@ export class ManagedPostgres {
       made: cfn ? [cfn] : [],
       secret: secretOf(instance),
       pauses: false,
+      hasReaders: false,
     });
   }
 
@@ -188,6 +191,8 @@ interface Found {
   readonly made: IConstruct[];
   readonly secret?: secretsmanager.ISecret;
   readonly pauses: boolean;
+  /** Whether nodes serve reads, as far as this app knows. */
+  readonly hasReaders: boolean;
 }
 
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {
@@ -229,6 +234,8 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     stateName: options.stateName,
     passwordRotation: options.passwordRotation,
     reserveConcurrency: options.reserveConcurrency,
+    maxConnections: options.maxConnections,
+    proxyTarget: () => proxyTargetOf(found),
     platform: platformOf(kind, engine),
     identity,
     host: endpoint.hostname,
@@ -249,6 +256,18 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     dependencies: inSameStack && found.made.length > 0 ? [...found.made, adminSecret] : [],
     pauses: found.pauses,
   });
+}
+
+function proxyTargetOf({ kind, construct, hasReaders }: Found): ProxyTarget {
+  if (kind === 'instance')
+    return {
+      instanceIdentifier: (construct as rds.IDatabaseInstance).instanceIdentifier,
+      readers: 'RDS Proxy does not stand before read replicas; use Pooler.pgBouncer({ endpoint }) before one',
+    };
+  return {
+    clusterIdentifier: (construct as rds.IDatabaseCluster).clusterIdentifier,
+    readers: hasReaders || 'the cluster has no reader; add one',
+  };
 }
 
 class ExistingServer extends SharedServer {

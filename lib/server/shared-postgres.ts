@@ -8,12 +8,17 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { serverKey } from './encryption-key';
+import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireIdentity, requirePort, requireVersion } from './required';
+import { requireIdentity, requireMaxConnections, requirePort, requireVersion } from './required';
 import { ServerState, ServerStateProps } from './state/server-state';
+
+/** What a server of RDS keeps for superusers, its own and others. */
+const RESERVED_ON_RDS = 5;
 
 /** What a stack says of the state that it declares on a server of another stack. */
 export interface SharedPostgresOptions {
@@ -37,6 +42,13 @@ export interface SharedPostgresOptions {
    * @default true
    */
   readonly reserveConcurrency?: boolean;
+
+  /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - as the server of this app has it; else not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
 }
 
 /** An RDS or Aurora server that another app runs, in the same account and region. */
@@ -144,6 +156,8 @@ export class SharedPostgres {
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],
+      capacity: () => (server as PostgresServerBase)._connectionCapacity(),
+      proxyTarget: () => (server as PostgresServerBase)._proxyTarget(),
     });
   }
 
@@ -194,6 +208,9 @@ export interface SharedServerProps
   /** Whether key, secret and groups are those of another stack's constructs, which would change that stack when something is granted on them. */
   readonly imports: boolean;
   readonly dependencies: IDependable[];
+  /** Of a server of this app, what it says of itself. */
+  readonly capacity?: () => ConnectionCapacity | undefined;
+  readonly proxyTarget?: () => ProxyTarget | string;
 }
 
 /** A server that stands elsewhere, with a state of its own here. */
@@ -207,8 +224,14 @@ export class SharedServer extends PostgresServerBase {
   public readonly connections: ec2.Connections;
   public readonly _platform: Platform;
 
+  private readonly capacity: () => ConnectionCapacity | undefined;
+  private readonly proxyTarget?: () => ProxyTarget | string;
+
   constructor(scope: Construct, id: string, props: SharedServerProps) {
     super(scope, id);
+    const stated = statedCapacity(requireMaxConnections(this.node.path, props.maxConnections), RESERVED_ON_RDS);
+    this.capacity = () => stated ?? props.capacity?.();
+    this.proxyTarget = props.proxyTarget;
     this.identity = props.identity;
     this.host = props.host;
     this.readerHost = props.readerHost;
@@ -238,6 +261,16 @@ export class SharedServer extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       rotationInterval: props.passwordRotation,
     });
+  }
+
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    return this.capacity();
+  }
+
+  /** @internal */
+  public _proxyTarget(): ProxyTarget | string {
+    return this.proxyTarget?.() ?? super._proxyTarget();
   }
 
   /** By its ARN: each grant on the key itself would change its policy, in the server's stack. That policy lets IAM policies of the account decide. */

@@ -54,6 +54,7 @@ function viewOf(stack: Stack): AssemblyStack {
     region: REGION,
     template,
     paths: new Map(),
+    budgets: [],
   };
 }
 
