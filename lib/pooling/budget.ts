@@ -11,6 +11,7 @@ export const OPERATORS = 5;
 /** A consumer of changes opens ordinary sessions beside its stream, which itself does not count (`max_wal_senders` does). */
 export const FOR_EACH_REPLICATION_ROLE = 2;
 
+/** By the server that runs; stacks that share it count together. */
 const BUDGETS = new WeakMap<IConstruct, ConnectionBudget>();
 
 /** Those who take connections of a server directly, by the role they log in as. */
@@ -35,12 +36,16 @@ export interface PoolerShare {
 export class ConnectionBudget {
   /** The budget of a server's construct. */
   public static of(server: IConstruct): ConnectionBudget {
-    const known = BUDGETS.get(server);
-    if (known) return known;
-    const budget = new ConnectionBudget(server as PostgresServerBase);
-    BUDGETS.set(server, budget);
+    const state = server as PostgresServerBase;
+    const owner = state._sharedFrom() ?? state;
+    const budget = BUDGETS.get(owner) ?? new ConnectionBudget(owner);
+    BUDGETS.set(owner, budget);
+    budget.states.add(state);
     return budget;
   }
+
+  /** The server as each of the stacks sees it that declare something in it. */
+  private readonly states = new Set<PostgresServerBase>();
 
   private readonly direct = new Map<IConstruct, DirectRole>();
   private readonly poolers: PoolerShare[] = [];
@@ -106,10 +111,11 @@ export class ConnectionBudget {
   }
 
   private functions(): BudgetEntry[] {
-    const { runs, duties } = ServerState.of(this.server).functionRuns;
-    return runs === 0
-      ? []
-      : [{ kind: 'functions', who: 'cdk-postgres', connections: runs * 2, how: `${duties.join(', ')}: ${runs} runs × 2 sessions` }];
+    return [...this.states].flatMap((state) => {
+      const { runs, duties } = ServerState.of(state).functionRuns;
+      const how = `${duties.join(', ')}: ${runs} runs × 2 sessions`;
+      return runs === 0 ? [] : [{ kind: 'functions', who: state.node.path, connections: runs * 2, how }];
+    });
   }
 
   private problem(): string | undefined {

@@ -129,6 +129,8 @@ export class RdsProxy extends PoolerEndpoint {
   private readonly role: iam.Role;
   private readonly subnetIds: string[];
   private readonly name: string;
+  /** The server that runs, whose connections all its proxies share. */
+  private readonly owner: PostgresServerBase;
   private readers?: ReadersOfProxy;
 
   constructor(
@@ -208,7 +210,8 @@ export class RdsProxy extends PoolerEndpoint {
     });
     this.targetGroup.node.addDependency(...ways, ...state.props.dependencies);
 
-    SHARES.set(base, [...(SHARES.get(base) ?? []), { path, percent: options.maxConnectionsPercent }]);
+    this.owner = base._sharedFrom() ?? base;
+    SHARES.set(this.owner, [...(SHARES.get(this.owner) ?? []), { path, percent: options.maxConnectionsPercent }]);
     ConnectionBudget.of(base).addPooler({
       takesRest: false,
       entry: () => {
@@ -230,7 +233,7 @@ export class RdsProxy extends PoolerEndpoint {
   /** What it takes of the server's connections. */
   private get percent(): number {
     if (this.options.maxConnectionsPercent !== undefined) return this.options.maxConnectionsPercent;
-    const shares = SHARES.get(this.base)!;
+    const shares = SHARES.get(this.owner)!;
     const stated = shares.reduce((sum, { percent }) => sum + (percent ?? 0), 0);
     const open = shares.filter(({ percent }) => percent === undefined).length;
     return Math.max(1, Math.floor((MOST_PERCENT - stated) / open));
@@ -332,7 +335,7 @@ export class RdsProxy extends PoolerEndpoint {
     addFinding(this, {
       id: 'CP-3',
       check: () => {
-        const shares = SHARES.get(this.base)!;
+        const shares = SHARES.get(this.owner)!;
         const sum = shares.reduce((total, { percent }) => total + (percent ?? 0), 0);
         const open = shares.filter(({ percent }) => percent === undefined).length;
         // Each proxy has the guard, and one of them reports for all.

@@ -81,6 +81,13 @@ export interface ManagedPostgresOptions extends SharedPostgresOptions {
   readonly iamAuthentication?: boolean;
 
   /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()

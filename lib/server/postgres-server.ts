@@ -211,6 +211,11 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     return undefined;
   }
 
+  /** The server of this app that it stands for in another stack. @internal */
+  public _sharedFrom(): PostgresServerBase | undefined {
+    return undefined;
+  }
+
   /** How RDS Proxy names it, or why there is none before it. @internal */
   public _proxyTarget(): ProxyTarget | string {
     return NO_PROXY;

@@ -42,13 +42,6 @@ export interface SharedPostgresOptions {
    * @default true
    */
   readonly reserveConcurrency?: boolean;
-
-  /**
-   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
-   *
-   * @default - as the server of this app has it; else not known, and nothing is compared
-   */
-  readonly maxConnections?: number;
 }
 
 /** An RDS or Aurora server that another app runs, in the same account and region. */
@@ -111,6 +104,13 @@ export interface SharedPostgresAttributes extends SharedPostgresOptions {
   readonly iamAuthentication?: boolean;
 
   /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()
@@ -156,8 +156,7 @@ export class SharedPostgres {
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],
-      capacity: () => (server as PostgresServerBase)._connectionCapacity(),
-      proxyTarget: () => (server as PostgresServerBase)._proxyTarget(),
+      sharedFrom: server as PostgresServerBase,
     });
   }
 
@@ -208,8 +207,9 @@ export interface SharedServerProps
   /** Whether key, secret and groups are those of another stack's constructs, which would change that stack when something is granted on them. */
   readonly imports: boolean;
   readonly dependencies: IDependable[];
-  /** Of a server of this app, what it says of itself. */
-  readonly capacity?: () => ConnectionCapacity | undefined;
+  readonly maxConnections?: number;
+  /** The server of this app that it stands for. */
+  readonly sharedFrom?: PostgresServerBase;
   readonly proxyTarget?: () => ProxyTarget | string;
 }
 
@@ -224,13 +224,15 @@ export class SharedServer extends PostgresServerBase {
   public readonly connections: ec2.Connections;
   public readonly _platform: Platform;
 
-  private readonly capacity: () => ConnectionCapacity | undefined;
+  private readonly maxConnections?: number;
+  private readonly sharedFrom?: PostgresServerBase;
   private readonly proxyTarget?: () => ProxyTarget | string;
 
   constructor(scope: Construct, id: string, props: SharedServerProps) {
     super(scope, id);
-    const stated = statedCapacity(requireMaxConnections(this.node.path, props.maxConnections), RESERVED_ON_RDS);
-    this.capacity = () => stated ?? props.capacity?.();
+    this.maxConnections = requireMaxConnections(this.node.path, props.maxConnections);
+    const { sharedFrom } = props;
+    this.sharedFrom = sharedFrom?._sharedFrom() ?? sharedFrom;
     this.proxyTarget = props.proxyTarget;
     this.identity = props.identity;
     this.host = props.host;
@@ -265,12 +267,22 @@ export class SharedServer extends PostgresServerBase {
 
   /** @internal */
   public _connectionCapacity(): ConnectionCapacity | undefined {
-    return this.capacity();
+    return statedCapacity(this.maxConnections, RESERVED_ON_RDS) ?? this.sharedFrom?._connectionCapacity();
+  }
+
+  /** @internal */
+  public _sharedFrom(): PostgresServerBase | undefined {
+    return this.sharedFrom;
+  }
+
+  /** @internal */
+  public _isServerless(): boolean {
+    return this.sharedFrom?._isServerless() ?? false;
   }
 
   /** @internal */
   public _proxyTarget(): ProxyTarget | string {
-    return this.proxyTarget?.() ?? super._proxyTarget();
+    return this.proxyTarget?.() ?? this.sharedFrom?._proxyTarget() ?? super._proxyTarget();
   }
 
   /** By its ARN: each grant on the key itself would change its policy, in the server's stack. That policy lets IAM policies of the account decide. */
