@@ -4,6 +4,12 @@ import { nameProblem } from './names';
 /** Name of the environment variable in which a pooler's task finds its `PoolerDocument`, as JSON. */
 export const POOLER_VARIABLE = 'CDK_POSTGRES_POOLER';
 
+/**
+ * Name of the environment variable of the rotation function with how many seconds a pending password is left for poolers to pick up,
+ * before it becomes the current one. Absent: 0.
+ */
+export const POOLER_PICKUP_VARIABLE = 'CDK_POSTGRES_POOLER_PICKUP';
+
 /** A document of another version is refused, so that an old image never half understands a new one. */
 export const POOLER_VERSION = 1;
 
@@ -37,8 +43,6 @@ export interface PoolerDocument {
   readonly maxClientConnections?: number | string;
   /** Statements that are kept prepared for each server connection (CP-8). @default 200 */
   readonly maxPreparedStatements?: number | string;
-  /** Settings that follow a client from one server connection to the next; the server must report them. @default ["IntervalStyle"] */
-  readonly trackedParameters?: readonly string[];
   readonly timeouts?: PoolerTimeoutsDocument;
   /** After that, ECS kills a task that stops; at most 120 on Fargate. @default 120 */
   readonly stopTimeout?: number | string;
@@ -132,7 +136,6 @@ export interface PoolerConfiguration {
   readonly port: number;
   readonly maxClientConnections: number;
   readonly maxPreparedStatements: number;
-  readonly trackedParameters: readonly string[];
   readonly timeouts: Readonly<Record<keyof PoolerTimeoutsDocument, number>>;
   readonly stopTimeout: number;
   readonly secretsInterval: number;
@@ -156,7 +159,8 @@ export class PoolerDocumentError extends Error {
 }
 
 const DAY = 86_400;
-const SETTING = /^[A-Za-z_][A-Za-z0-9_.]*$/;
+/** PgBouncer's parser knows no quotes in the name of a database, whatever its manual says. */
+const DATABASE = /^[A-Za-z0-9_.-]+$/;
 const ARN = /^arn:[a-z0-9-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+$/;
 const CONTROL = /\p{Cc}/u;
 
@@ -212,7 +216,6 @@ export function decodePooler(document: unknown): PoolerConfiguration {
     port: top.integerIn('port', 1024, 65_535, POOLER_PORT),
     maxClientConnections: top.integerIn('maxClientConnections', processes, 100_000, 5000),
     maxPreparedStatements: top.integerIn('maxPreparedStatements', 0, 10_000, 200),
-    trackedParameters: top.lines('trackedParameters', String),
     timeouts: inner(
       'timeouts',
       (fields) => ({
@@ -231,7 +234,6 @@ export function decodePooler(document: unknown): PoolerConfiguration {
     metrics: readMetrics(top.value('metrics'), problems),
   };
   top.end();
-  if (configuration.trackedParameters.length === 0) configuration.trackedParameters.push('IntervalStyle');
   problems.push(...meaningProblems(configuration));
   if (problems.length > 0) throw new PoolerDocumentError(problems);
   return configuration;
@@ -253,13 +255,16 @@ function readMetrics(value: unknown, problems: string[]): PoolerConfiguration['m
 /** What no single field can show. */
 function meaningProblems(configuration: PoolerConfiguration): string[] {
   const problems: string[] = [];
-  const { databases, secrets, server, trackedParameters, certificateSecret } = configuration;
+  const { databases, secrets, server, certificateSecret } = configuration;
   if (databases.length === 0) problems.push('there is no database');
   const aliases = new Map<string, string>([['pgbouncer', 'the console of PgBouncer']]);
   for (const { name, sessionConnections } of databases) {
     for (const alias of [name, ...(sessionConnections > 0 ? [name + SESSION_SUFFIX] : [])]) {
       const problem =
-        nameProblem('object', alias) ?? (CONTROL.test(alias) ? 'contains a control character' : undefined);
+        nameProblem('database', alias) ??
+        (DATABASE.test(alias)
+          ? undefined
+          : 'has other characters than A-Z a-z 0-9 _ . -, which PgBouncer does not serve');
       if (problem) problems.push(`the database ${JSON.stringify(alias)} ${problem}`);
       const taken = aliases.get(alias);
       if (taken !== undefined) problems.push(`the database ${JSON.stringify(alias)} has the name of ${taken}`);
@@ -279,7 +284,5 @@ function meaningProblems(configuration: PoolerConfiguration): string[] {
   if (!/^[A-Za-z0-9._:-]*$/.test(server.host)) problems.push(`the host ${JSON.stringify(server.host)} is none`);
   if (!['', 'rds', 'public'].includes(server.trust) && !server.trust.includes('-----BEGIN CERTIFICATE-----'))
     problems.push('trust of server must be rds, public or a PEM text');
-  for (const name of trackedParameters)
-    if (!SETTING.test(name)) problems.push(`the tracked parameter ${JSON.stringify(name)} is no setting`);
   return problems;
 }
