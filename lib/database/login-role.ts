@@ -344,6 +344,8 @@ export class LoginRole extends RoleBase {
     const variables = environmentOf(grantee);
     if (this.authentication.method !== 'none' && options.environment !== false && variables)
       this.addEnvironmentTo(grantee, variables, pooler ?? endpoint);
+    if (grantee instanceof Consumer && !grantee._ways.hasPrincipal)
+      return iam.Grant.drop(grantee, 'a security group is nobody whom IAM could let in');
     switch (this.authentication.method) {
       case 'password':
       case 'alternatingPasswords':

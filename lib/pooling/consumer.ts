@@ -32,6 +32,7 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
     if (options.maxTasks !== undefined) requireCount(path, 'maxTasks', options.maxTasks);
     const { taskDefinition } = service;
     return new Consumer(service, taskDefinition.taskRole.grantPrincipal, service.connections, {
+      hasPrincipal: true,
       worstCase: () => worstCaseOfService(service, options),
       addVariable: (name, value) => {
         const container = taskDefinition.defaultContainer;
@@ -55,6 +56,7 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
     requireCount(group.node.path, 'connections', connections);
     const principal = new iam.UnknownPrincipal({ resource: group });
     return new Consumer(group, principal, new ec2.Connections({ securityGroups: [group] }), {
+      hasPrincipal: false,
       worstCase: () => ({ connections, how: 'as stated' }),
     });
   }
@@ -71,6 +73,8 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
 
 /** What is known of a consumer only when the app is complete. */
 export interface ConsumerWays {
+  /** Whether IAM knows it. */
+  readonly hasPrincipal: boolean;
   readonly worstCase: () => WorstCase;
   readonly addVariable?: (name: string, value: string) => void;
 }
