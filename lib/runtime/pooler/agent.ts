@@ -15,7 +15,7 @@ import { Processes } from './processes';
 /** Where Debian's package has it. */
 const BINARY = '/usr/sbin/pgbouncer';
 
-/** Milliseconds between looks while the certificate or the password of a role is not there yet. */
+/** Milliseconds until the next look when the certificate or a login is not there yet; twice as many after each further one. */
 const HURRY = 5_000;
 /** Milliseconds between looks that somebody's failed login asks for, so that nobody can make us call Secrets Manager at will. */
 const AFTER_FAILURE = 3_000;
@@ -36,6 +36,7 @@ export class Agent {
   private readonly counts: AgentCounts = { loginFailures: 0, serverFailures: 0, processesRestarted: 0 };
   private readonly written = new Map<string, string>();
   private unreadable = 0;
+  private inVain = 0;
   private looking: Promise<void> | undefined;
   private lastLook = 0;
   private nextLook: NodeJS.Timeout | undefined;
@@ -112,9 +113,11 @@ export class Agent {
     this.looking ??= this.lookOnce().finally(() => {
       this.looking = undefined;
       this.lastLook = Date.now();
-      const interval = this.unreadable > 0 ? HURRY : this.configuration.secretsInterval * 1000;
+      this.inVain = this.unreadable > 0 ? this.inVain + 1 : 0;
+      const interval = this.configuration.secretsInterval * 1000;
+      const next = this.inVain > 0 ? Math.min(interval, HURRY * 2 ** (this.inVain - 1)) : interval;
       // A tenth more or less, so that the tasks of a service do not all ask at once.
-      this.lookIn(Math.min(interval, this.configuration.secretsInterval * 1000) * (0.9 + Math.random() * 0.2));
+      this.lookIn(next * (0.9 + Math.random() * 0.2));
     });
     return this.looking;
   }
