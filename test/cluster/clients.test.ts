@@ -61,7 +61,11 @@ const DRIVERS: readonly Driver[] = [
 /** Debian's Go finds the packages of Debian in a path of its own. */
 const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: `${FOLDER}/go-cache`, GOFLAGS: '-p=2' };
 
-function run(command: readonly string[], env: Readonly<Record<string, string>>, here = false): Promise<{ code: number | null; output: string }> {
+function run(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  here = false,
+): Promise<{ code: number | null; output: string }> {
   const [file, args] = here ? [command[0], command.slice(1)] : inRootFolder(command);
   const child = spawn(file, args, {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: FOLDER, ...env },
@@ -97,20 +101,28 @@ describeCluster('the programs of docs/clients.md', () => {
     PGSSLROOTCERT: `${here ? rootFolder() : ''}${FOLDER}/${root}`,
   });
 
-  test.each(DRIVERS)('$heading: through the pooler and directly, each by its root alone', async (driver) => {
-    fs.writeFileSync(path.join(rootFolder(), FOLDER, driver.file), program(driver.heading));
-    if (driver.build) {
-      const built = await run(driver.build, GO);
-      expect(built).toMatchObject({ code: 0 });
-    }
-    const through = (port: number, root: string) => run(driver.run, environment(port, root, driver.here), driver.here);
-    expect(await through(pooler.port, 'pooler-ca.pem')).toEqual({ code: 0, output: 'connected\n' });
-    expect(await through(setting.server.port, 'server-ca.pem')).toEqual({ code: 0, output: 'connected\n' });
-    for (const [port, root] of [[pooler.port, 'server-ca.pem'], [setting.server.port, 'other-ca.pem']] as const) {
-      const { code, output } = await through(port, root);
-      expect(code).not.toBe(0);
-      expect(output).toMatch(driver.refused);
-      expect(output).not.toContain(PASSWORD);
-    }
-  }, 300_000);
+  test.each(DRIVERS)(
+    '$heading: through the pooler and directly, each by its root alone',
+    async (driver) => {
+      fs.writeFileSync(path.join(rootFolder(), FOLDER, driver.file), program(driver.heading));
+      if (driver.build) {
+        const built = await run(driver.build, GO);
+        expect(built).toMatchObject({ code: 0 });
+      }
+      const through = (port: number, root: string) =>
+        run(driver.run, environment(port, root, driver.here), driver.here);
+      expect(await through(pooler.port, 'pooler-ca.pem')).toEqual({ code: 0, output: 'connected\n' });
+      expect(await through(setting.server.port, 'server-ca.pem')).toEqual({ code: 0, output: 'connected\n' });
+      for (const [port, root] of [
+        [pooler.port, 'server-ca.pem'],
+        [setting.server.port, 'other-ca.pem'],
+      ] as const) {
+        const { code, output } = await through(port, root);
+        expect(code).not.toBe(0);
+        expect(output).toMatch(driver.refused);
+        expect(output).not.toContain(PASSWORD);
+      }
+    },
+    300_000,
+  );
 });

@@ -51,7 +51,8 @@ describeCluster('CP-15: tasks that are replaced one by one under load', () => {
   }
 
   test('fail no transaction of clients that cap the age of their connections', async () => {
-    const balance = async () => Number((await setting.server.query('SELECT balance FROM account', { database: 'app' }))[0].balance);
+    const balance = async () =>
+      Number((await setting.server.query('SELECT balance FROM account', { database: 'app' }))[0].balance);
     const before = await balance();
     const codes: unknown[] = [];
     const load = await replaceBoth(async (pooler) => {
@@ -79,7 +80,14 @@ describeCluster('a client that does not leave', () => {
     await busy.query('BEGIN');
     pooler.terminate();
     // The first phase is 5 s long: whoever is in goes on, and nobody else gets in.
-    await pooler.waitFor(() => setting.connect(pooler.port).then(() => false, () => true), 'new clients are refused');
+    await pooler.waitFor(
+      () =>
+        setting.connect(pooler.port).then(
+          () => false,
+          () => true,
+        ),
+      'new clients are refused',
+    );
     while (Date.now() - from < 9_000) {
       await busy.query('UPDATE account SET balance = balance + 1');
       await new Promise((resolve) => setTimeout(resolve, 200));

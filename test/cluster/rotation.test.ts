@@ -108,7 +108,11 @@ class Logins {
   }
 }
 
-async function underLoad(arn: string, changes: Partial<PoolerDocument>, work: (logins: Logins) => Promise<void>): Promise<Logins> {
+async function underLoad(
+  arn: string,
+  changes: Partial<PoolerDocument>,
+  work: (logins: Logins) => Promise<void>,
+): Promise<Logins> {
   const pooler = await setting.startPooler({ secrets: setting.arns, ...changes });
   const logins = new Logins(pooler, arn);
   try {
@@ -183,7 +187,11 @@ describeCluster('a server that restarts', () => {
     expect(answers.filter(({ problem }) => problem !== undefined)).toEqual([]);
     await setting.server.restart(() => new Promise((resolve) => setTimeout(resolve, 2_000)));
     const back = Date.now();
-    await pooler.waitFor(() => answers.some(({ at, problem }) => at > back && problem === undefined), 'clients work again', 10_000);
+    await pooler.waitFor(
+      () => answers.some(({ at, problem }) => at > back && problem === undefined),
+      'clients work again',
+      10_000,
+    );
     const first = answers.find(({ at, problem }) => at > back && problem === undefined)!;
     expect(first.at - back).toBeLessThan(5_000);
     await new Promise((resolve) => setTimeout(resolve, 2_000));

@@ -21,13 +21,17 @@ beforeAll(async () => {
 });
 afterAll(() => setting?.stop());
 
+/** What PgBouncer answers whom it does not know, or not by this password. */
+const REFUSED = 'SASL authentication failed';
+
 const problemOf = (work: Promise<Client>) =>
   work.then(
     async (client) => {
       await client.end();
       return 'none';
     },
-    (error: Error & { code?: string }) => error.code ?? error.message,
+    (error: Error & { code?: string }) =>
+      error.code === undefined || error.code === '08P01' ? error.message : error.code,
   );
 
 describeCluster('the image', () => {
@@ -66,7 +70,7 @@ describeCluster('TLS', () => {
     expect(await problemOf(setting.connect(pooler.port, { ssl: { ca: createAuthority('other').ca } }))).toMatch(
       /UNABLE_TO_VERIFY|SELF_SIGNED|CERT_/,
     );
-    expect(await problemOf(setting.connect(pooler.port, { ssl: false }))).toBe('08P01');
+    expect(await problemOf(setting.connect(pooler.port, { ssl: false }))).toBe('SSL required');
     const { certificate, key } = setting.authority.issue('pooler.example');
     const elsewhere = await setting.startPooler({
       certificateSecret: setting.manager.create('elsewhere', { certificate, privateKey: key }),
@@ -82,11 +86,13 @@ describeCluster('TLS', () => {
     const server = { host: setting.server.host, port: setting.server.port, trust: setting.server.ca! };
     for (const other of [
       { ...server, trust: createAuthority('other').ca },
-      { ...server, host: 'localhost' },
+      { ...server, host: 'other.example' },
     ]) {
       const distrusting = await setting.startPooler({ server: other, timeouts: { queryWait: 2 } });
       expect(await problemOf(setting.connect(distrusting.port))).not.toBe('none');
-      expect(distrusting.lines.join('\n')).toMatch(/certificate verify failed|name .* not present in server certificate/);
+      expect(distrusting.lines.join('\n')).toMatch(
+        /closing because: .*(certificate verify failed|name .* not present)/,
+      );
       // Another task would not trust it either.
       expect(distrusting.health()).toBeUndefined();
       await distrusting.waitFor(
@@ -132,18 +138,20 @@ describeCluster('SEC-9: the clear password', () => {
         found.set(file, fs.readFileSync(file, 'utf8'));
       }
     for (const pid of [of.pid, ...of.processes()])
-      for (const file of ['cmdline', 'environ']) found.set(`${file} of ${pid}`, fs.readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+      for (const file of ['cmdline', 'environ'])
+        found.set(`${file} of ${pid}`, fs.readFileSync(`/proc/${pid}/${file}`, 'utf8'));
     for (const what of ['USERS', 'CONFIG', 'DATABASES', 'CLIENTS', 'SERVERS', 'POOLS', 'PEERS'])
       found.set(`SHOW ${what}`, JSON.stringify(of.console(`SHOW ${what}`)));
     found.set('log', of.lines.join('\n'));
     return found;
   }
-  const holding = (found: Map<string, string>) => [...found].filter(([, text]) => text.includes(PASSWORD)).map(([place]) => place);
+  const holding = (found: Map<string, string>) =>
+    [...found].filter(([, text]) => text.includes(PASSWORD)).map(([place]) => place);
 
   test('is in no file, no log, no process list and no SHOW of the pooler', async () => {
     const client = await setting.connect(pooler.port);
     await client.query('SELECT 1');
-    expect(await problemOf(setting.connect(pooler.port, { password: `${PASSWORD}x` }))).toBe('28P01');
+    expect(await problemOf(setting.connect(pooler.port, { password: `${PASSWORD}x` }))).toBe(REFUSED);
     const found = places(pooler);
     expect(found.size).toBeGreaterThan(15);
     expect(found.get(`${pooler.folder}/users.txt`)).toMatch(/^"api" "SCRAM-SHA-256\$4096:/m);
@@ -157,8 +165,9 @@ describeCluster('SEC-9: the clear password', () => {
   });
 
   test('the console is on no network', async () => {
-    for (const user of ['pgbouncer', 'api'])
-      expect(await problemOf(setting.connect(pooler.port, { user, database: 'pgbouncer' }))).toMatch(/28P01|08P01/);
+    const problem = (user: string) => problemOf(setting.connect(pooler.port, { user, database: 'pgbouncer' }));
+    expect(await problem('pgbouncer')).toBe(REFUSED);
+    expect(await problem('api')).toBe('not allowed');
   });
 
   test('names that a parser could stumble on log in', async () => {
@@ -180,7 +189,9 @@ function cancel(client: Client, port: number): Promise<void> {
     const socket = net.connect(port, '127.0.0.1', () => socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])));
     socket.once('error', reject);
     socket.once('data', () => {
-      const secure = tls.connect({ socket, ca: setting.authority.ca, servername: 'localhost' }, () => secure.write(request));
+      const secure = tls.connect({ socket, ca: setting.authority.ca, servername: 'localhost' }, () =>
+        secure.write(request),
+      );
       secure.once('error', () => resolve());
       secure.once('close', () => resolve());
     });
@@ -230,7 +241,10 @@ describeCluster('a task', () => {
       'both processes serve',
     );
     expect(await problemOf(setting.connect(pooler.port))).toBe('none');
-    await pooler.waitFor(() => pooler.metrics().some((line) => line.ProcessesRestarted === 1), 'the metric tells of it');
+    await pooler.waitFor(
+      () => pooler.metrics().some((line) => line.ProcessesRestarted === 1),
+      'the metric tells of it',
+    );
   });
 
   test('is unhealthy while a process hangs or is paused, and healthy while the server is away', async () => {
@@ -257,7 +271,13 @@ describeCluster('a task', () => {
       const lines = pooler.metrics().slice(from);
       const most = (name: string) => Math.max(...lines.map((line) => Number(line[name])));
       const sum = (name: string) => lines.reduce((total, line) => total + Number(line[name]), 0);
-      return sum('Transactions') >= 12 && most('ServersActive') > 0 && most('ServersActive') <= 8 && most('ClientsWaiting') > 0 && most('LongestWaitMilliseconds') > 500;
+      return (
+        sum('Transactions') >= 12 &&
+        most('ServersActive') > 0 &&
+        most('ServersActive') <= 8 &&
+        most('ClientsWaiting') > 0 &&
+        most('LongestWaitMilliseconds') > 500
+      );
     }, 'the metrics tell of it');
     await Promise.all(clients.map((client) => client.end()));
   });
@@ -273,7 +293,7 @@ describeCluster('a task', () => {
     const arn = setting.manager.create('late', { username: 'late', password: PASSWORD });
     await setting.server.query('CREATE ROLE late LOGIN');
     const waiting = await setting.startPooler({ secrets: { ...setting.arns, late: arn }, secretsInterval: 1 });
-    expect(await problemOf(setting.connect(waiting.port, { user: 'late' }))).toBe('28P01');
+    expect(await problemOf(setting.connect(waiting.port, { user: 'late' }))).toBe(REFUSED);
     const { verifier } = setting.manager.value(setting.arns.api) as { verifier: string };
     await setting.server.query(`ALTER ROLE late PASSWORD '${verifier}'`);
     setting.manager.replace(arn, { username: 'late', password: PASSWORD, verifier });

@@ -21,10 +21,7 @@ afterAll(() => setting?.stop());
 
 /** Two clients of the pooler; closed at the end. */
 async function two<T>(database: string, work: (one: Client, other: Client) => Promise<T>): Promise<T> {
-  const clients = [
-    await setting.connect(pooler.port, { database }),
-    await setting.connect(pooler.port, { database }),
-  ];
+  const clients = [await setting.connect(pooler.port, { database }), await setting.connect(pooler.port, { database })];
   try {
     return await work(clients[0], clients[1]);
   } finally {

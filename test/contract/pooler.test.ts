@@ -20,7 +20,9 @@ const problemsOf = (changes: object): readonly string[] => {
 
 describe('the document of a pooler', () => {
   test('says the same with texts in the place of numbers, and gets the defaults', () => {
-    const texts = JSON.parse(JSON.stringify(document, (_, value) => (typeof value === 'number' ? String(value) : value)));
+    const texts = JSON.parse(
+      JSON.stringify(document, (_, value) => (typeof value === 'number' ? String(value) : value)),
+    );
     expect(decodePooler(texts)).toEqual(decodePooler(document));
     expect(decodePooler(document)).toMatchObject({
       processes: 1,
@@ -29,7 +31,15 @@ describe('the document of a pooler', () => {
       maxPreparedStatements: 200,
       stopTimeout: 120,
       secretsInterval: 60,
-      timeouts: { queryWait: 10, clientIdle: 0, idleTransaction: 60, transaction: 0, serverLifetime: 1800, serverIdle: 300, reservePool: 3 },
+      timeouts: {
+        queryWait: 10,
+        clientIdle: 0,
+        idleTransaction: 60,
+        transaction: 0,
+        serverLifetime: 1800,
+        serverIdle: 300,
+        reservePool: 3,
+      },
     });
     expect(problemsOf({ metrics: { dimensions: { Server: 'a' }, interval: '30' } })).toEqual([]);
   });

@@ -37,6 +37,7 @@ export async function handler(event: unknown): Promise<void> {
 /** Seconds of the environment, in milliseconds. */
 function pickupOf(seconds: string | undefined): number {
   if (seconds === undefined) return 0;
-  if (!/^\d{1,3}$/.test(seconds)) throw new Error(`${POOLER_PICKUP_VARIABLE} is ${JSON.stringify(seconds)}, and not 0 to 999 seconds`);
+  if (!/^\d{1,3}$/.test(seconds))
+    throw new Error(`${POOLER_PICKUP_VARIABLE} is ${JSON.stringify(seconds)}, and not 0 to 999 seconds`);
   return Number(seconds) * 1000;
 }

@@ -59,7 +59,10 @@ export async function rotate(event: RotationEvent, context: RotationContext): Pr
 }
 
 /** Only the verifier of a login that nobody uses yet can be known to a pooler before it is that of the server. */
-async function waitForPoolers({ pickup = 0, onProgress }: RotationContext, { current, isFinished }: Versions): Promise<void> {
+async function waitForPoolers(
+  { pickup = 0, onProgress }: RotationContext,
+  { current, isFinished }: Versions,
+): Promise<void> {
   if (pickup === 0 || isFinished || current.group === undefined) return;
   onProgress?.(`poolers have ${pickup / 1000} s to read the verifier of the next login`);
   await new Promise((resolve) => setTimeout(resolve, pickup));

@@ -66,7 +66,11 @@ describe('who may log in', () => {
 
   test.each([
     ['no verifier', { username: 'api', password: 'one' }, 'has no verifier yet'],
-    ['the verifier of another password', { ...secret('api', 'one'), password: 'two' }, 'a verifier of another password'],
+    [
+      'the verifier of another password',
+      { ...secret('api', 'one'), password: 'two' },
+      'a verifier of another password',
+    ],
     ['another role', secret('other', 'one'), 'is the secret of the role "other", not of "api"'],
     ['no JSON', 'one', 'is not JSON'],
   ])('is nobody by a secret with %s, which is told of without its content', async (_, value, problem) => {
