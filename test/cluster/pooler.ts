@@ -174,6 +174,12 @@ export class TestPooler {
   }
 }
 
+/** A command in the root folder, as root: for what stands around the pooler. */
+export function inRootFolder(command: readonly string[]): [file: string, args: string[]] {
+  const script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"';
+  return ['unshare', ['--mount', '--propagation', 'private', 'sh', '-euc', script, rootFolder(), ...command]];
+}
+
 /** What the Dockerfile says that is run. */
 export function entrypoint(): string[] {
   const dockerfile = fs.readFileSync(path.join(IMAGE, 'Dockerfile'), 'utf8');

@@ -28,5 +28,7 @@ chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-in
 chroot "$root" groupadd --gid 10001 pooler
 chroot "$root" useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pooler
 rm -rf "$root"/var/cache/apt/archives/*.deb
+# A name of this machine that no certificate is for.
+echo '127.0.0.1 localhost other.example' >"$root/etc/hosts"
 mkdir -p "$root/run/pgbouncer" "$root/opt/pooler" "$root/opt/clients"
 echo "$made" >"$root/cdk-postgres-cluster"

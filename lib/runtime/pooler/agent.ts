@@ -15,16 +15,19 @@ import { Processes } from './processes';
 /** Where Debian's package has it. */
 const BINARY = '/usr/sbin/pgbouncer';
 
-/** Milliseconds between looks while the certificate or the password of a role is not there yet. */
+/** Milliseconds until the next look when the certificate or a login is not there yet; twice as many after each further one. */
 const HURRY = 5_000;
 /** Milliseconds between looks that somebody's failed login asks for, so that nobody can make us call Secrets Manager at will. */
 const AFTER_FAILURE = 3_000;
 
-/** What PgBouncer logs when it knows another password than the client, or the server another than it. */
-const CLIENT_REFUSED = /pooler error: (?:SASL authentication failed|password authentication failed|no such user)/;
-const SERVER_REFUSED = /password authentication failed for user|wrong password type/;
-const SERVER_FAILED =
-  /server login failed|server DNS lookup failed|connect failed|server_login_retry|TLS handshake failed/;
+/** A password that PgBouncer, or the server, takes for wrong: the one of them may know an older one than the other. */
+const REFUSED = /^C-.* pooler error: SASL authentication failed|^server login failed: .*password authentication failed/;
+/** Clients come and go. What was wrong with one stands in a line of its own. */
+const CLIENT_LEAVES = /^C-\S+ \S+ closing because: /;
+const SERVER_LEAVES = /^S-\S+ .* closing because: /;
+/** Why a server connection is closed when nothing is wrong with the server. */
+const BY_ITSELF =
+  /closing because: (server idle timeout|server lifetime over|database configuration changed|client disconnect|evicted)/;
 
 /** Runs PgBouncer until it is told to stop; returns the exit code. */
 export class Agent {
@@ -36,6 +39,7 @@ export class Agent {
   private readonly counts: AgentCounts = { loginFailures: 0, serverFailures: 0, processesRestarted: 0 };
   private readonly written = new Map<string, string>();
   private unreadable = 0;
+  private inVain = 0;
   private looking: Promise<void> | undefined;
   private lastLook = 0;
   private nextLook: NodeJS.Timeout | undefined;
@@ -112,9 +116,11 @@ export class Agent {
     this.looking ??= this.lookOnce().finally(() => {
       this.looking = undefined;
       this.lastLook = Date.now();
-      const interval = this.unreadable > 0 ? HURRY : this.configuration.secretsInterval * 1000;
+      this.inVain = this.unreadable > 0 ? this.inVain + 1 : 0;
+      const interval = this.configuration.secretsInterval * 1000;
+      const next = this.inVain > 0 ? Math.min(interval, HURRY * 2 ** (this.inVain - 1)) : interval;
       // A tenth more or less, so that the tasks of a service do not all ask at once.
-      this.lookIn(Math.min(interval, this.configuration.secretsInterval * 1000) * (0.9 + Math.random() * 0.2));
+      this.lookIn(next * (0.9 + Math.random() * 0.2));
     });
     return this.looking;
   }
@@ -170,10 +176,15 @@ export class Agent {
   private read(process: number, line: string): void {
     const [, level = 'LOG', text = line] = /^\S+ \S+ \S+ \[\d+\] (\w+) (.*)$/.exec(line) ?? [];
     const isProblem = level !== 'LOG' && level !== 'DEBUG' && level !== 'NOISE';
-    if (CLIENT_REFUSED.test(text)) this.counts.loginFailures++;
-    if (SERVER_FAILED.test(text)) this.counts.serverFailures++;
-    if (CLIENT_REFUSED.test(text) || SERVER_REFUSED.test(text)) this.lookSoon();
-    logLine('pgbouncer', { process, message: text }, isProblem ? 'warn' : 'info');
+    if (CLIENT_LEAVES.test(text)) return;
+    const serverLeaves = SERVER_LEAVES.test(text);
+    if (serverLeaves && BY_ITSELF.test(text)) return;
+    if (serverLeaves) this.counts.serverFailures++;
+    if (REFUSED.test(text)) {
+      if (text.startsWith('C-')) this.counts.loginFailures++;
+      this.lookSoon();
+    }
+    logLine('pgbouncer', { process, message: text }, isProblem || serverLeaves ? 'warn' : 'info');
   }
 
   /** A password may have changed since the last look. */

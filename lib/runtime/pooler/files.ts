@@ -94,7 +94,8 @@ export function renderIni(configuration: PoolerConfiguration, process: number, f
     tcp_user_timeout: 30_000,
 
     log_connections: 0,
-    log_disconnections: 0,
+    // The only lines that say why a server connection failed; the agent leaves out those of clients.
+    log_disconnections: 1,
     log_pooler_errors: 1,
     log_stats: 0,
     stats_period: 60,
