@@ -46,7 +46,9 @@ Exit code: 0 everything fits, 2 something exceeds or is not known, 1 error.`,
 async function load({ app, appDir }: BudgetOptions): Promise<Assembly> {
   if (app !== undefined) return synthesise({ command: app });
   if (!fs.existsSync(appDir)) {
-    throw new CliError(`${appDir} does not exist: run cdk synth first, name the folder with --app-dir, or the app with --app`);
+    throw new CliError(
+      `${appDir} does not exist: run cdk synth first, name the folder with --app-dir, or the app with --app`,
+    );
   }
   return readAssembly(appDir);
 }

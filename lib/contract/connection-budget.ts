@@ -31,7 +31,9 @@ export interface BudgetDocument {
 }
 
 /** Adds the entries up and compares them with what the server takes. */
-export function balance(document: Pick<BudgetDocument, 'server' | 'maxConnections' | 'how' | 'entries'>): BudgetDocument {
+export function balance(
+  document: Pick<BudgetDocument, 'server' | 'maxConnections' | 'how' | 'entries'>,
+): BudgetDocument {
   const { maxConnections, entries } = document;
   const total = entries.reduce((sum, { connections }) => sum + (connections ?? 0), 0);
   const unknown = entries.filter(({ connections }) => connections === undefined).length;

@@ -102,7 +102,12 @@ export class ConnectionBudget {
       this.poolers.filter(({ takesRest }) => takesRest === rest).map(({ entry }) => entry());
     return [
       { kind: 'reserve', who: 'superusers', connections: capacity?.reserved ?? 3, how: 'kept by the server itself' },
-      { kind: 'reserve', who: 'migrations and operators', connections: OPERATORS, how: 'a runner, people and their tools' },
+      {
+        kind: 'reserve',
+        who: 'migrations and operators',
+        connections: OPERATORS,
+        how: 'a runner, people and their tools',
+      },
       ...this.functions(),
       ...[...this.direct.values()].flatMap(ofRole),
       ...poolers(false),
@@ -139,8 +144,17 @@ function ofRole({ path, limit, replication, consumers }: DirectRole): BudgetEntr
   );
   if (entries.length > 0 && (limit === undefined || (sum !== undefined && sum <= limit))) return entries;
   if (limit !== undefined && entries.length > 0)
-    return [{ kind: 'direct', who: path, connections: limit, how: `its connectionLimit, for ${entries.length} consumers` }];
+    return [
+      { kind: 'direct', who: path, connections: limit, how: `its connectionLimit, for ${entries.length} consumers` },
+    ];
   if (replication)
-    return [{ kind: 'direct', who: path, connections: limit ?? FOR_EACH_REPLICATION_ROLE, how: 'sessions beside the stream of changes' }];
+    return [
+      {
+        kind: 'direct',
+        who: path,
+        connections: limit ?? FOR_EACH_REPLICATION_ROLE,
+        how: 'sessions beside the stream of changes',
+      },
+    ];
   return limit === undefined ? [] : [{ kind: 'direct', who: path, connections: limit, how: 'its connectionLimit' }];
 }

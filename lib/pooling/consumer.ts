@@ -130,17 +130,23 @@ function worstCaseOfFunction(fn: lambda.IFunction, poolSize: number): WorstCase 
 }
 
 function worstCaseOfService(service: ecs.BaseService, { poolSize, maxTasks }: ServiceConsumerOptions): WorstCase {
-  const resource = service.node.findAll().find((child) => child instanceof ecs.CfnService) as ecs.CfnService | undefined;
+  const resource = service.node.findAll().find((child) => child instanceof ecs.CfnService) as
+    ecs.CfnService | undefined;
   const tasks = maxTasks ?? resource?.desiredCount;
   if (tasks === undefined || Token.isUnresolved(tasks))
     return { how: 'neither desiredCount nor maxTasks says how many tasks there are; pass maxTasks' };
   const deployment: unknown = resource && Stack.of(resource).resolve(resource.deploymentConfiguration);
   const percent = (deployment as { readonly maximumPercent?: number } | undefined)?.maximumPercent ?? 200;
   const most = Math.floor((tasks * percent) / 100);
-  return { connections: most * poolSize, how: `${tasks} tasks, ${most} during a deployment, × ${poolSize} connections` };
+  return {
+    connections: most * poolSize,
+    how: `${tasks} tasks, ${most} during a deployment, × ${poolSize} connections`,
+  };
 }
 
 function requireCount(path: string, prop: string, value: number): void {
   if (Token.isUnresolved(value) || !Number.isInteger(value) || value < 1)
-    throw new Error(`${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : String(value)}; write a whole number from 1 on`);
+    throw new Error(
+      `${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : String(value)}; write a whole number from 1 on`,
+    );
 }

@@ -90,7 +90,9 @@ export class ExternalPooler extends PoolerEndpoint {
       throw new Error(`${path}: mode is ${JSON.stringify(mode)}; a pooler is in ${MODES.join(' or ')} mode`);
     const userName = options.userName ?? '{role}';
     if (Token.isUnresolved(userName) || !userName.includes('{role}'))
-      throw new Error(`${path}: userName is ${JSON.stringify(userName)}; write where the role's name stands in it, as in '{role}.project'`);
+      throw new Error(
+        `${path}: userName is ${JSON.stringify(userName)}; write where the role's name stands in it, as in '{role}.project'`,
+      );
     const most = options.maxServerConnections;
     if (most !== undefined && !(Number.isInteger(most) && most > 0))
       throw new Error(`${path}: maxServerConnections is ${most}; write how many connections the pooler opens at most`);

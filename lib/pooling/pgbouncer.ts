@@ -178,7 +178,9 @@ export class PgBouncer extends PoolerEndpoint {
       );
     this.tasks = wholeNumber(path, 'tasks', options.tasks ?? 2, 1, 100);
     if (production && this.tasks < 2)
-      throw new Error(`${path}: tasks is 1; when it is replaced or its zone is lost, nobody reaches the server. Write 2 or more`);
+      throw new Error(
+        `${path}: tasks is 1; when it is replaced or its zone is lost, nobody reaches the server. Write 2 or more`,
+      );
     this.vcpus = options.vcpus ?? 1;
     if (![1, 2, 4].includes(this.vcpus)) throw new Error(`${path}: vcpus is ${this.vcpus}; write 1, 2 or 4`);
     checkNumbers(path, options);
@@ -274,7 +276,12 @@ export class PgBouncer extends PoolerEndpoint {
       deregistrationDelay: DEREGISTRATION,
       // Clients reach a task by the address of the load balancer, so that its security group is who is let in.
       preserveClientIp: false,
-      healthCheck: { protocol: elb.Protocol.TCP, interval: Duration.seconds(10), healthyThresholdCount: 2, unhealthyThresholdCount: 2 },
+      healthCheck: {
+        protocol: elb.Protocol.TCP,
+        interval: Duration.seconds(10),
+        healthyThresholdCount: 2,
+        unhealthyThresholdCount: 2,
+      },
     });
 
     if (!endpoint)
@@ -303,7 +310,9 @@ export class PgBouncer extends PoolerEndpoint {
 
   public forSessions(): IPooler {
     if ((this.options.sessionConnections ?? 0) === 0)
-      throw new Error(`${this.node.path}: forSessions() has no connections; set sessionConnections of Pooler.pgBouncer()`);
+      throw new Error(
+        `${this.node.path}: forSessions() has no connections; set sessionConnections of Pooler.pgBouncer()`,
+      );
     return (this.sessions ??= new SessionsOfPgBouncer(this));
   }
 
@@ -522,7 +531,10 @@ export class PgBouncer extends PoolerEndpoint {
       id: 'CP-3',
       check: () => {
         const { missing } = this.sizes();
-        return missing && `${this.node.path}: what is left of the server's connections is too little: the database ${missing}`;
+        return (
+          missing &&
+          `${this.node.path}: what is left of the server's connections is too little: the database ${missing}`
+        );
       },
       fix: 'Let the server take more connections, fewer tasks run, or fewer roles and databases go through this pooler; `cdk-postgres budget` prints who takes what.',
     });
@@ -542,8 +554,18 @@ export class PgBouncer extends PoolerEndpoint {
     if (!topic) return;
     const wait = (this.options.queryWaitTimeout ?? Duration.seconds(10)).toMilliseconds();
     const alarms = [
-      this.alarm('ClientsWaiting', 0, 3, 'clients wait for a connection: transactions are slow, or its share of the server is too small'),
-      this.alarm('LongestWaitMilliseconds', wait / 2, 3, 'a client has waited for half of what it waits at the most: the next ones are refused'),
+      this.alarm(
+        'ClientsWaiting',
+        0,
+        3,
+        'clients wait for a connection: transactions are slow, or its share of the server is too small',
+      ),
+      this.alarm(
+        'LongestWaitMilliseconds',
+        wait / 2,
+        3,
+        'a client has waited for half of what it waits at the most: the next ones are refused',
+      ),
       this.alarm('ServerFailures', 0, 3, 'it cannot connect to the server'),
       this.alarm('SecretsUnreadable', 0, 10, 'it cannot read its secrets: rotated passwords do not reach it'),
     ];
@@ -634,7 +656,9 @@ function checkNumbers(path: string, options: PgBouncerOptions): void {
 
 function wholeNumber(path: string, prop: string, value: number, min: number, max: number): number {
   if (Token.isUnresolved(value) || !Number.isInteger(value) || value < min || value > max)
-    throw new Error(`${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : value}; write a whole number from ${min} to ${max}`);
+    throw new Error(
+      `${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : value}; write a whole number from ${min} to ${max}`,
+    );
   return value;
 }
 
@@ -642,7 +666,9 @@ function checkDuration(path: string, prop: string, value: Duration | undefined, 
   if (value === undefined) return;
   const seconds = value.isUnresolved() ? NaN : value.toSeconds({ integral: false });
   if (!(Number.isInteger(seconds) && seconds >= min && seconds <= 86_400))
-    throw new Error(`${path}: ${prop} is ${Number.isNaN(seconds) ? 'a token' : `${seconds} seconds`}; PgBouncer takes ${min} to 86400 whole seconds`);
+    throw new Error(
+      `${path}: ${prop} is ${Number.isNaN(seconds) ? 'a token' : `${seconds} seconds`}; PgBouncer takes ${min} to 86400 whole seconds`,
+    );
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -82,7 +82,9 @@ export abstract class PoolerEndpoint extends Construct implements IPooler {
   }
 
   public forReads(): IPooler {
-    throw new Error(`${this.node.path}: ${this._kind} has no endpoint for reads here; pass server.readerEndpoint as endpoint, and no pooler`);
+    throw new Error(
+      `${this.node.path}: ${this._kind} has no endpoint for reads here; pass server.readerEndpoint as endpoint, and no pooler`,
+    );
   }
 
   public forSessions(): IPooler {
@@ -132,5 +134,7 @@ export abstract class PoolerEndpoint extends Construct implements IPooler {
 /** The pooler behind the interface. Nothing else knows how to let a role in. */
 export function poolerEndpoint(path: string, through: IPooler): PoolerEndpoint {
   if (through instanceof PoolerEndpoint) return through;
-  throw new Error(`${path}: through must be what server.addPooler() gave; a pooler that somebody else runs is Pooler.external()`);
+  throw new Error(
+    `${path}: through must be what server.addPooler() gave; a pooler that somebody else runs is Pooler.external()`,
+  );
 }

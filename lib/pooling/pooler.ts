@@ -51,7 +51,9 @@ export class Pooler {
     return new Pooler((scope, id, server) => new ExternalPooler(scope, id, server, options));
   }
 
-  private constructor(private readonly make: (scope: Construct, id: string, server: PostgresServerBase) => PoolerEndpoint) {}
+  private constructor(
+    private readonly make: (scope: Construct, id: string, server: PostgresServerBase) => PoolerEndpoint,
+  ) {}
 
   /** @internal */
   public _make(scope: Construct, id: string, server: PostgresServerBase): PoolerEndpoint {

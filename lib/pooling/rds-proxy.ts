@@ -149,7 +149,9 @@ export class RdsProxy extends PoolerEndpoint {
     const selection = options.vpcSubnets ?? state.props.vpcSubnets ?? defaultSubnets(vpc);
     const subnets = vpc.selectSubnets(selection);
     if (!subnets.isPendingLookup && new Set(subnets.availabilityZones).size < 2)
-      throw new Error(`${path}: vpcSubnets are in ${new Set(subnets.availabilityZones).size} zone; RDS Proxy stands in two or more`);
+      throw new Error(
+        `${path}: vpcSubnets are in ${new Set(subnets.availabilityZones).size} zone; RDS Proxy stands in two or more`,
+      );
     this.subnetIds = subnets.subnetIds;
     this.name = serverIdentifier(this, undefined);
 
@@ -479,7 +481,9 @@ function checkOptions(path: string, options: RdsProxyOptions): void {
   if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 100))
     throw new Error(`${path}: maxConnectionsPercent is ${most}; write whole percents from 1 to 100`);
   if (idle !== undefined && !(Number.isInteger(idle) && idle >= 0 && idle <= (most ?? MOST_PERCENT)))
-    throw new Error(`${path}: maxIdleConnectionsPercent is ${idle}; write whole percents from 0 to maxConnectionsPercent (${most ?? MOST_PERCENT})`);
+    throw new Error(
+      `${path}: maxIdleConnectionsPercent is ${idle}; write whole percents from 0 to maxConnectionsPercent (${most ?? MOST_PERCENT})`,
+    );
   checkSeconds(path, 'borrowTimeout', options.borrowTimeout, 1, 300);
   checkSeconds(path, 'idleClientTimeout', options.idleClientTimeout, 1, 8 * 3600);
 }
@@ -488,5 +492,7 @@ function checkSeconds(path: string, prop: string, value: Duration | undefined, m
   if (value === undefined) return;
   const seconds = value.isUnresolved() ? NaN : value.toSeconds({ integral: false });
   if (!(Number.isInteger(seconds) && seconds >= min && seconds <= max))
-    throw new Error(`${path}: ${prop} is ${Number.isNaN(seconds) ? 'a token' : `${seconds} seconds`}; RDS Proxy takes ${min} to ${max} whole seconds`);
+    throw new Error(
+      `${path}: ${prop} is ${Number.isNaN(seconds) ? 'a token' : `${seconds} seconds`}; RDS Proxy takes ${min} to ${max} whole seconds`,
+    );
 }

@@ -15,7 +15,13 @@ import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
-import { ConnectionCapacity, connectionCapacity, memoryOf, MOST_OF_SMALL_SERVERLESS, serverlessMemory } from './monitoring/capacity';
+import {
+  ConnectionCapacity,
+  connectionCapacity,
+  memoryOf,
+  MOST_OF_SMALL_SERVERLESS,
+  serverlessMemory,
+} from './monitoring/capacity';
 import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform';
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';

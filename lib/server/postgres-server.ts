@@ -260,12 +260,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     addVpcEndpoints(this, {
       vpc,
       vpcSubnets,
-      services: [
-        ...new Set([
-          ...(platform === 'external' ? OF_EXTERNAL : OF_MANAGED),
-          ...neededServices(this),
-        ]),
-      ],
+      services: [...new Set([...(platform === 'external' ? OF_EXTERNAL : OF_MANAGED), ...neededServices(this)])],
     });
   }
 

@@ -1,7 +1,7 @@
-import { App, Stack, Validations, aws_ec2 as ec2 } from 'aws-cdk-lib';
+import { App, Stack, Validations } from 'aws-cdk-lib';
 import { Authentication, AuroraPostgres, Pooler, PostgresVersion } from '../../lib';
-import { cleanStack, OBJECTIVES, quiet } from '../server/support';
-import { handler } from '../pooling/support';
+import { cleanStack, handler, quiet } from '../pooling/support';
+import { OBJECTIVES } from '../server/support';
 import { errorsOfFivePacks } from './five-packs';
 
 quiet();
@@ -13,14 +13,6 @@ jest.mock('../../lib/server/package-root', () => ({
 
 function made(pooler: Pooler, role: { authentication?: Authentication } = {}): { app: App; stack: Stack } {
   const { app, stack, vpc } = cleanStack();
-  for (const [id, service] of [
-    ['EcrApi', ec2.InterfaceVpcEndpointAwsService.ECR],
-    ['EcrDkr', ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER],
-    ['LogsApi', ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
-  ] as const) {
-    const securityGroups = [new ec2.SecurityGroup(stack, `${id}Group`, { vpc, description: id, allowAllOutbound: false })];
-    vpc.addInterfaceEndpoint(id, { service, securityGroups, open: false });
-  }
   const server = new AuroraPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
   const pool = server.addPooler('Pool', pooler);
   server.addDatabase('app').addLoginRole('api', role).grantConnect(handler({ stack, vpc }), { through: pool });
@@ -38,7 +30,10 @@ function acknowledgements(stack: Stack): { entry: string; reason: string }[] {
       .filter((one) => one.type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
       .flatMap((one) => Object.entries(one.data as Record<string, string>))
       .filter(([id]) => !id.includes('CloudFormation-Validate'))
-      .map(([id, reason]) => ({ entry: `${construct.node.path.slice('Test/Postgres/Pool/'.length)} ${id.replace(/^[^:[]*::/, '')}`, reason })),
+      .map(([id, reason]) => ({
+        entry: `${construct.node.path.slice('Test/Postgres/Pool/'.length)} ${id.replace(/^[^:[]*::/, '')}`,
+        reason,
+      })),
   );
 }
 
@@ -73,7 +68,9 @@ describe.each(POOLERS)('%s', (_name, pooler, role, expected) => {
 
   test('needs every one of them', () => {
     jest.spyOn(Validations.prototype, 'acknowledge').mockImplementation();
-    const errors = ofPooler(errorsOfFivePacks(made(pooler(), role).app)).filter((error) => error.startsWith('Test/Postgres/Pool/'));
+    const errors = ofPooler(errorsOfFivePacks(made(pooler(), role).app)).filter((error) =>
+      error.startsWith('Test/Postgres/Pool/'),
+    );
     const rules = (entries: string[]) => [...new Set(entries.map((entry) => entry.replace(/^\S+ /, '')))].sort();
     expect(rules(errors)).toEqual(rules(expected));
     jest.restoreAllMocks();

@@ -1,4 +1,10 @@
-import { Stack, aws_ec2 as ec2, aws_ecs as ecs, aws_iam as iam, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import {
+  Stack,
+  aws_ec2 as ec2,
+  aws_ecs as ecs,
+  aws_iam as iam,
+  aws_secretsmanager as secretsmanager,
+} from 'aws-cdk-lib';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +55,12 @@ describe('CP-2: what the server takes', () => {
     const external = (maxConnections?: number) => {
       const { stack } = cleanStack();
       const adminSecret = new secretsmanager.Secret(stack, 'Admin');
-      return ExternalPostgres.fromEndpoint(stack, 'Db', { host: 'db.example.com', adminSecret, identity: 'one', maxConnections });
+      return ExternalPostgres.fromEndpoint(stack, 'Db', {
+        host: 'db.example.com',
+        adminSecret,
+        identity: 'one',
+        maxConnections,
+      });
     };
     expect(of(external(60))).toMatchObject({ maxConnections: 60, how: 'maxConnections, as stated', verdict: 'fits' });
     expect(of(external())).toMatchObject({
@@ -69,7 +80,10 @@ describe('CP-4: what consumers take at the worst moment', () => {
     app.addLoginRole('api').grantConnect(handler(made));
     app.addLoginRole('job').grantConnect(handler(made, 'Job'), { poolSize: 3 });
     expect(row(made.server, 'direct', 'Handler')).toMatchObject({ connections: 20, how: '20 concurrent runs' });
-    expect(row(made.server, 'direct', 'Job')).toMatchObject({ connections: 60, how: '20 concurrent runs × 3 connections' });
+    expect(row(made.server, 'direct', 'Job')).toMatchObject({
+      connections: 60,
+      how: '20 concurrent runs × 3 connections',
+    });
   });
 
   test('one behind a pooler takes none of its own, since the pooler lends them', () => {
@@ -89,7 +103,9 @@ describe('CP-4: what consumers take at the worst moment', () => {
     const service = fargateService(made, { desiredCount: 3, maxHealthyPercent: 150 });
     const app = made.server.addDatabase('app');
     app.addLoginRole('api').grantConnect(Consumer.ecsService(service, { poolSize: 10 }));
-    app.addLoginRole('web').grantConnect(Consumer.ecsService(service, { poolSize: 10, maxTasks: 8 }), { environment: false });
+    app
+      .addLoginRole('web')
+      .grantConnect(Consumer.ecsService(service, { poolSize: 10, maxTasks: 8 }), { environment: false });
     expect(row(made.server, 'direct', 'as api')).toMatchObject({
       connections: 40,
       how: '3 tasks, 4 during a deployment, × 10 connections',
@@ -108,7 +124,10 @@ describe('CP-4: what consumers take at the worst moment', () => {
     app.addLoginRole('watcher', { connectionLimit: 2 });
     app.addLoginRole('cdc', { replication: true });
     expect(row(made.server, 'direct', 'as analyst')).toMatchObject({ connections: 12, how: 'as stated' });
-    expect(row(made.server, 'direct', 'report')).toMatchObject({ connections: 5, how: 'its connectionLimit, for 2 consumers' });
+    expect(row(made.server, 'direct', 'report')).toMatchObject({
+      connections: 5,
+      how: 'its connectionLimit, for 2 consumers',
+    });
     expect(row(made.server, 'direct', 'watcher')).toMatchObject({ connections: 2 });
     expect(row(made.server, 'direct', 'cdc')).toMatchObject({ connections: 2 });
     expect(findingsOf(made.stack)).toEqual([]);
@@ -127,12 +146,18 @@ describe('CP-4: what consumers take at the worst moment', () => {
 
   test('states of several stacks count together, in the stack of the server', () => {
     const made = instance();
-    const other = new Stack(made.stack.node.root as App, 'Other', { env: { account: '123456789012', region: 'eu-central-1' } });
+    const other = new Stack(made.stack.node.root as App, 'Other', {
+      env: { account: '123456789012', region: 'eu-central-1' },
+    });
     const shared = SharedPostgres.fromServer(other, 'Db', made.server);
     shared.addDatabase('billing').addLoginRole('billing', { connectionLimit: 7 });
     made.server.addDatabase('app').addLoginRole('api', { connectionLimit: 6 });
     expect(of(shared)).toEqual(of(made.server));
-    expect(of(made.server).entries.filter(({ kind }) => kind === 'direct').map(({ connections }) => connections)).toEqual([7, 6]);
+    expect(
+      of(made.server)
+        .entries.filter(({ kind }) => kind === 'direct')
+        .map(({ connections }) => connections),
+    ).toEqual([7, 6]);
     expect(of(made.server).entries.filter(({ kind }) => kind === 'functions')).toHaveLength(2);
   });
 });
@@ -141,7 +166,10 @@ describe('CP-4: the finding', () => {
   const overdrawn = (profile = PostgresProfile.production()) => {
     const made = instance({ parameters: { max_connections: '100' }, profile });
     made.server.acknowledge({ id: 'CP-1', reason: 'it listens' });
-    made.server.addDatabase('app').addLoginRole('api').grantConnect(handler(made, 'Handler', { reservedConcurrentExecutions: 200 }));
+    made.server
+      .addDatabase('app')
+      .addLoginRole('api')
+      .grantConnect(handler(made, 'Handler', { reservedConcurrentExecutions: 200 }));
     return made;
   };
 
@@ -164,17 +192,27 @@ describe('CP-4: the finding', () => {
 
   test('is there where somebody does not say a number', () => {
     const made = instance();
-    made.server.addDatabase('app').addLoginRole('api').grantConnect(new iam.Role(made.stack, 'Who', { assumedBy: new iam.AccountRootPrincipal() }));
-    expect(saidOf(made.stack, 'CP-4')).toMatch(/cannot be added up, since one does not say[^]*\? +direct +Test\/Who as api: not stated; pass maxConnections/);
+    made.server
+      .addDatabase('app')
+      .addLoginRole('api')
+      .grantConnect(new iam.Role(made.stack, 'Who', { assumedBy: new iam.AccountRootPrincipal() }));
+    expect(saidOf(made.stack, 'CP-4')).toMatch(
+      /cannot be added up, since one does not say[^]*\? +direct +Test\/Who as api: not stated; pass maxConnections/,
+    );
     const stated = instance();
     stated.server
       .addDatabase('app')
       .addLoginRole('api')
-      .grantConnect(new iam.Role(stated.stack, 'Who', { assumedBy: new iam.AccountRootPrincipal() }), { maxConnections: 4 });
+      .grantConnect(new iam.Role(stated.stack, 'Who', { assumedBy: new iam.AccountRootPrincipal() }), {
+        maxConnections: 4,
+      });
     expect(findingsOf(stated.stack)).toEqual([]);
     const unreserved = instance();
     unreserved.server.acknowledge({ id: 'CP-1', reason: 'it listens' });
-    unreserved.server.addDatabase('app').addLoginRole('api').grantConnect(handler(unreserved, 'Fn', { reservedConcurrentExecutions: undefined }));
+    unreserved.server
+      .addDatabase('app')
+      .addLoginRole('api')
+      .grantConnect(handler(unreserved, 'Fn', { reservedConcurrentExecutions: undefined }));
     expect(saidOf(unreserved.stack, 'CP-4')).toContain('set reservedConcurrentExecutions');
   });
 });
@@ -190,7 +228,10 @@ describe('CP-1: a function on the server itself', () => {
     expect(saidOf(raw().stack, 'CP-1')).toMatch(/Role-api: Test\/Handler connects to the server itself/);
     expect(findingsOf(raw(PostgresProfile.development()).stack)).toEqual([]);
     const pooled = instance();
-    pooled.server.addDatabase('app').addLoginRole('api').grantConnect(handler(pooled), { through: pooled.server.addPooler('Pool') });
+    pooled.server
+      .addDatabase('app')
+      .addLoginRole('api')
+      .grantConnect(handler(pooled), { through: pooled.server.addPooler('Pool') });
     expect(findingsOf(pooled.stack)).toEqual([]);
   });
 });
@@ -217,8 +258,13 @@ test('CP-17: the default container of a service gets the environment, and its ta
   const made = instance();
   const pool = made.server.addPooler('Pool');
   const service = fargateService(made);
-  made.server.addDatabase('app').addLoginRole('api').grantConnect(Consumer.ecsService(service, { poolSize: 5 }), { through: pool });
-  const definition = made.stack.resolve((service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition).containerDefinitions);
+  made.server
+    .addDatabase('app')
+    .addLoginRole('api')
+    .grantConnect(Consumer.ecsService(service, { poolSize: 5 }), { through: pool });
+  const definition = made.stack.resolve(
+    (service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition).containerDefinitions,
+  );
   const variables = Object.fromEntries(definition[0].environment.map((one: any) => [one.name, one.value]));
   expect(variables).toMatchObject({ PGPORT: '5432', PGUSER: 'api', PGSSLMODE: 'verify-full' });
 });

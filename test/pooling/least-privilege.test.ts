@@ -29,7 +29,9 @@ const NOBODY: Call[] = [
 ];
 
 async function verdicts(simulated: SimulatedStack, role: string, calls: readonly Call[]): Promise<string[]> {
-  const said = await Promise.all(calls.map(async (call) => `${await simulated.ask(role, call)} ${call.action} ${call.resource}`));
+  const said = await Promise.all(
+    calls.map(async (call) => `${await simulated.ask(role, call)} ${call.action} ${call.resource}`),
+  );
   return said.sort();
 }
 const refused = (said: readonly string[]) => said.filter((line) => !line.startsWith('Allowed '));
@@ -43,7 +45,9 @@ function stackWith(pooler: Pooler, tokens = true): Stack {
   app.addLoginRole('api').grantConnect(handler(made), { through: pool });
   app.addLoginRole('other');
   if (tokens) {
-    const role = new iam.Role(made.stack, 'ReaderRole', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const role = new iam.Role(made.stack, 'ReaderRole', {
+      assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
+    });
     app
       .addLoginRole('reader', { authentication: Authentication.iam() })
       .grantConnect(handler(made, 'Reader', { role }), { through: pool });

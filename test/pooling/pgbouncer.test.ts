@@ -12,7 +12,7 @@ import {
 import { decodePooler, PoolerDocument } from '../../lib/contract';
 import { poolerSizes } from '../../lib/pooling/pgbouncer-sizes';
 import { asSentByCloudFormation, TemplateValues } from '../../lib/runtime/preview/template-values';
-import { aurora, cleanStack, findingsOf, handler, instance, quiet, saidOf } from './support';
+import { aurora, cleanStack, findingsOf, handler, instance, quiet, saidOf, withoutRegistry } from './support';
 
 quiet();
 
@@ -52,11 +52,20 @@ function documentOf(stack: Stack): PoolerDocument {
     stacks: [],
     source: (_stack, id, attribute) => {
       const type: string = template.Resources[id].Type;
-      if (type === 'AWS::SecretsManager::Secret') return `arn:aws:secretsmanager:eu-central-1:123456789012:secret:${id}-AbCdEf`;
+      if (type === 'AWS::SecretsManager::Secret')
+        return `arn:aws:secretsmanager:eu-central-1:123456789012:secret:${id}-AbCdEf`;
       return `${id}.${attribute ?? 'ref'}`.replace(/[^A-Za-z0-9.]/g, '.');
     },
   });
-  const view = { id: 'Test', stackName: 'Test', account: '123456789012', region: 'eu-central-1', template, paths: new Map(), budgets: [] };
+  const view = {
+    id: 'Test',
+    stackName: 'Test',
+    account: '123456789012',
+    region: 'eu-central-1',
+    template,
+    paths: new Map(),
+    budgets: [],
+  };
   const [variable] = containerOf(stack).Environment;
   expect(variable.Name).toBe('CDK_POSTGRES_POOLER');
   return JSON.parse(String(values.resolve(view, variable.Value)));
@@ -74,7 +83,13 @@ describe('CP-14: the container', () => {
       LinuxParameters: { InitProcessEnabled: true },
       MountPoints: [{ ContainerPath: '/run/pgbouncer', ReadOnly: false, SourceVolume: 'run' }],
       PortMappings: [{ ContainerPort: 6432, Protocol: 'tcp' }],
-      HealthCheck: { Command: ['CMD', 'node', '/opt/pooler/agent.js', 'health'], Interval: 15, Timeout: 5, Retries: 3, StartPeriod: 30 },
+      HealthCheck: {
+        Command: ['CMD', 'node', '/opt/pooler/agent.js', 'health'],
+        Interval: 15,
+        Timeout: 5,
+        Retries: 3,
+        StartPeriod: 30,
+      },
       LogConfiguration: { LogDriver: 'awslogs' },
     });
     expect(theOne(stack, 'AWS::ECS::TaskDefinition').Properties).toMatchObject({
@@ -229,7 +244,10 @@ describe('CP-16, CP-17: the environment of who goes through it', () => {
     const pool = made.server.addPooler('Pool', Pooler.pgBouncer({ sessionConnections: 3 }));
     expect(pool.forSessions()).toBe(pool.forSessions());
     expect(pool.forSessions().capabilities).toMatchObject({ mode: 'session', sessionFeatures: true });
-    made.server.addDatabase('app').addLoginRole('listener').grantConnect(handler(made), { through: pool.forSessions() });
+    made.server
+      .addDatabase('app')
+      .addLoginRole('listener')
+      .grantConnect(handler(made), { through: pool.forSessions() });
     Template.fromStack(made.stack).hasResourceProperties('AWS::Lambda::Function', {
       Environment: { Variables: Match.objectLike({ PGDATABASE: 'app_session', PGPORT: '6432' }) },
     });
@@ -247,7 +265,10 @@ describe('CP-16, CP-17: the environment of who goes through it', () => {
     const pool = made.server.addPooler(
       'Pool',
       Pooler.pgBouncer({
-        certificate: PoolerCertificate.fromSecret(secret, { hostName: 'pool.example.com', trust: ServerTrust.publicRoots() }),
+        certificate: PoolerCertificate.fromSecret(secret, {
+          hostName: 'pool.example.com',
+          trust: ServerTrust.publicRoots(),
+        }),
       }),
     );
     made.server.addDatabase('app').addLoginRole('api').grantConnect(handler(made), { through: pool });
@@ -290,7 +311,9 @@ describe('CP-15: rotations', () => {
   test('of the certificate: by Secrets Manager, every 30 days, by the function that made it', () => {
     const { stack } = pooled();
     const template = Template.fromStack(stack);
-    const fn = Object.keys(template.findResources('AWS::Lambda::Function')).find((id) => id.startsWith('PostgresPoolCertificate'))!;
+    const fn = Object.keys(template.findResources('AWS::Lambda::Function')).find((id) =>
+      id.startsWith('PostgresPoolCertificate'),
+    )!;
     template.hasResourceProperties('AWS::SecretsManager::RotationSchedule', {
       RotationLambdaARN: { 'Fn::GetAtt': [fn, 'Arn'] },
       RotationRules: { AutomaticallyAfterDays: 30 },
@@ -320,8 +343,19 @@ describe('CP-3: the pools', () => {
     });
   });
 
-  test.each([
-    [{ share: 1000, tasks: 4, processes: 2, sessionConnections: 10, logins: [{ database: 'a', logins: 3 }, { database: 'b', logins: 1 }] }],
+  test.each<[Parameters<typeof poolerSizes>[0]]>([
+    [
+      {
+        share: 1000,
+        tasks: 4,
+        processes: 2,
+        sessionConnections: 10,
+        logins: [
+          { database: 'a', logins: 3 },
+          { database: 'b', logins: 1 },
+        ],
+      },
+    ],
     [{ share: 37, tasks: 4, processes: 1, sessionConnections: 0, logins: [{ database: 'a', logins: 5 }] }],
     [{ tasks: 4, processes: 1, sessionConnections: 2, logins: [{ database: 'a', logins: 5 }] }],
   ])('never take more than their share, and every login has a connection: %j', (options) => {
@@ -364,7 +398,9 @@ test('CP-18: alarms on what it measures', () => {
   const alarms = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'))
     .map(({ Properties }) => Properties)
     .filter(({ Namespace }) => Namespace === 'CdkPostgres');
-  expect(alarms.map(({ MetricName, Threshold, EvaluationPeriods }) => [MetricName, Threshold, EvaluationPeriods]).sort()).toEqual([
+  expect(
+    alarms.map(({ MetricName, Threshold, EvaluationPeriods }) => [MetricName, Threshold, EvaluationPeriods]).sort(),
+  ).toEqual([
     ['ClientsWaiting', 0, 3],
     ['LongestWaitMilliseconds', 5000, 3],
     ['SecretsUnreadable', 0, 10],
@@ -402,8 +438,14 @@ describe('what it cannot do is said', () => {
     expect(() => pool.forReads()).toThrow(/leads to one place; add another for reads/);
     const { stack } = cleanStack();
     const adminSecret = new secretsmanager.Secret(stack, 'Admin');
-    const external = ExternalPostgres.fromEndpoint(stack, 'Db', { host: 'db.example.com', adminSecret, identity: 'one' });
-    expect(() => external.addPooler('Pool', Pooler.pgBouncer())).toThrow(/stands in a VPC, and Test\/Db is reached over the internet/);
+    const external = ExternalPostgres.fromEndpoint(stack, 'Db', {
+      host: 'db.example.com',
+      adminSecret,
+      identity: 'one',
+    });
+    expect(() => external.addPooler('Pool', Pooler.pgBouncer())).toThrow(
+      /stands in a VPC, and Test\/Db is reached over the internet/,
+    );
   });
 
   test('one task is enough for development', () => {
@@ -438,11 +480,10 @@ test('an image of your own is taken as it is, and nothing is built', () => {
 });
 
 test('LIB-5: what its tasks need from isolated subnets is asked for, and added', () => {
-  const made = instance();
-  made.server.addDatabase('app').addLoginRole('api');
+  const made = instance({}, withoutRegistry());
   made.server.addPooler('Pool', Pooler.pgBouncer());
   expect(saidOf(made.stack, 'LIB-5')).toMatch(/ECR's API.*ECR's registry.*CloudWatch Logs/);
-  const added = instance();
+  const added = instance({}, withoutRegistry());
   added.server.addPooler('Pool', Pooler.pgBouncer());
   added.server.addVpcEndpoints();
   expect(findingsOf(added.stack)).toEqual([]);

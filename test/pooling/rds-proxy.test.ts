@@ -1,13 +1,6 @@
 import { Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import {
-  Authentication,
-  ExternalPostgres,
-  ManagedPostgres,
-  Pooler,
-  PostgresProfile,
-  SharedPostgres,
-} from '../../lib';
+import { Authentication, ExternalPostgres, ManagedPostgres, Pooler, PostgresProfile, SharedPostgres } from '../../lib';
 import { aws_rds as rds, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { aurora, cleanStack, findingsOf, handler, instance, multiAz, quiet } from './support';
 
@@ -96,7 +89,11 @@ describe('CP-1: Pooler.recommended()', () => {
   test('cannot be RDS Proxy before an external server, and says what can', () => {
     const { stack } = cleanStack();
     const adminSecret = new secretsmanager.Secret(stack, 'Admin');
-    const external = ExternalPostgres.fromEndpoint(stack, 'Postgres', { host: 'db.example.com', adminSecret, identity: 'one' });
+    const external = ExternalPostgres.fromEndpoint(stack, 'Postgres', {
+      host: 'db.example.com',
+      adminSecret,
+      identity: 'one',
+    });
     expect(() => external.addPooler('Pool', Pooler.rdsProxy())).toThrow(
       /Test\/Postgres: Pooler.rdsProxy\(\): RDS Proxy stands before servers that RDS or Aurora runs.*use Pooler.pgBouncer\(\), or Pooler.external\(\)/,
     );
@@ -139,7 +136,10 @@ describe('CP-10, CP-11: who logs in', () => {
     const { stack, server } = made;
     const pool = server.addPooler('Pool');
     const fn = handler(made);
-    server.addDatabase('app').addLoginRole('api', { authentication: Authentication.iam() }).grantConnect(fn, { through: pool });
+    server
+      .addDatabase('app')
+      .addLoginRole('api', { authentication: Authentication.iam() })
+      .grantConnect(fn, { through: pool });
     const proxy = proxyOf(stack);
     expect(proxy.Properties.DefaultAuthScheme).toBe('IAM_AUTH');
     expect(proxy.Properties.Auth).toBeUndefined();
@@ -186,7 +186,9 @@ describe('CP-10, CP-11: who logs in', () => {
     const pool = server.addPooler('Pool');
     const app = server.addDatabase('app');
     app.addLoginRole('api').grantConnect(handler(made), { through: pool });
-    app.addLoginRole('job', { authentication: Authentication.iam() }).grantConnect(handler(made, 'Job'), { through: pool });
+    app
+      .addLoginRole('job', { authentication: Authentication.iam() })
+      .grantConnect(handler(made, 'Job'), { through: pool });
     const { Properties } = proxyOf(stack);
     expect(Properties.DefaultAuthScheme).toBe('IAM_AUTH');
     expect(Properties.Auth.map((one: any) => one.Description)).toEqual(['api']);
@@ -285,7 +287,10 @@ describe('CP-13: the way to the readers', () => {
 
 describe('malformed options are refused', () => {
   test.each([
-    [{ sessionPinningFilters: ['EXCLUDE_VARIABLE_SETS'] }, /sessionPinningFilters is set, and RDS Proxy has none for PostgreSQL/],
+    [
+      { sessionPinningFilters: ['EXCLUDE_VARIABLE_SETS'] },
+      /sessionPinningFilters is set, and RDS Proxy has none for PostgreSQL/,
+    ],
     [{ initQuery: 'SET x = 1' }, /initQuery is set.*set what sessions need on the role/],
     [{ maxConnectionsPercent: 0 }, /maxConnectionsPercent is 0; write whole percents from 1 to 100/],
     [{ maxConnectionsPercent: 40, maxIdleConnectionsPercent: 50 }, /from 0 to maxConnectionsPercent \(40\)/],

@@ -9,9 +9,24 @@ import {
   RdsPostgres,
   RdsPostgresProps,
 } from '../../lib';
-import { cleanStack, OBJECTIVES } from '../server/support';
+import { cleanStack as withoutRegistry, OBJECTIVES } from '../server/support';
 
-export { cleanStack, quiet } from '../server/support';
+export { quiet } from '../server/support';
+
+/** A stack whose network has a way to all that a pooler needs. */
+export function cleanStack(maxAzs = 2): ReturnType<typeof withoutRegistry> {
+  const made = withoutRegistry(undefined, maxAzs);
+  const { stack, vpc } = made;
+  for (const [id, service] of [
+    ['EcrApi', ec2.InterfaceVpcEndpointAwsService.ECR],
+    ['EcrRegistry', ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER],
+    ['LogsApi', ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
+  ] as const) {
+    const group = new ec2.SecurityGroup(stack, `${id}Group`, { vpc, description: id, allowAllOutbound: false });
+    vpc.addInterfaceEndpoint(id, { service, securityGroups: [group], open: false });
+  }
+  return made;
+}
 
 export interface Setup<T> {
   readonly stack: Stack;
@@ -30,8 +45,8 @@ export function aurora(props: Partial<AuroraPostgresProps> = {}): Setup<AuroraPo
   return { stack, vpc, server };
 }
 
-export function instance(props: Partial<RdsPostgresProps> = {}): Setup<RdsPostgres> {
-  const { stack, vpc } = cleanStack();
+export function instance(props: Partial<RdsPostgresProps> = {}, network = cleanStack()): Setup<RdsPostgres> {
+  const { stack, vpc } = network;
   const server = new RdsPostgres(stack, 'Postgres', {
     vpc,
     version: PostgresVersion.V18,
@@ -42,7 +57,7 @@ export function instance(props: Partial<RdsPostgresProps> = {}): Setup<RdsPostgr
 }
 
 export function multiAz(): Setup<MultiAzPostgres> {
-  const { stack, vpc } = cleanStack(undefined, 3);
+  const { stack, vpc } = cleanStack(3);
   const server = new MultiAzPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
   return { stack, vpc, server };
 }
@@ -93,3 +108,5 @@ export function findingsOf(stack: Stack, severity = 'error'): string[] {
 export function saidOf(stack: Stack, id: string): string | undefined {
   return violations(stack).find(({ ruleName }) => ruleName === id)?.description;
 }
+
+export { withoutRegistry };

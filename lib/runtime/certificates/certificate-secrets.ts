@@ -92,7 +92,10 @@ function readAuthority(secret: string, text: string | undefined): Authority | un
   const { name, certificate, privateKey } = fieldsOf(text);
   if (certificate === undefined && privateKey === undefined) return undefined;
   if (typeof name !== 'string' || typeof certificate !== 'string' || typeof privateKey !== 'string')
-    throw new SecretError(secret, 'has an authority in part; restore an earlier version of it, since clients trust that one');
+    throw new SecretError(
+      secret,
+      'has an authority in part; restore an earlier version of it, since clients trust that one',
+    );
   return { name, certificate, privateKey };
 }
 

@@ -28,7 +28,9 @@ async function answer(store: SecretStore, request: ResourceRequest): Promise<Res
   if (request.type === 'Delete') return { physicalId };
   const { Certificate, Hosts } = request.properties;
   if (typeof Certificate !== 'string' || !Array.isArray(Hosts) || Hosts.length === 0 || !Hosts.every(isHost))
-    throw new Error('the event names no secret of a certificate, or no host that it is for: its template is of another version');
+    throw new Error(
+      'the event names no secret of a certificate, or no host that it is for: its template is of another version',
+    );
   const authority = await ensureAuthority(store, authoritySecret(), request.requestId);
   const done = await ensureCertificate(store, {
     secret: Certificate,

@@ -374,11 +374,7 @@ export class ServerState extends Construct {
         SkipReason: skipReason,
       },
     });
-    this.resource.node.addDependency(
-      ...props.dependencies,
-      ...apply.ready,
-      this.endpoints,
-    );
+    this.resource.node.addDependency(...props.dependencies, ...apply.ready, this.endpoints);
     addFinding(this, {
       id: 'SEC-18',
       check: () => {

@@ -4,6 +4,7 @@ import { AddressInfo } from 'node:net';
 import { AUTHORITY_VARIABLE, CERTIFICATE_DAYS } from '../../../lib/contract';
 import { createAuthority, daysLeft, issueCertificate } from '../../../lib/runtime/certificates';
 import { handler } from '../../../lib/runtime/handlers/certificate';
+import { SecretStore } from '../../../lib/runtime/secrets';
 import { TestResponses } from '../../support/cloudformation';
 import { functionProcess } from '../../support/function-process';
 import { TestSecretsManager } from '../../support/secrets-manager';
@@ -47,7 +48,11 @@ const rotate = async (steps = ['createSecret', 'setSecret', 'testSecret', 'finis
 const current = () => manager.value(certificate) as Record<'certificate' | 'privateKey' | 'ca', string>;
 
 /** Whether a client that checks everything takes what a server shows. */
-async function trusts(options: { ca: string; host?: string; shown?: { certificate: string; privateKey: string } }): Promise<string> {
+async function trusts(options: {
+  ca: string;
+  host?: string;
+  shown?: { certificate: string; privateKey: string };
+}): Promise<string> {
   const { certificate: cert, privateKey: key } = options.shown ?? current();
   const server = tls.createServer({ cert, key }, (socket) => socket.end());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -123,7 +128,14 @@ describe('a rotation', () => {
 
   test('each step can be run again, and a rotation that is over stays so', async () => {
     await deploy();
-    const token = await rotate(['createSecret', 'createSecret', 'setSecret', 'testSecret', 'testSecret', 'finishSecret']);
+    const token = await rotate([
+      'createSecret',
+      'createSecret',
+      'setSecret',
+      'testSecret',
+      'testSecret',
+      'finishSecret',
+    ]);
     const { certificate: made } = current();
     await handler({ Step: 'finishSecret', SecretId: certificate, ClientRequestToken: token }, context);
     expect(current().certificate).toBe(made);
@@ -134,14 +146,13 @@ describe('a rotation', () => {
     const token = manager.beginRotation(certificate);
     const foreign = createAuthority('foreign', 1);
     const put = issueCertificate(foreign, [HOST], { validDays: 1 });
-    manager.afterCall = undefined;
     await handler({ Step: 'createSecret', SecretId: certificate, ClientRequestToken: token }, context);
     const second = manager.beginRotation(certificate);
     const client = { ...put, ca: foreign.certificate };
     await putPending(second, client);
-    await expect(handler({ Step: 'testSecret', SecretId: certificate, ClientRequestToken: second }, context)).rejects.toThrow(
-      'not of the authority that clients trust',
-    );
+    await expect(
+      handler({ Step: 'testSecret', SecretId: certificate, ClientRequestToken: second }, context),
+    ).rejects.toThrow('not of the authority that clients trust');
   });
 
   test('before the first deployment is an error that says so', async () => {
@@ -158,7 +169,11 @@ test('an authority in part is no reason to make another one', async () => {
 
 test('Delete leaves the secrets to the stack', async () => {
   await handler(
-    responses.event({ type: 'Delete', physicalId: 'cdk-postgres-certificate/Pool', properties: { Certificate: certificate, Hosts: [HOST] } }),
+    responses.event({
+      type: 'Delete',
+      physicalId: 'cdk-postgres-certificate/Pool',
+      properties: { Certificate: certificate, Hosts: [HOST] },
+    }),
     context,
   );
   expect(responses.last.Status).toBe('SUCCESS');
@@ -172,7 +187,6 @@ test('an event of another template is refused', async () => {
 
 /** As a person does who puts a version of their own in the place of the pending one. */
 async function putPending(token: string, value: object): Promise<void> {
-  const { SecretStore } = await import('../../../lib/runtime/secrets');
   const store = new SecretStore(manager.config);
   await store.put(certificate, value, token, 'AWSPENDING');
   store.destroy();
