@@ -50,7 +50,7 @@ export function poolerSizes(options: {
     if (given < least)
       missing ??= `${database} needs ${least + sessionConnections} connections in each of ${tasks} tasks, and there are ${Math.max(0, each)}`;
     const maxConnections = Math.max(least, given);
-    const poolSize = Math.max(processes, Math.floor(maxConnections / (1.1 * count)));
+    const poolSize = Math.max(processes, Math.floor((10 * maxConnections) / (11 * count)));
     databases[database] = {
       poolSize,
       reservePoolSize: Math.max(0, Math.min(Math.floor(poolSize / 10), Math.floor(maxConnections / count) - poolSize)),

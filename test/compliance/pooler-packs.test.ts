@@ -44,6 +44,9 @@ const OF_PGBOUNCER = [
   'Certificate/Authority NIST.800.53.R5-SecretsManagerRotationEnabled',
   'Certificate/Function/NetworkPolicy AwsSolutions-IAM5[Resource::*]',
   'ExecutionPolicy AwsSolutions-IAM5[Resource::*]',
+  ...['HIPAA.Security', 'NIST.800.53.R5', 'PCI.DSS.321'].map(
+    (pack) => `LoadBalancer/Listener ${pack}-ELBv2ACMCertificateRequired`,
+  ),
   'LoadBalancer AwsSolutions-ELB2',
   ...PACKS.map((pack) => `LoadBalancer ${pack}-ELBLoggingEnabled`),
   'Task AwsSolutions-ECS2',

@@ -159,7 +159,7 @@ describe('CP-15: the service', () => {
     const waits = theOne(stack, 'AWS::ECS::Service').DependsOn!.join(' ');
     for (const part of [
       theOne(stack, 'Custom::CdkPostgresState').id,
-      'PostgresPoolCertificateResource',
+      theOne(stack, 'Custom::CdkPostgresPoolerCertificate').id,
       'PostgresPoolTaskPolicy',
       'PostgresPoolExecutionPolicy',
       'PostgresPoolToServer',
