@@ -22,9 +22,7 @@ import { join } from 'node:path';
 import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
-  ContractError,
   DesiredState,
-  decodeState,
   encodeState,
   Platform,
   PROBE_DATABASES_VARIABLE,
@@ -33,6 +31,7 @@ import {
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
+  stateProblems,
 } from '../../contract';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
@@ -480,21 +479,19 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const document = encodeState(this.declared());
-      this.refuseInvalid(document);
+      const declared = this.declared();
+      this.refuseInvalid(declared);
+      const document = encodeState(declared);
       this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(document: object): void {
-    try {
-      decodeState(document);
-    } catch (error) {
-      if (!(error instanceof ContractError)) throw error;
-      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
-    }
+  private refuseInvalid(declared: DesiredState): void {
+    const problems = stateProblems(declared);
+    if (problems.length > 0)
+      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${problems.join('; ')}`);
   }
 
   private get isFile(): boolean {
