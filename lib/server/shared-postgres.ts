@@ -226,6 +226,7 @@ export class SharedServer extends PostgresServerBase {
     this._prepareState({
       stateName: props.stateName,
       majorVersion: props.majorVersion,
+      leastVersion: props.leastVersion,
       iamAuthentication: props.iamAuthentication,
       adminSecret: this.adminSecret,
       trust: props.trust,

@@ -52,6 +52,11 @@ export interface ServerStateProps {
   /** Absent: not known before the server is asked; the function then checks what depends on it. */
   readonly majorVersion?: number;
   /**
+  /**
+   * Whether the server may be of a later version than `majorVersion`, which nobody has said.
+   * @default false
+   */
+  readonly leastVersion?: boolean;
    * Whether roles may log in with IAM tokens.
    * @default - true on RDS and Aurora
    */
