@@ -173,6 +173,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       majorVersion: this.version.majorVersion,
       adminSecret: attachedSecret,
       trust: 'rds',
+      adminRole: this._settings.masterUsername,
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
       serverSecurityGroups: this._settings.securityGroups,

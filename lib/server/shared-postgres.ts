@@ -229,6 +229,7 @@ export class SharedServer extends PostgresServerBase {
       leastVersion: props.leastVersion,
       iamAuthentication: props.iamAuthentication,
       adminSecret: this.adminSecret,
+      adminRole: props.adminRole,
       trust: props.trust,
       vpc: props.vpc,
       vpcSubnets: props.vpcSubnets,

@@ -64,6 +64,11 @@ export interface ServerStateProps {
   /** The secret of the role that applies the state. On a managed server the attached one, so that it holds host and port. */
   readonly adminSecret: secretsmanager.ISecret;
   /** `rds`, `public`, or a PEM text. */
+  /**
+   * The name of that role.
+   * @default - known by its secret alone
+   */
+  readonly adminRole?: string;
   readonly trust: string;
   /** @default - the functions run outside a VPC */
   readonly vpc?: ec2.IVpc;
