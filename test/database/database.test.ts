@@ -50,11 +50,11 @@ describe('a database', () => {
     const { server } = setup();
     server.addDatabase('app');
     expect(() => new Database(server, 'Again', { server, databaseName: 'app' })).toThrow(
-      /role "app_owner" is declared twice: by Test\/Server\/Database-app\/Owner and by Test\/Server\/Again\/Owner/,
+      'Test/Server/Again/Owner: the role "app_owner" is declared twice; Test/Server/Database-app/Owner declares it already: use what that is, or another name',
     );
     const owner = new GroupRole(server, 'O', { server, roleName: 'o' });
     expect(() => new Database(server, 'Third', { server, databaseName: 'app', owner })).toThrow(
-      'The database "app" is declared twice: by Test/Server/Database-app and by Test/Server/Third',
+      'Test/Server/Third: the database "app" is declared twice; Test/Server/Database-app declares it already',
     );
   });
 
@@ -424,7 +424,11 @@ describe('what the function would refuse is an error at synthesis that says wher
       /app\/Schema-x: role is undefined/,
     ],
     ['no role for the database', () => app().grantConnect(undefined as never), /Database-app: role is undefined/],
-    ['a number as a name', () => app().addLoginRole(42 as never), /app\/Role-42: roleName must be a text, not number/],
+    [
+      'a number as a name',
+      () => app().addLoginRole(42 as never),
+      /Database-app: addLoginRole\(\) roleName must be a text, not number/,
+    ],
     [
       'a name that CDK drops',
       () => app().addLoginRole('__proto__'),

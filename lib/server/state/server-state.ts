@@ -34,6 +34,7 @@ import {
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
 } from '../../contract';
+import { contradictions } from './contradictions';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
 import { ServerFunction } from './server-function';
@@ -52,23 +53,23 @@ export interface ServerStateProps {
   /** Absent: not known before the server is asked; the function then checks what depends on it. */
   readonly majorVersion?: number;
   /**
-  /**
    * Whether the server may be of a later version than `majorVersion`, which nobody has said.
    * @default false
    */
   readonly leastVersion?: boolean;
+  /**
    * Whether roles may log in with IAM tokens.
    * @default - true on RDS and Aurora
    */
   readonly iamAuthentication?: boolean;
   /** The secret of the role that applies the state. On a managed server the attached one, so that it holds host and port. */
   readonly adminSecret: secretsmanager.ISecret;
-  /** `rds`, `public`, or a PEM text. */
   /**
    * The name of that role.
    * @default - known by its secret alone
    */
   readonly adminRole?: string;
+  /** `rds`, `public`, or a PEM text. */
   readonly trust: string;
   /** @default - the functions run outside a VPC */
   readonly vpc?: ec2.IVpc;
@@ -134,7 +135,12 @@ export class ServerState extends Construct {
   private applyFunction?: ServerFunction;
   private rotateFunction?: ServerFunction;
   private rotatePermission?: lambda.CfnPermission;
-  private cached?: { readonly revision: number; readonly document: object; readonly json: string };
+  private cached?: {
+    readonly revision: number;
+    readonly document: object;
+    readonly json: string;
+    readonly problems: readonly string[];
+  };
   private revision = 0;
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
@@ -162,6 +168,8 @@ export class ServerState extends Construct {
     const stack = Stack.of(this);
     this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
+    // Not thrown where the template is resolved: CDK would bury the message under the path of each token.
+    this.node.addValidation({ validate: () => (this.isEmpty ? [] : [...this.encoded().problems]) });
   }
 
   /** Whether the declaration is empty, and nothing is created. */
@@ -490,20 +498,22 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const document = encodeState(this.declared());
-      this.refuseInvalid(document);
-      this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
+      const state = this.declared();
+      const document = encodeState(state);
+      const problems = [...this.invalid(document), ...contradictions(state, this.declaration)];
+      this.cached = { revision: this.revision, document, json: JSON.stringify(document), problems };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(document: object): void {
+  private invalid(document: object): string[] {
     try {
       decodeState(document);
+      return [];
     } catch (error) {
       if (!(error instanceof ContractError)) throw error;
-      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
+      return [`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`];
     }
   }
 
