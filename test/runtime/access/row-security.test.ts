@@ -30,8 +30,11 @@ function state(stage: DesiredIsolation['stage']): DesiredState {
       ],
     },
     {
-      roles: [...declaration().roles, group('tenants'), login('report'), login('stray')],
-      memberships: [{ role: 'tenants', member: 'api', inherit: true, set: false, admin: false }],
+      roles: [...declaration().roles, group('tenants'), login('report'), login('stray'), login('guest')],
+      memberships: [
+        { role: 'tenants', member: 'api', inherit: true, set: false, admin: false },
+        { role: 'app_readonly', member: 'guest', inherit: true, set: false, admin: false },
+      ],
     },
   );
 }
@@ -87,6 +90,9 @@ describe.each(VERSIONS)('row security in access on PostgreSQL %s (SEC-25)', (ver
       app_readonly: [{ rows: 'none', count: 1 }],
     });
     expect([await seen('api'), await seen('report'), await seen('stray')]).toEqual([1, 2, 0]);
+    // What comes through a group is said to who asks for the role.
+    expect(rows).not.toHaveProperty('guest');
+    expect(bySelect(await observed('guest'))).toMatchObject({ guest: [{ rows: 'none', count: 1 }] });
   });
 
   test('the owner is bound where it is forced alone; BYPASSRLS, and the policies of others, are told apart', async () => {
