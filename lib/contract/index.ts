@@ -3,6 +3,7 @@ export * from './creators';
 export * from './desired-state';
 export * from './encodings';
 export * from './names';
+export * from './problems';
 export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';

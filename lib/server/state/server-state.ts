@@ -22,9 +22,7 @@ import { join } from 'node:path';
 import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
-  ContractError,
   DesiredState,
-  decodeState,
   encodeState,
   Platform,
   PROBE_DATABASES_VARIABLE,
@@ -33,6 +31,7 @@ import {
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
+  stateProblems,
 } from '../../contract';
 import { contradictions } from './contradictions';
 import { Declaration } from './declaration';
@@ -498,23 +497,19 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const state = this.declared();
-      const document = encodeState(state);
-      const problems = [...this.invalid(document), ...contradictions(state, this.declaration)];
+      const declared = this.declared();
+      const document = encodeState(declared);
+      const problems = [...this.invalid(declared), ...contradictions(declared, this.declaration)];
       this.cached = { revision: this.revision, document, json: JSON.stringify(document), problems };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private invalid(document: object): string[] {
-    try {
-      decodeState(document);
-      return [];
-    } catch (error) {
-      if (!(error instanceof ContractError)) throw error;
-      return [`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`];
-    }
+  private invalid(declared: DesiredState): string[] {
+    const problems = stateProblems(declared);
+    if (problems.length === 0) return [];
+    return [`${this.server.node.path}: what is declared inside is not valid: ${problems.join('; ')}`];
   }
 
   private get isFile(): boolean {
