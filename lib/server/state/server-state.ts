@@ -33,6 +33,7 @@ import {
   STATE_RESOURCE_TYPE,
   stateProblems,
 } from '../../contract';
+import { contradictions } from './contradictions';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
 import { ServerFunction } from './server-function';
@@ -51,12 +52,22 @@ export interface ServerStateProps {
   /** Absent: not known before the server is asked; the function then checks what depends on it. */
   readonly majorVersion?: number;
   /**
+   * Whether the server may be of a later version than `majorVersion`, which nobody has said.
+   * @default false
+   */
+  readonly leastVersion?: boolean;
+  /**
    * Whether roles may log in with IAM tokens.
    * @default - true on RDS and Aurora
    */
   readonly iamAuthentication?: boolean;
   /** The secret of the role that applies the state. On a managed server the attached one, so that it holds host and port. */
   readonly adminSecret: secretsmanager.ISecret;
+  /**
+   * The name of that role.
+   * @default - known by its secret alone
+   */
+  readonly adminRole?: string;
   /** `rds`, `public`, or a PEM text. */
   readonly trust: string;
   /** @default - the functions run outside a VPC */
@@ -123,7 +134,12 @@ export class ServerState extends Construct {
   private applyFunction?: ServerFunction;
   private rotateFunction?: ServerFunction;
   private rotatePermission?: lambda.CfnPermission;
-  private cached?: { readonly revision: number; readonly document: object; readonly json: string };
+  private cached?: {
+    readonly revision: number;
+    readonly document: object;
+    readonly json: string;
+    readonly problems: readonly string[];
+  };
   private revision = 0;
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
@@ -151,6 +167,8 @@ export class ServerState extends Construct {
     const stack = Stack.of(this);
     this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
+    // Not thrown where the template is resolved: CDK would bury the message under the path of each token.
+    this.node.addValidation({ validate: () => (this.isEmpty ? [] : [...this.encoded().problems]) });
   }
 
   /** Whether the declaration is empty, and nothing is created. */
@@ -480,18 +498,18 @@ export class ServerState extends Construct {
   private encoded() {
     if (this.cached?.revision !== this.revision) {
       const declared = this.declared();
-      this.refuseInvalid(declared);
       const document = encodeState(declared);
-      this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
+      const problems = [...this.invalid(declared), ...contradictions(declared, this.declaration)];
+      this.cached = { revision: this.revision, document, json: JSON.stringify(document), problems };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(declared: DesiredState): void {
+  private invalid(declared: DesiredState): string[] {
     const problems = stateProblems(declared);
-    if (problems.length > 0)
-      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${problems.join('; ')}`);
+    if (problems.length === 0) return [];
+    return [`${this.server.node.path}: what is declared inside is not valid: ${problems.join('; ')}`];
   }
 
   private get isFile(): boolean {
