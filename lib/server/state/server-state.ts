@@ -136,6 +136,7 @@ export class ServerState extends Construct {
   private rotatePermission?: lambda.CfnPermission;
   private cached?: {
     readonly revision: number;
+    readonly declared: DesiredState;
     readonly document: object;
     readonly json: string;
     readonly problems: readonly string[];
@@ -229,8 +230,7 @@ export class ServerState extends Construct {
 
   /** All that is declared by now. */
   public declared(): DesiredState {
-    const { profile, defaults } = this.props;
-    return this.declaration.toState({ name: this.stateName, profile, defaults });
+    return this.encoded().declared;
   }
 
   /** Where sessions that work as one of these roles may create objects of their own. */
@@ -497,10 +497,11 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const declared = this.declared();
+      const { profile, defaults } = this.props;
+      const declared = this.declaration.toState({ name: this.stateName, profile, defaults });
       const document = encodeState(declared);
       const problems = [...this.invalid(declared), ...contradictions(declared, this.declaration)];
-      this.cached = { revision: this.revision, document, json: JSON.stringify(document), problems };
+      this.cached = { revision: this.revision, declared, document, json: JSON.stringify(document), problems };
     }
     return this.cached;
   }
