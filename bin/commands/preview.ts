@@ -7,7 +7,7 @@ import {
   PackFindings,
   readAssembly,
   synthesise,
-  UnreportedPack,
+  PackNotRun,
 } from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
@@ -21,6 +21,7 @@ import { Phases } from '../output/phases';
 import { showPlan, showSteps } from '../output/plan';
 import { showTable } from '../output/table';
 import { Output } from '../output/terminal';
+import { counted } from '../../lib/runtime/counted';
 
 interface PreviewOptions {
   readonly app?: string;
@@ -84,7 +85,7 @@ interface PreviewDocument {
   server?: string;
   postgres?: string;
   findings: readonly PackFindings[];
-  unreported: readonly UnreportedPack[];
+  notRun: readonly PackNotRun[];
   references?: PreviewedResource['references'];
   deployment?: Deployment;
   proof?: Proof;
@@ -111,7 +112,7 @@ class PreviewRun {
     private readonly options: PreviewOptions,
     private readonly output: Output,
   ) {
-    this.document = { ok: false, app, findings: [], unreported: [], phases: this.phases.done };
+    this.document = { ok: false, app, findings: [], notRun: [], phases: this.phases.done };
   }
 
   async go(): Promise<void> {
@@ -155,11 +156,11 @@ class PreviewRun {
     output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')} (${app})`);
     showFindings(output, assembly);
     document.findings = assembly.findings;
-    document.unreported = assembly.unreported;
+    document.notRun = assembly.notRun;
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
     if (errors > 0)
       throw new CliError(
-        `the app has ${errors === 1 ? '1 finding that keeps' : `${errors} findings that keep`} it from being deployed`,
+        `the app has ${counted(errors, 'finding that keeps', 'findings that keep')} it from being deployed`,
       );
     return assembly;
   }
@@ -212,8 +213,8 @@ class PreviewRun {
     output.heading('Proof');
     showSteps(output, inspection.plan.steps);
     this.check(proof.secondPlan === 0, 'a second plan has no step');
-    this.check(true, `${proof.effectivePrivileges} declared privileges are effective, as the server itself answers`);
-    this.check(true, `${proof.workingLogins} roles log in with the password in their secret`);
+    this.check(true, `${counted(proof.effectivePrivileges, 'declared privilege is', 'declared privileges are')} effective, as the server itself answers`);
+    this.check(true, `${counted(proof.workingLogins, 'role logs in with the password in its secret', 'roles log in with the password in their secret')}`);
     this.check(proof.secondRunWrites === 0, 'a second deployment writes nothing');
     this.showMatrix(inspection);
   }

@@ -6,5 +6,6 @@ export * from './names';
 export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';
+export * from './rule-packs';
 export * from './failover-test';
 export * from './tenants';
