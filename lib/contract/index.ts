@@ -7,5 +7,6 @@ export * from './problems';
 export * from './probe-metrics';
 export * from './resource';
 export * from './row-filter';
+export * from './rule-packs';
 export * from './failover-test';
 export * from './tenants';

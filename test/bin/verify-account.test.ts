@@ -275,7 +275,7 @@ test.each<[string, string, () => Account, RegExp]>([
     'a secret that does not rotate',
     'Rotation as',
     () => ({ ListSecrets: rotated({ RotationEnabled: false }) }),
-    /1 secrets are declared to rotate, and 0 of the stack's 1 do/,
+    /1 secret is declared to rotate, and 0 of the stack's 1 do/,
   ],
 ])('what contradicts is said, with exit code 2: %s', async (_, begin, changes, saw) => {
   const { code, of } = await items(asDeclared(changes()));

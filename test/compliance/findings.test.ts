@@ -167,3 +167,18 @@ test.each([
   if (passes) expect(() => app.synth()).not.toThrow();
   else expect(() => app.synth()).toThrow();
 });
+
+test('which plugins were asked is written into the app, without a word of their deprecated list', () => {
+  const warned = jest.spyOn(console, 'warn').mockImplementation();
+  const app = new App();
+  addFinding(new Construct(new Stack(app, 'S'), 'Server'), finding(undefined));
+  // Registered after the guards, as it is by most apps.
+  Validations.of(app).addPlugins({ name: 'Later', validate: () => ({ success: true, violations: [] }) });
+  app.synth();
+  const metadata = JSON.parse(readFileSync(join(app.outdir, 'S.metadata.json'), 'utf8'));
+  expect(metadata['/S/Server']).toContainEqual(
+    expect.objectContaining({ type: 'cdk-postgres:rule-packs', data: ['Later', 'cdk-postgres'] }),
+  );
+  expect(warned).not.toHaveBeenCalled();
+  expect(process.env.JSII_DEPRECATED).toBeUndefined();
+});

@@ -10,6 +10,8 @@ import { Found, readInside } from './inside';
 
 /** What exists, and this library may or may not be able to declare. */
 export interface Existing {
+  /** The databases that were asked for, whose roles alone are of interest; absent: all. */
+  readonly only?: readonly string[];
   readonly observed: Observed;
   /** By database; what the inside has besides schemas and what is granted in them. */
   readonly others: ReadonlyMap<string, readonly OtherObject[]>;
@@ -99,6 +101,7 @@ export async function readExisting(connections: Connections, only?: readonly str
     `SELECT rolname AS name FROM pg_roles WHERE rolreplication AND NOT rolsuper ORDER BY 1`,
   );
   return {
+    only,
     observed: {
       ...facts,
       ...server,

@@ -216,7 +216,8 @@ class Run {
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     const returned = this.refuseReturnedIdentity(head);
     if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
-    if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
+    if (head.unreadable && options.mode === 'apply')
+      throw new RefusedError([head.unreadable, ...(head.unwritable ? [head.unwritable] : [])]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(admin, head, inside)))) {
       await this.noteAnswered(admin, head);
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
@@ -489,6 +490,7 @@ class Run {
 
   /** Plan, apply, observe, until the plan is empty. A step that comes back after it ran did nothing: that is a failure, not a retry. */
   private async apply(admin: Session, first: Plan): Promise<{ steps: Step[]; last: Plan }> {
+    if (!this.options.secrets) refusePasswords(first.steps);
     const done = new Map<string, Step>();
     let plan = first;
     for (let pass = 1; plan.steps.length > 0; pass++) {
@@ -695,4 +697,19 @@ function remembered<T extends RoleSecret | PublisherConnection>(
     if (!known.has(role)) known.set(role, source(role));
     return known.get(role)!;
   };
+}
+
+/** Before anything runs, and of all roles at once: whoever gives one secret would else be asked for the next. */
+function refusePasswords(steps: readonly Step[]): void {
+  const roles = [
+    ...new Set(steps.flatMap(({ statements }) => statements.flatMap(({ verifierOf }) => verifierOf ?? []))),
+  ].sort();
+  if (roles.length === 0) return;
+  const [who, one] =
+    roles.length === 1
+      ? [`the role ${JSON.stringify(roles[0])} logs`, 'its secret']
+      : [`the roles ${roles.map((role) => JSON.stringify(role)).join(', ')} log`, 'their secrets'];
+  throw new RefusedError([
+    `${who} in by password, and this run has no access to ${one}: apply it by a deployment, or give cdk-postgres apply --secrets FILE, a JSON of ${roles.map((role) => `${JSON.stringify(role)}: "ARN"`).join(', ')}`,
+  ]);
 }

@@ -117,17 +117,21 @@ export const LEDGER_STRANGERS = `ARRAY(
   ORDER BY 1)`;
 
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
-  const [{ found, usable, writable, mendable, columns, user, strangers }] = await session.read<{
+  const [{ found, strangers, owner, enters, reads, writable, mendable, columns, user }] = await session.read<{
     found: boolean;
     strangers: string[];
-    usable: boolean;
+    owner: string;
+    enters: boolean;
+    reads: boolean;
     writable: boolean;
     mendable: boolean;
     columns: { place: string; type: string }[];
     user: string;
   }>(
     `SELECT to_regnamespace($1) IS NOT NULL AS found, current_user AS user, ${LEDGER_STRANGERS} AS strangers,
-            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE') AND coalesce(bool_and(has_table_privilege(oid, 'SELECT')), true), false) AS usable,
+            (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1) AS owner,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE'), false) AS enters,
+            coalesce(bool_and(has_table_privilege(oid, 'SELECT')), true) AS reads,
             coalesce(bool_and(has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')),
                      has_schema_privilege(to_regnamespace($1), 'CREATE'), has_database_privilege(current_database(), 'CREATE')) AS writable,
             coalesce(has_schema_privilege(to_regnamespace($1), 'CREATE') AND coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true), false) AS mendable,
@@ -136,11 +140,15 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
      FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'`,
     [LEDGER_SCHEMA],
   );
+  const ledger = `the ledger, the schema ${LEDGER_SCHEMA} in the database ${session.database}`;
+  const remedy = (...grants: string[]) =>
+    `connect as ${owner}, which owns it, or run as that role: ${grants.map((grant) => `GRANT ${grant} TO ${ident(user)};`).join(' ')}`;
+  const tables = `ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`;
   const unwritable = writable
     ? undefined
     : found
-      ? `${user} may not write to the ledger: GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA} TO ${ident(user)}, in the database ${session.database}`
-      : `${user} may not make the ledger, the schema ${LEDGER_SCHEMA} in the database ${session.database}: GRANT CREATE ON DATABASE ${ident(session.database)} TO ${ident(user)}, as the owner of that database`;
+      ? `${user} may not write to ${ledger}: ${remedy(`INSERT, UPDATE, DELETE ON ${tables}`)}`
+      : `${user} may not make ${ledger}: GRANT CREATE ON DATABASE ${ident(session.database)} TO ${ident(user)}, as the owner of that database`;
   if (!found) return { ...EMPTY, unwritable };
   if (strangers.length > 0) {
     const owners = strangers.map(ident).join(', ');
@@ -148,15 +156,16 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
       ...EMPTY,
       exists: true,
       unwritable,
-      unreadable: `the schema ${LEDGER_SCHEMA} of the database ${session.database}, or a table in it, belongs to ${owners}, who may not administrate this server and could do so in the name of ${user} by it, so everything is treated as not made by this state: see who made it; if it is yours, ALTER SCHEMA ${LEDGER_SCHEMA} and each of its tables OWNER TO ${ident(user)}, else drop it`,
+      unreadable: `the schema ${LEDGER_SCHEMA} of the database ${session.database}, or a table in it, belongs to ${owners}, who may not administrate this server and could do so in the name of ${user} by it: see who made it; if it is yours, ALTER SCHEMA ${LEDGER_SCHEMA} and each of its tables OWNER TO ${ident(user)}, else drop it`,
     };
   }
-  if (!usable) {
+  if (!enters || !reads) {
+    const lacks = [...(enters ? [] : [`USAGE ON SCHEMA ${LEDGER_SCHEMA}`]), ...(reads ? [] : [`SELECT ON ${tables}`])];
     return {
       ...EMPTY,
       exists: true,
       unwritable,
-      unreadable: `the schema ${LEDGER_SCHEMA} cannot be read by this role, so everything is treated as not made by this state: GRANT USAGE ON SCHEMA ${LEDGER_SCHEMA}, SELECT ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`,
+      unreadable: `${user} may not read ${ledger}: ${remedy(...lacks)}`,
     };
   }
   const present = new Map(columns.map(({ place, type }) => [place, type]));
@@ -167,7 +176,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
       exists: true,
       unwritable,
       damage: { ...damage, beyond: damage.beyond ?? (mendable ? undefined : notMendable(user, session.database)) },
-      unreadable: `${damage.what}, so everything is treated as not made by this state: ${damage.beyond ?? 'an apply mends it'}`,
+      unreadable: `${damage.what}: ${damage.beyond ?? 'an apply mends it'}`,
     };
   }
   const hasRequests = present.get('state.requests') === 'jsonb';

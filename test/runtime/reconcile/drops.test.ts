@@ -322,7 +322,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     await asSuperuser(server, 'REVOKE SELECT ON pg_catalog.pg_authid FROM old', 'app');
     await asSuperuser(server, 'GRANT SET ON PARAMETER log_statement TO old', 'app');
     await expect(plan(server, without(roleDrop('old', { reassignTo: 'heir' })))).rejects.toThrow(
-      'it has 1 privileges in pg_parameter_acl, which master cannot take back',
+      'it has 1 privilege in pg_parameter_acl, which master cannot take back',
     );
   });
 
@@ -365,7 +365,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     const state = dropping(roleDrop('old'));
     const { withheld, hash } = (await plan(server, state)).plan;
     expect(withheld.filter(({ risk }) => risk === 'destructive').map(({ withheld: because }) => because)).toEqual([
-      'the role has 1 sessions now: end them first',
+      'the role has 1 session now: end it first',
     ]);
     expect(hash).toBeUndefined();
     await client.end();
@@ -409,7 +409,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     const state = dropping(databaseDrop('second'));
     const { withheld, hash } = (await plan(server, state)).plan;
     expect(withheld.map(({ withheld: because }) => because)).toEqual([
-      'it has 1 sessions of others now (master): end them, or say force: true',
+      'it has 1 session of others now (master): end them, or say force: true',
     ]);
     expect(hash).toBeUndefined();
     const forced = dropping(databaseDrop('second', { force: true }));

@@ -163,10 +163,24 @@ describe.each(VERSIONS)('the ledger, PostgreSQL %i', (version) => {
     await server.query(['CREATE ROLE lesser LOGIN CREATEROLE PASSWORD $$lesser$$']);
     const connection = server.connection({ user: 'lesser', password: 'lesser' });
     const mine = { ...declaration(), roles: [role('mine')], memberships: [], settings: [], databases: [] };
-    await expect(reconcile(mine, connection, { mode: 'apply' })).rejects.toThrow('GRANT USAGE ON SCHEMA cdk_postgres');
+    const refused = await reconcile(mine, connection, { mode: 'apply' }).catch((error: Error) => error);
+    const { problems } = refused as RefusedError;
+    const remedy = 'connect as master, which owns it, or run as that role';
+    expect(problems).toEqual([
+      `lesser may not read the ledger, the schema cdk_postgres in the database postgres: ${remedy}: GRANT USAGE ON SCHEMA cdk_postgres TO "lesser"; GRANT SELECT ON ALL TABLES IN SCHEMA cdk_postgres TO "lesser";`,
+      `lesser may not write to the ledger, the schema cdk_postgres in the database postgres: ${remedy}: GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA cdk_postgres TO "lesser";`,
+    ]);
     const { plan: shown } = await reconcile(mine, connection, { mode: 'plan' });
-    expect(shown.notes[0]).toContain('cannot be read by this role');
+    expect(shown.notes[0]).toContain('may not read the ledger');
     expect(shown.steps.map(({ object }) => object)).toEqual(['role mine']);
+
+    // What the error says is all that is needed, and one half of it is not.
+    const grants = problems.map((problem) => /GRANT .*;/.exec(problem)![0].split('; '));
+    await server.query(grants[0].slice(0, 1));
+    const half = await reconcile(mine, connection, { mode: 'apply' }).catch((error: Error) => error);
+    expect((half as RefusedError).problems[0]).toMatch(/or run as that role: GRANT SELECT ON ALL TABLES/);
+    await server.query(grants.flat());
+    await expect(reconcile(mine, connection, { mode: 'apply' })).resolves.toMatchObject({ outcome: 'applied' });
   });
 
   test('a ledger that somebody laid out beforehand runs nothing in the name of the master, and is refused with its owner', async () => {
