@@ -1,5 +1,6 @@
 import {
   App,
+  CfnParameter,
   CfnResource,
   Size,
   Stack,
@@ -207,6 +208,24 @@ describe.each(['rds', 'aurora'] as const)('a plain %s server of aws-rds', (kind)
     expect(dimension.Name).toBe(kind === 'rds' ? 'DBInstanceIdentifier' : 'DBClusterIdentifier');
     expect(dimension.Value.Ref).toMatch(/^Db/);
     expect(monitoring.alarms.length).toBeGreaterThan(Object.keys(alarms).length);
+  });
+
+  test('OPS-4: a class that only the deployment knows is taken for none', () => {
+    const app = new App();
+    const parameters = new Stack(app, 'Parameters', { env: ENV });
+    const instanceType = new ec2.InstanceType(new CfnParameter(parameters, 'Class').valueAsString);
+    const { stack, bring } = plain(
+      kind,
+      kind === 'rds'
+        ? { instanceType }
+        : { writer: rds.ClusterInstance.provisioned('W', { instanceType }), readers: [] },
+      app,
+    );
+    bring(stack, {}).addMonitoring();
+    const alarms = cloudWatchAlarms(stack, ['AWS/RDS', METRIC_NAMESPACE]);
+    for (const metric of ['FreeableMemory', 'DatabaseConnections', 'ACUUtilization', 'FreeLocalStorage'])
+      expect(alarms[metric]).toBeUndefined();
+    expect(alarms.ConnectionsUsedPercent.Threshold).toBe(80);
   });
 
   test('HA-20: the events of RDS go to the topic of its monitoring', () => {

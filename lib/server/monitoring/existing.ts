@@ -55,16 +55,18 @@ export function existingCluster(
     const instanceType = classOf(server, node);
     return instanceType ? [{ node, instanceType }] : [];
   });
+  const isServerless =
+    nodes.length > 0 && nodes.every((node) => server!.read('dbInstanceClass', node) === 'db.serverless');
   // What a serverless node has left says nothing of one with a class, and no metric of the cluster tells them apart.
-  const mixed = provisioned.length < nodes.length && provisioned.length > 0;
-  const smallest = mixed
-    ? undefined
-    : provisioned.map(({ instanceType }) => instanceType).sort((a, b) => (memoryOf(a) ?? 0) - (memoryOf(b) ?? 0))[0];
+  const smallest =
+    provisioned.length < nodes.length
+      ? undefined
+      : provisioned.map(({ instanceType }) => instanceType).sort((a, b) => (memoryOf(a) ?? 0) - (memoryOf(b) ?? 0))[0];
   const parameters = parametersOf(server);
   return monitoring(
     watchedCluster(cluster.clusterIdentifier, {
       instanceType: given.instanceType ?? smallest,
-      serverlessV2: nodes.length > 0 && provisioned.length === 0 ? scalingOf(server?.cluster) : undefined,
+      serverlessV2: isServerless ? scalingOf(server!.cluster) : undefined,
       // A cluster that this app does not make may have some; without them the metric is not there, and the alarm silent.
       readers: server === undefined || nodes.length > 1,
       parameters,
