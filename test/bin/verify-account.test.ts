@@ -7,7 +7,7 @@ import * as path from 'node:path';
 import { PostgresVersion, RdsPostgres } from '../../lib';
 import { ACTIONS, CHECKED_CLAIMS, Item, readRows } from '../../lib/runtime/verify';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
-import { answerViolations, errorViolations, requestViolations } from '../support/rds-model';
+import { answerViolations, errorStatus, requestViolations } from '../support/rds-model';
 import { cli, CliResult, ROOT } from './cli';
 
 jest.mock('../../lib/server/package-root', () => ({
@@ -44,12 +44,11 @@ class AwsAccount {
           const error = JSON.stringify({ __type: answer.error, message: 'no' });
           response.writeHead(400, { 'content-type': 'application/x-amz-json-1.1' }).end(error);
         } else if (typeof answer === 'object') {
-          account.violations.push(
-            ...requestViolations(new URLSearchParams(body)),
-            ...errorViolations(answer.error, 403),
-          );
+          const status = errorStatus(answer.error);
+          account.violations.push(...requestViolations(new URLSearchParams(body)));
+          if (status === undefined) account.violations.push(`RDS has no error "${answer.error}"`);
           const error = `<ErrorResponse><Error><Type>Sender</Type><Code>${answer.error}</Code><Message>${answer.error}: no</Message></Error></ErrorResponse>`;
-          response.writeHead(403, { 'content-type': 'text/xml' }).end(error);
+          response.writeHead(status ?? 500, { 'content-type': 'text/xml' }).end(error);
         } else if (target) response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(answer);
         else {
           const xml = `<${action}Response><${action}Result>${answer}</${action}Result></${action}Response>`;

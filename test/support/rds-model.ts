@@ -124,15 +124,20 @@ function elementViolations(schema: Schema, element: Element, path: string): stri
   return valueViolations(schema, element).map((one) => `${path} ${one}`);
 }
 
-/** What is wrong with an error: a code that no error of the model has, or has with another status. */
-export function errorViolations(code: string, status: number): string[] {
-  if (COMMON_ERRORS.includes(code)) return status >= 400 ? [] : [`${code} is no error with status ${status}`];
-  const statuses = Object.keys(rds)
+/** The status that an error has. Undefined: RDS has none of that code. */
+export function errorStatus(code: string): number | undefined {
+  const traits = Object.keys(rds)
     .filter((name) => name.endsWith('$'))
-    .map((name) => (raw(name.slice(0, -1)) as [number, string, string, { awsQueryError?: [string, number] }?])[3])
-    .flatMap((traits) => (traits?.awsQueryError?.[0] === code ? [traits.awsQueryError[1]] : []));
-  if (statuses.length === 0) return [`RDS has no error "${code}"`];
-  return statuses.includes(status) ? [] : [`${code} has status ${statuses.join()}, not ${status}`];
+    .map((name) => (raw(name.slice(0, -1)) as [number, string, string, { awsQueryError?: [string, number] }?])[3]);
+  const found = traits.find((one) => one?.awsQueryError?.[0] === code)?.awsQueryError![1];
+  return found ?? (COMMON_ERRORS.includes(code) ? 403 : undefined);
+}
+
+/** What is wrong with an error: a code that RDS does not have, or that it has with another status. */
+export function errorViolations(code: string, status: number): string[] {
+  const wanted = errorStatus(code);
+  if (wanted === undefined) return [`RDS has no error "${code}"`];
+  return wanted === status ? [] : [`${code} has status ${wanted}, not ${status}`];
 }
 
 /** `rebootDBInstance` and `DbInstanceIdentifier` are how Step Functions writes RebootDBInstance and DBInstanceIdentifier. */
