@@ -131,7 +131,7 @@ describe('on Aurora', () => {
       { readers: 0, objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(5) } },
     ],
     ['HA-1: no reader', ['HA-1'], { readers: 0 }],
-    ['HA-5: commits that nobody waits for', ['HA-5'], { instanceParameters: { synchronous_commit: 'off' } }],
+    ['HA-5: commits that nobody waits for', ['HA-5'], { parameters: { synchronous_commit: 'off' } }],
     ['OPS-12: a burstable class', ['OPS-12'], { instanceType: T4G }],
     ['OPS-12: a cluster that pauses', ['OPS-12'], { serverlessV2: { minCapacity: 0, maxCapacity: 8 } }],
   ])('%s', (_what, expected, props) => expect(onAurora(props).sort()).toEqual(expected));

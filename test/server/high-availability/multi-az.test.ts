@@ -127,7 +127,7 @@ describe('HA-21: a Multi-AZ DB cluster', () => {
         const found = alarms().filter(({ Metrics }) => JSON.stringify(Metrics ?? '').includes(metric));
         expect(found).toHaveLength(1);
         expect(found[0].Metrics).toEqual([
-          expect.objectContaining({ Expression: 'MAX([node1, node2, node3])', ReturnData: undefined }),
+          expect.objectContaining({ Expression: 'MAX([node1, node2, node3])', ReturnData: true }),
           ...nodes.map((Value, index) =>
             expect.objectContaining({
               Id: `node${index + 1}`,
