@@ -1,4 +1,5 @@
 import {
+  Size,
   Stack,
   Token,
   aws_ec2 as ec2,
@@ -8,6 +9,8 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
+import { existingCluster, existingInstance, scalingOf } from './monitoring/existing';
+import { PlatformMonitoring } from './monitoring/watched';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -80,6 +83,14 @@ export interface ManagedPostgresOptions extends SharedPostgresOptions {
   readonly iamAuthentication?: boolean;
 
   /**
+   * The class, of a cluster that of its smallest node. Thresholds of `addMonitoring()` follow it.
+   *
+   * @default - as the construct has it. An imported one does not say it: then nothing watches the memory, and the probe measures how
+   * many connections are used
+   */
+  readonly instanceType?: ec2.InstanceType;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()
@@ -104,6 +115,14 @@ export interface ManagedPostgresClusterOptions extends ManagedPostgresOptions {
 export interface ManagedPostgresInstanceOptions extends ManagedPostgresOptions {
   /** The instance: made in this app, looked up, or imported by its attributes. Not a read replica. */
   readonly instance: rds.IDatabaseInstance;
+
+  /**
+   * The storage that it was created with. Thresholds of `addMonitoring()` follow it.
+   *
+   * @default - as the construct has it. An imported one does not say it: then less than 5 GiB of free storage alarms, and nothing
+   * watches how much of the storage is WAL
+   */
+  readonly allocatedStorage?: Size;
 }
 
 /**
@@ -139,6 +158,8 @@ export class ManagedPostgres {
       made: cfn ? [cfn, ...nodesOf(cluster)] : [],
       secret: isSecretApplied(cfn) ? secretOf(cluster) : undefined,
       pauses: pausesOf(cfn),
+      watch: (server) =>
+        existingCluster(server, cluster, { instanceType: options.instanceType, pauses: pausesOf(cfn) }),
     });
   }
 
@@ -168,6 +189,7 @@ export class ManagedPostgres {
       made: cfn ? [cfn] : [],
       secret: secretOf(instance),
       pauses: false,
+      watch: (server) => existingInstance(server, instance, options),
     });
   }
 
@@ -188,6 +210,7 @@ interface Found {
   readonly made: IConstruct[];
   readonly secret?: secretsmanager.ISecret;
   readonly pauses: boolean;
+  readonly watch: (server: Construct) => PlatformMonitoring;
 }
 
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {
@@ -248,20 +271,26 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     // The attachment writes host and port into the secret, and comes after the server.
     dependencies: inSameStack && found.made.length > 0 ? [...found.made, adminSecret] : [],
     pauses: found.pauses,
+    watch: found.watch,
   });
 }
 
 class ExistingServer extends SharedServer {
-  private readonly pausesWhenIdle: boolean;
+  private readonly found: Pick<Found, 'pauses' | 'watch'>;
 
-  constructor(scope: Construct, id: string, props: SharedServerProps & { readonly pauses: boolean }) {
+  constructor(scope: Construct, id: string, props: SharedServerProps & Pick<Found, 'pauses' | 'watch'>) {
     super(scope, id, props);
-    this.pausesWhenIdle = props.pauses;
+    this.found = { pauses: props.pauses, watch: props.watch };
   }
 
   /** @internal */
   protected _pauses(): boolean {
-    return this.pausesWhenIdle;
+    return this.found.pauses;
+  }
+
+  /** @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    return this.found.watch(this);
   }
 }
 
@@ -298,8 +327,7 @@ function nodesOf(cluster: IConstruct): rds.CfnDBInstance[] {
 }
 
 function pausesOf(cluster: rds.CfnDBCluster | undefined): boolean {
-  const scaling: unknown = cluster && Stack.of(cluster).resolve(cluster.serverlessV2ScalingConfiguration);
-  return (scaling as { readonly minCapacity?: number } | undefined)?.minCapacity === 0;
+  return scalingOf(cluster)?.minCapacity === 0;
 }
 
 /** What CDK puts in the place of a server that it will look up after this synthesis. */
