@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { ContractError } from '../lib/contract';
-import { ConnectionError } from '../lib/runtime/connection';
+import { ConnectionError, isUntrusted } from '../lib/runtime/connection';
 import { ProofError, RefusedError } from '../lib/runtime/reconcile';
 import { CliError, EXIT } from './cli-error';
 import { accessCommand } from './commands/access';
@@ -91,13 +91,20 @@ function report(error: Error): void {
     error instanceof RefusedError ? error.problems : error instanceof ProofError ? error.remaining : undefined;
   if (process.argv.includes('--json')) {
     process.stdout.write(
-      `${JSON.stringify({ error: { name: error.name, message: error.message, problems: lines } }, null, 2)}\n`,
+      `${JSON.stringify({ error: { name: error.name, message: withOption(error), problems: lines } }, null, 2)}\n`,
     );
   }
   const detail = lines && lines.length > 1 ? `\n${lines.map((line) => `  ${line}`).join('\n')}` : '';
-  const message = detail ? error.message.split(':')[0] + ':' : error.message;
+  const message = detail ? error.message.split(':')[0] + ':' : withOption(error);
   process.stderr.write(`cdk-postgres: ${message}${detail}\n`);
   if (!known && process.env.CDK_POSTGRES_DEBUG) process.stderr.write(`${error.stack}\n`);
+}
+
+/** The runtime does not know the option that helps here. */
+function withOption(error: Error): string {
+  return error instanceof ConnectionError && isUntrusted(error)
+    ? `${error.message}; --ca FILE names the certificate (PEM) of the authority that signed it`
+    : error.message;
 }
 
 void main();

@@ -1,5 +1,6 @@
 import { openClient } from '../lib/runtime/connection';
 import { ConnectionSettings } from '../lib/runtime/reconcile';
+import { LEDGER_STRANGERS } from '../lib/runtime/reconcile/ledger';
 
 /**
  * The identity that the ledger knows the server by. From outside a copy of a server looks as the server itself does, so a command
@@ -9,7 +10,8 @@ export async function knownIdentity(connection: ConnectionSettings): Promise<str
   const client = await openClient(connection);
   try {
     const { rows: ledger } = await client.query<{ readable: boolean }>(
-      `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false) AS readable
+      `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false)
+              AND c.relkind = 'r' AND cardinality(${LEDGER_STRANGERS}) = 0 AS readable
        FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'server' WHERE n.nspname = 'cdk_postgres'`,
     );
     if (!ledger[0]?.readable) return undefined;

@@ -10,6 +10,7 @@ import {
   runReconcile,
   withReconcileOptions,
 } from './reconcile-options';
+import { counted } from '../../lib/runtime/counted';
 
 interface ApplyOptions extends ReconcileCommandOptions {
   readonly acknowledge?: readonly string[];
@@ -49,7 +50,7 @@ Exit code: 0 the server is as declared, 2 withheld steps wait for an acknowledge
       if (proof) {
         output.line();
         output.line(
-          `  Proven: ${proof.checkedPrivileges} privileges are effective, ${proof.checkedLogins} passwords log in.`,
+          `  Proven: ${counted(proof.checkedPrivileges, 'privilege is', 'privileges are')} effective, ${counted(proof.checkedLogins, 'password logs', 'passwords log')} in.`,
         );
       }
       process.exitCode = plan.withheld.length === 0 ? EXIT.nothing : EXIT.changes;

@@ -6,6 +6,7 @@ import { AssemblyStack, readAssembly } from '../../lib/runtime/preview/assembly'
 import { CliError, EXIT } from '../cli-error';
 import { showTable } from '../output/table';
 import { Output, Progress } from '../output/terminal';
+import { required } from './required';
 
 interface CheckCommandOptions {
   readonly stack: string;
@@ -21,11 +22,12 @@ export function checkCommand(): Command {
     .description(
       'Compare the servers of a synthesised stack with those that run: what the deploy guard would refuse, which parameters need a reboot, which newer defaults can be opted into. Reads with your AWS credentials and changes nothing.',
     )
-    .requiredOption('--stack <name>', 'the stack in cdk.out')
+    .option('--stack <name>', 'the stack in cdk.out')
     .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
     .option('--region <region>', 'where the servers run; default: the region of the stack, or AWS_REGION')
     .option('--offline', 'do not ask AWS; what would need it is unknown')
     .option('--json', 'print one JSON document')
+    .hook('preAction', required('stack'))
     .addHelpText(
       'after',
       `

@@ -5,6 +5,7 @@ import { CliError, EXIT } from '../cli-error';
 import { connect, parseAddress } from '../connection';
 import { Output } from '../output/terminal';
 import { CONNECTION_HELP } from './reconcile-options';
+import { required } from './required';
 
 interface HandoverCommandOptions {
   readonly url: string;
@@ -26,15 +27,16 @@ export function handoverCommand(): Command {
     .description(
       'Let another state manage what this one made, for a declaration that moves to another stack. Only the ledger changes: the new state takes it over as its own, and the old one does not disable it.',
     )
-    .requiredOption('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
-    .requiredOption('--from <state>', 'the state that manages it now')
-    .requiredOption('--to <state>', 'the state that will declare it')
+    .option('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
+    .option('--from <state>', 'the state that manages it now')
+    .option('--to <state>', 'the state that will declare it')
     .option('--role <name>', 'a role (repeatable)', collect)
     .option('--database <name>', 'a database with all that the state manages in it (repeatable)', collect)
     .option('--schema <database.schema>', 'a schema alone (repeatable)', collectSchema)
     .option('--yes', 'do it; without it, only say what would be handed over')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--json', 'print one JSON document')
+    .hook('preAction', required('url', 'from', 'to'))
     .addHelpText(
       'after',
       `

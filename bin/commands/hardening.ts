@@ -4,6 +4,7 @@ import { EXIT } from '../cli-error';
 import { connectTo, ServerOptions } from '../connection';
 import { Output } from '../output/terminal';
 import { CONNECTION_HELP } from './reconcile-options';
+import { required } from './required';
 
 interface HardeningOptions extends ServerOptions {
   readonly json?: boolean;
@@ -15,9 +16,10 @@ export function hardeningCommand(): Command {
     .description(
       'Say what a server in use lacks, and whom each item of PostgresHardening would break on it: who connects without TLS, whose password is kept as MD5, which slots are behind, what waits for a restart. Looks at this moment, and writes nothing.',
     )
-    .requiredOption('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
+    .option('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--json', 'print one JSON document')
+    .hook('preAction', required('url'))
     .addHelpText(
       'after',
       `

@@ -4,6 +4,7 @@ import { adopt, Imported, readExisting, writeTypeScript } from '../../lib/runtim
 import { CliError, EXIT } from '../cli-error';
 import { connectTo, parseAddress, ServerOptions } from '../connection';
 import { CONNECTION_HELP } from './reconcile-options';
+import { required } from './required';
 
 interface ImportOptions extends ServerOptions {
   readonly database?: readonly string[];
@@ -17,7 +18,7 @@ export function importCommand(): Command {
     .description(
       'Write what is inside a server as a declaration whose first apply changes nothing, and as comments what no declaration can say. Needs only to read the catalog, and writes nothing.',
     )
-    .requiredOption('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
+    .option('--url <url>', 'the server, as postgres://user@host:port/database, without a password')
     .option(
       '--database <name>',
       'only this database (repeatable); default: all that may be declared',
@@ -27,6 +28,7 @@ export function importCommand(): Command {
     .option('--state-name <name>', 'the name of the state in the JSON document', 'imported')
     .option('--ca <file>', 'trust these certificates (PEM); default: those of RDS, or the public ones')
     .option('--json', 'print the declaration as a JSON document for --state, and the comments to standard error')
+    .hook('preAction', required('url'))
     .addHelpText(
       'after',
       `

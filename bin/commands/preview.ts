@@ -7,9 +7,9 @@ import {
   PackFindings,
   readAssembly,
   synthesise,
-  UnreportedPack,
+  PackNotRun,
 } from '../../lib/runtime/preview/assembly';
-import { EmbeddedVersion } from '../../lib/runtime/preview/binaries';
+import { EmbeddedVersion, requireBinaries } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
 import { runMeanwhile } from '../../lib/runtime/preview/meanwhile';
 import { PreviewServer } from '../../lib/runtime/preview/preview-server';
@@ -21,6 +21,8 @@ import { Phases } from '../output/phases';
 import { showPlan, showSteps } from '../output/plan';
 import { showTable } from '../output/table';
 import { Output } from '../output/terminal';
+import { keepRunning } from './keep';
+import { counted } from '../../lib/runtime/counted';
 
 interface PreviewOptions {
   readonly app?: string;
@@ -32,6 +34,7 @@ interface PreviewOptions {
   readonly meanwhile?: string;
   readonly then?: string;
   readonly thenContext?: Readonly<Record<string, string>>;
+  readonly keep?: boolean;
   readonly json?: boolean;
 }
 
@@ -51,6 +54,11 @@ export function previewCommand(): Command {
     .option('--then <app>', 'a later version of the app, shown as a change on the same server')
     .option('--then-context <key=value>', 'the same app with this context is the later version (repeatable)', pair)
     .option('--meanwhile <file>', 'SQL to run before the change; \\connect DATABASE [ROLE] says where and as whom')
+    .addOption(
+      new Option('--keep', 'let the server run until Ctrl-C, for the other commands to be tried on it').conflicts(
+        'json',
+      ),
+    )
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
@@ -84,7 +92,7 @@ interface PreviewDocument {
   server?: string;
   postgres?: string;
   findings: readonly PackFindings[];
-  unreported: readonly UnreportedPack[];
+  notRun: readonly PackNotRun[];
   references?: PreviewedResource['references'];
   deployment?: Deployment;
   proof?: Proof;
@@ -111,17 +119,21 @@ class PreviewRun {
     private readonly options: PreviewOptions,
     private readonly output: Output,
   ) {
-    this.document = { ok: false, app, findings: [], unreported: [], phases: this.phases.done };
+    this.document = { ok: false, app, findings: [], notRun: [], phases: this.phases.done };
   }
 
   async go(): Promise<void> {
     const { output, document } = this;
     let server: PreviewServer | undefined;
+    let previewed: PreviewedResource | undefined;
     try {
+      // What can fail at once does so before the app is synthesised, which takes long.
+      const version = Number(this.options.pg) as EmbeddedVersion;
+      requireBinaries(version, process.cwd());
+      const meanwhile = this.readMeanwhile();
       const assembly = await this.load(this.app, this.options.context ?? {}, 'Synthesise the app');
       const resource = findStateResource(assembly, this.options);
       document.server = serverPath(resource);
-      const version = Number(this.options.pg) as EmbeddedVersion;
       const assets = new Map(assembly.assets);
       server = await this.phases.run(`Start PostgreSQL ${version}`, () =>
         PreviewServer.start(version, process.cwd(), (key) => assets.get(key)),
@@ -130,18 +142,22 @@ class PreviewRun {
       this.showReferences(first, version);
       await this.firstDeployment(first);
       await this.prove(first);
-      await this.whatHappensMeanwhile(server, first);
-      await this.change(server, first, assets);
+      if (meanwhile !== undefined) await this.whatHappensMeanwhile(meanwhile, server, first);
+      previewed = await this.change(server, first, assets);
       document.ok = true;
     } catch (error) {
       document.problem = (error as Error).message;
       process.exitCode = EXIT.error;
       if (!output.json) throw error;
     } finally {
-      await server?.stop();
-      if (document.ok) {
-        output.heading('How long it took');
-        this.phases.show(output);
+      try {
+        if (document.ok) {
+          output.heading('How long it took');
+          this.phases.show(output);
+        }
+        if (this.options.keep && server && previewed) await keepRunning(output, server, previewed);
+      } finally {
+        await server?.stop();
       }
       output.document(document);
     }
@@ -155,11 +171,11 @@ class PreviewRun {
     output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')} (${app})`);
     showFindings(output, assembly);
     document.findings = assembly.findings;
-    document.unreported = assembly.unreported;
+    document.notRun = assembly.notRun;
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
     if (errors > 0)
       throw new CliError(
-        `the app has ${errors === 1 ? '1 finding that keeps' : `${errors} findings that keep`} it from being deployed`,
+        `the app has ${counted(errors, 'finding that keeps', 'findings that keep')} it from being deployed`,
       );
     return assembly;
   }
@@ -212,8 +228,14 @@ class PreviewRun {
     output.heading('Proof');
     showSteps(output, inspection.plan.steps);
     this.check(proof.secondPlan === 0, 'a second plan has no step');
-    this.check(true, `${proof.effectivePrivileges} declared privileges are effective, as the server itself answers`);
-    this.check(true, `${proof.workingLogins} roles log in with the password in their secret`);
+    this.check(
+      true,
+      `${counted(proof.effectivePrivileges, 'declared privilege is', 'declared privileges are')} effective, as the server itself answers`,
+    );
+    this.check(
+      true,
+      `${counted(proof.workingLogins, 'role logs in with the password in its secret', 'roles log in with the password in their secret')}`,
+    );
     this.check(proof.secondRunWrites === 0, 'a second deployment writes nothing');
     this.showMatrix(inspection);
   }
@@ -224,15 +246,17 @@ class PreviewRun {
     showAccess(this.output, inspection.access);
   }
 
-  private async whatHappensMeanwhile(server: PreviewServer, first: PreviewedResource): Promise<void> {
+  private readMeanwhile(): string | undefined {
     const { meanwhile } = this.options;
-    if (meanwhile === undefined) return;
-    let script: string;
     try {
-      script = fs.readFileSync(meanwhile, 'utf8');
+      return meanwhile === undefined ? undefined : fs.readFileSync(meanwhile, 'utf8');
     } catch (error) {
       throw new CliError(`--meanwhile ${meanwhile} cannot be read (${(error as NodeJS.ErrnoException).code})`);
     }
+  }
+
+  private async whatHappensMeanwhile(script: string, server: PreviewServer, first: PreviewedResource): Promise<void> {
+    const { meanwhile } = this.options;
     await this.phases.run(`Meanwhile: ${meanwhile}`, () => runMeanwhile(script, server, first.secretArns));
     this.output.heading(`Meanwhile, on the server (${meanwhile})`);
     script
@@ -241,9 +265,14 @@ class PreviewRun {
       .forEach((line) => this.output.line(`  ${line}`));
   }
 
-  private async change(server: PreviewServer, first: PreviewedResource, assets: Map<string, string>): Promise<void> {
+  /** The app as it is deployed at the end. */
+  private async change(
+    server: PreviewServer,
+    first: PreviewedResource,
+    assets: Map<string, string>,
+  ): Promise<PreviewedResource> {
     const { options, output, document } = this;
-    if (options.then === undefined && options.thenContext === undefined) return;
+    if (options.then === undefined && options.thenContext === undefined) return first;
     const context = { ...options.context, ...options.thenContext };
     const assembly = await this.load(options.then ?? this.app, context, 'Synthesise the change');
     assembly.assets.forEach((file, key) => assets.set(key, file));
@@ -267,11 +296,12 @@ class PreviewRun {
     if (deployment.hash === undefined) {
       document.change.access = left.access;
       this.showMatrix(left, 'Who can do what after the change');
-      return;
+      return next;
     }
     const still = left.plan.withheld.map(({ object }) => object).join(', ');
     this.check(left.plan.hash === deployment.hash, `withheld, so it is still there: ${still}`);
     await this.acknowledge(next, deployment.hash);
+    return next;
   }
 
   private async acknowledge(next: PreviewedResource, hash: string): Promise<void> {

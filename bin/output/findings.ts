@@ -1,34 +1,33 @@
-import { Assembly, PackFinding } from '../../lib/runtime/preview/assembly';
+import { Assembly, PackFinding, PackFindings } from '../../lib/runtime/preview/assembly';
+import { counted } from '../../lib/runtime/counted';
 import { showTable } from './table';
 import { Output } from './terminal';
 
-/** What the app's validation plugins say, pack by pack; errors in full. */
-export function showFindings(output: Output, { findings, unreported }: Assembly): void {
-  if (findings.length === 0) {
-    output.line('  No rule pack had anything to say.');
-  } else {
+/** What the app's rule packs say, one line a pack; what they found in full below. */
+export function showFindings(output: Output, { findings, notRun }: Assembly): void {
+  if (findings.length === 0) output.line('  No rule pack has checked this app.');
+  else
     showTable(
       output,
-      ['rule pack', 'errors', 'warnings', 'acknowledged'],
-      findings.map((pack) => [
-        pack.pack,
-        String(pack.errors.length),
-        String(pack.warnings.length),
-        String(pack.acknowledged.length),
-      ]),
+      ['rule pack', 'result', 'acknowledged'],
+      findings.map((pack) => [pack.pack, result(pack), String(pack.acknowledged.length)]),
     );
-  }
-  if (unreported.length > 0) {
-    const packs = unreported.map(({ pack, acknowledged }) => `${pack} (${acknowledged.length})`).join(', ');
-    output.wrapped(
-      `Acknowledged for packs that reported nothing: ${packs}. They found nothing else, or are no part of this app.`,
-      '  ',
-    );
+  if (notRun.length > 0) {
+    const packs = notRun.map(({ pack, acknowledged }) => `${pack} (${acknowledged.length})`).join(', ');
+    output.wrapped(`Acknowledged for packs that did not run: ${packs}.`, '  ', output.colors.dim);
   }
   for (const { errors, warnings } of findings) {
     errors.forEach((finding) => showFinding(output, 'ERROR', finding));
     warnings.forEach((finding) => showFinding(output, 'WARNING', finding));
   }
+}
+
+function result({ errors, warnings }: PackFindings): string {
+  const found = [
+    ...(errors.length > 0 ? [counted(errors.length, 'error')] : []),
+    ...(warnings.length > 0 ? [counted(warnings.length, 'warning')] : []),
+  ];
+  return `ran, found ${found.join(' and ') || 'nothing'}`;
 }
 
 function showFinding(output: Output, level: 'ERROR' | 'WARNING', finding: PackFinding): void {

@@ -9,6 +9,7 @@ import { IConstruct } from 'constructs';
 import { isDay } from '../contract/deploy-guard';
 import { FindingAcknowledgement } from './acknowledgement';
 import { FINDING_IDS, FindingId } from './finding-ids';
+import { recordRulePacks } from './rule-packs';
 
 /** The plugin's name: a rule is acknowledged as `cdk-postgres::HA-1`. */
 export const PLUGIN_NAME = 'cdk-postgres';
@@ -147,6 +148,7 @@ function registryOf(scope: IConstruct): FindingsPlugin {
   if (!plugin) {
     plugin = new FindingsPlugin();
     Validations.of(root).addPlugins(plugin);
+    recordRulePacks(scope);
     Object.defineProperty(root, REGISTRY, { value: plugin, enumerable: false });
   }
   return plugin;

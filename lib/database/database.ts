@@ -1,6 +1,7 @@
 import { Construct, Dependable } from 'constructs';
 import { PRIVILEGES, Privilege as ContractPrivilege, serverEncoding, serverEncodings } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
+import { childId, requireFirst } from '../server/state/child-id';
 import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 import { addDescription } from './description';
@@ -158,7 +159,11 @@ export class Database extends Construct {
    * @param options how it is made
    */
   public addSchema(schemaName: string, options: SchemaOptions = {}): Schema {
-    const schema = new Schema(this, `Schema-${schemaName}`, { ...options, database: this, schemaName });
+    const schema = new Schema(this, childId(this, 'addSchema', 'schemaName', 'Schema', schemaName), {
+      ...options,
+      database: this,
+      schemaName,
+    });
     this.schemas.push(schema);
     if (this.writers) schema.grantReadWrite(this.writers);
     if (this.readers) schema.grantRead(this.readers);
@@ -172,7 +177,11 @@ export class Database extends Construct {
    * @param options how it is made
    */
   public addExtension(extensionName: string, options: ExtensionOptions = {}): Extension {
-    return new Extension(this, `Extension-${extensionName}`, { ...options, database: this, extensionName });
+    return new Extension(this, childId(this, 'addExtension', 'extensionName', 'Extension', extensionName), {
+      ...options,
+      database: this,
+      extensionName,
+    });
   }
 
   /**
@@ -182,7 +191,11 @@ export class Database extends Construct {
    * @param options how it is made
    */
   public addLoginRole(roleName: string, options: LoginRoleOptions = {}): LoginRole {
-    return new LoginRole(this, `Role-${roleName}`, { ...options, database: this, roleName });
+    return new LoginRole(this, childId(this, 'addLoginRole', 'roleName', 'Role', roleName), {
+      ...options,
+      database: this,
+      roleName,
+    });
   }
 
   /**
@@ -192,7 +205,11 @@ export class Database extends Construct {
    * @param options how it is made
    */
   public addGroupRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
-    return new GroupRole(this, `Role-${roleName}`, { ...options, server: this.server, roleName });
+    return new GroupRole(this, childId(this, 'addGroupRole', 'roleName', 'Role', roleName), {
+      ...options,
+      server: this.server,
+      roleName,
+    });
   }
 
   /**
@@ -202,7 +219,7 @@ export class Database extends Construct {
    * @param options how they differ from the set's defaults
    */
   public addRoleSet(options: RoleSetOptions = {}): RoleSet {
-    return new RoleSet(this, 'RoleSet', { ...options, database: this });
+    return new RoleSet(this, requireFirst(this, 'addRoleSet()', 'RoleSet'), { ...options, database: this });
   }
 
   /**
@@ -236,7 +253,11 @@ export class Database extends Construct {
    * @param options what it carries
    */
   public addPublication(publicationName: string, options: PublicationOptions): Publication {
-    return new Publication(this, `Publication-${publicationName}`, { ...options, database: this, publicationName });
+    return new Publication(this, childId(this, 'addPublication', 'publicationName', 'Publication', publicationName), {
+      ...options,
+      database: this,
+      publicationName,
+    });
   }
 
   /**
@@ -246,7 +267,11 @@ export class Database extends Construct {
    * @param options who reads from it, and how
    */
   public addSlot(slotName: string, options: SlotOptions): Slot {
-    return new Slot(this, `Slot-${slotName}`, { ...options, database: this, slotName });
+    return new Slot(this, childId(this, 'addSlot', 'slotName', 'Slot', slotName), {
+      ...options,
+      database: this,
+      slotName,
+    });
   }
 
   /**
@@ -256,7 +281,11 @@ export class Database extends Construct {
    * @param options what it follows, and how
    */
   public addSubscription(subscriptionName: string, options: SubscriptionOptions): Subscription {
-    return new Subscription(this, `Subscription-${subscriptionName}`, { ...options, database: this, subscriptionName });
+    return new Subscription(
+      this,
+      childId(this, 'addSubscription', 'subscriptionName', 'Subscription', subscriptionName),
+      { ...options, database: this, subscriptionName },
+    );
   }
 
   /**

@@ -247,6 +247,7 @@ export class LoginRole extends RoleBase {
     this.declareSettings(props);
     this._describe(props.description);
     if (props.connectPrivilege !== false) props.database.grantConnect(this);
+    else this._state.declare((declaration) => declaration.addOtherWay(this.roleName, this.database.databaseName));
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);
     if (this.alternates || this.authentication.method === 'password') this.secret = this.makeSecret();

@@ -106,6 +106,12 @@ export abstract class RoleBase extends Construct implements IRole {
     role: Omit<DesiredRole, 'name' | 'inherit' | 'createDatabase' | 'createRole'>,
     name = this.roleName,
   ): void {
+    if (name === this._state.props.adminRole) {
+      throw new Error(
+        `${this.node.path}: roleName ${JSON.stringify(name)} is the master user of ${this.server.node.path}, who applies what is declared; declare ` +
+          'a role of another name, or name the master where it owns something as ExistingRole.of()',
+      );
+    }
     this._state.declare((declaration) =>
       declaration.addRole(this, {
         name,

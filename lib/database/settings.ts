@@ -1,5 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
+import { sessionSettingProblem } from '../server/parameters/session-settings';
 import { requireText } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 
@@ -16,11 +17,14 @@ export function addSettings(
   target: { readonly role?: string; readonly database?: string },
   settings: Readonly<Record<string, string>> = {},
 ): void {
+  const { platform, majorVersion, leastVersion } = state.props;
   for (const [name, value] of Object.entries(settings)) {
     if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(name)) {
       throw new Error(`${by.node.path}: settings has ${JSON.stringify(name)}, which is not the name of a setting`);
     }
-    const refused = REFUSED.get(name.toLowerCase());
+    const refused =
+      REFUSED.get(name.toLowerCase()) ??
+      sessionSettingProblem(name.toLowerCase(), platform, leastVersion ? undefined : majorVersion);
     if (refused) throw new Error(`${by.node.path}: settings cannot have ${name}: ${refused}`);
     state.declare((declaration) =>
       declaration.addSetting(by, {

@@ -441,8 +441,8 @@ export class AuroraPostgres extends ManagedServerBase {
 
   /** @internal */
   protected _platformMonitoring(): PlatformMonitoring {
-    const nodes = this.nodes.map(({ resource }) => resource);
-    const watched = watchedCluster(this.cfnCluster, {
+    const nodes = this.nodes.map(({ resource }) => resource.ref);
+    const watched = watchedCluster(this.cfnCluster.ref, {
       instanceType: this.instanceType,
       serverlessV2: this._serverlessV2,
       readers: nodes.length > 1,
@@ -450,7 +450,7 @@ export class AuroraPostgres extends ManagedServerBase {
     });
     return {
       watched,
-      events: clusterEvents(this.cfnCluster, nodes, this._pauses()),
+      events: clusterEvents(this.cfnCluster.ref, nodes, this._pauses()),
       storage: (topic) => this._storageAlarms(topic),
       knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
       slotBytes: slotBytes(this.effectiveParameters),

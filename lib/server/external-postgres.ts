@@ -214,6 +214,7 @@ class ExternalServer extends PostgresServerBase {
     this._prepareState({
       stateName: endpoint.stateName,
       majorVersion: version.majorVersion,
+      leastVersion: endpoint.version === undefined,
       iamAuthentication: false,
       adminSecret: endpoint.adminSecret,
       trust: (endpoint.trust ?? ServerTrust.publicRoots()).value,

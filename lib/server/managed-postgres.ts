@@ -1,4 +1,5 @@
 import {
+  Size,
   Stack,
   Token,
   aws_ec2 as ec2,
@@ -9,6 +10,8 @@ import {
 import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
 import type { ProxyTarget } from '../pooling/rds-proxy';
+import { existingCluster, existingInstance, scalingOf } from './monitoring/existing';
+import { PlatformMonitoring } from './monitoring/watched';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -88,6 +91,14 @@ export interface ManagedPostgresOptions extends SharedPostgresOptions {
   readonly maxConnections?: number;
 
   /**
+   * The class, of a cluster that of its smallest node. Thresholds of `addMonitoring()` follow it.
+   *
+   * @default - as the construct has it. An imported one does not say it: then nothing watches the memory, and the probe measures how
+   * many connections are used
+   */
+  readonly instanceType?: ec2.InstanceType;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()
@@ -112,6 +123,14 @@ export interface ManagedPostgresClusterOptions extends ManagedPostgresOptions {
 export interface ManagedPostgresInstanceOptions extends ManagedPostgresOptions {
   /** The instance: made in this app, looked up, or imported by its attributes. Not a read replica. */
   readonly instance: rds.IDatabaseInstance;
+
+  /**
+   * The storage that it was created with. Thresholds of `addMonitoring()` follow it.
+   *
+   * @default - as the construct has it. An imported one does not say it: then less than 5 GiB of free storage alarms, and nothing
+   * watches how much of the storage is WAL
+   */
+  readonly allocatedStorage?: Size;
 }
 
 /**
@@ -148,6 +167,8 @@ export class ManagedPostgres {
       secret: isSecretApplied(cfn) ? secretOf(cluster) : undefined,
       pauses: pausesOf(cfn),
       hasReaders: !cfn || cfn.engine === 'postgres' || nodesOf(cluster).length > 1,
+      watch: (server) =>
+        existingCluster(server, cluster, { instanceType: options.instanceType, pauses: pausesOf(cfn) }),
     });
   }
 
@@ -178,6 +199,7 @@ export class ManagedPostgres {
       secret: secretOf(instance),
       pauses: false,
       hasReaders: false,
+      watch: (server) => existingInstance(server, instance, options),
     });
   }
 
@@ -200,6 +222,7 @@ interface Found {
   readonly pauses: boolean;
   /** Whether nodes serve reads, as far as this app knows. */
   readonly hasReaders: boolean;
+  readonly watch: (server: Construct) => PlatformMonitoring;
 }
 
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {
@@ -262,6 +285,7 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     // The attachment writes host and port into the secret, and comes after the server.
     dependencies: inSameStack && found.made.length > 0 ? [...found.made, adminSecret] : [],
     pauses: found.pauses,
+    watch: found.watch,
   });
 }
 
@@ -278,16 +302,21 @@ function proxyTargetOf({ kind, construct, hasReaders }: Found): ProxyTarget {
 }
 
 class ExistingServer extends SharedServer {
-  private readonly pausesWhenIdle: boolean;
+  private readonly found: Pick<Found, 'pauses' | 'watch'>;
 
-  constructor(scope: Construct, id: string, props: SharedServerProps & { readonly pauses: boolean }) {
+  constructor(scope: Construct, id: string, props: SharedServerProps & Pick<Found, 'pauses' | 'watch'>) {
     super(scope, id, props);
-    this.pausesWhenIdle = props.pauses;
+    this.found = { pauses: props.pauses, watch: props.watch };
   }
 
   /** @internal */
   protected _pauses(): boolean {
-    return this.pausesWhenIdle;
+    return this.found.pauses;
+  }
+
+  /** @internal */
+  protected _platformMonitoring(): PlatformMonitoring {
+    return this.found.watch(this);
   }
 }
 
@@ -324,8 +353,7 @@ function nodesOf(cluster: IConstruct): rds.CfnDBInstance[] {
 }
 
 function pausesOf(cluster: rds.CfnDBCluster | undefined): boolean {
-  const scaling: unknown = cluster && Stack.of(cluster).resolve(cluster.serverlessV2ScalingConfiguration);
-  return (scaling as { readonly minCapacity?: number } | undefined)?.minCapacity === 0;
+  return scalingOf(cluster)?.minCapacity === 0;
 }
 
 /** What CDK puts in the place of a server that it will look up after this synthesis. */

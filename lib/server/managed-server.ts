@@ -33,6 +33,7 @@ import { checkHistory, pointInTimeRecovery, unkeptHistory } from './recovery/his
 import { addRunbook } from './recovery/runbook';
 import { guardRestoredPort, restoredPort } from './recovery/restored-port';
 import { FailoverTest, FailoverTestOptions } from './high-availability/failover-test';
+import { requireFirst } from './state/child-id';
 import { ServerState } from './state/server-state';
 import { defaultSubnets } from './state/vpc-services';
 import { DEFAULT_WINDOWS, Windows, checkWindows } from './windows';
@@ -171,6 +172,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
       stateName: props.stateName,
       majorVersion: this.version.majorVersion,
       adminSecret: attachedSecret,
+      adminRole: this._settings.masterUsername,
       trust: 'rds',
       vpc: this.vpc,
       vpcSubnets: this._settings.vpcSubnets,
@@ -267,6 +269,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
    * @param options when it runs by itself, which in production it should not
    */
   public addFailoverTest(options: FailoverTestOptions = {}): FailoverTest {
+    requireFirst(this, 'addFailoverTest()', 'FailoverTest');
     return FailoverTest._make(ServerState.of(this), options, {
       target: { kind: this._failoverKind(), identifier: this._settings.identifier },
       rto: this.objectives.rto,
@@ -280,6 +283,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
    * take effect (LIB-2). `cdk-postgres check` says whether any waits.
    */
   public addControlledReboot(): ControlledReboot {
+    requireFirst(this, 'addControlledReboot()', 'ControlledReboot');
     return ControlledReboot._make(this, this._rebootTarget(), {
       encryptionKey: this.encryptionKey,
       removalPolicy: this._settings.companions,

@@ -20,7 +20,7 @@ import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
 import { ConnectionCapacity, connectionCapacity, memoryOf } from './monitoring/capacity';
-import { clusterEvents, slotBytes } from './monitoring/platform';
+import { clusterEvents, slotBytes, watchedStandbys } from './monitoring/platform';
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters, parameterFamily } from './parameters';
@@ -203,15 +203,20 @@ export class MultiAzPostgres extends ManagedServerBase {
       identifier: prefix,
       readers: () => [],
       standby: false,
-      nodeNames: () => Array.from({ length: NODES }, (_, index) => `${prefix}-instance-${index + 1}`),
+      nodeNames: () => this.nodeNames(),
     };
+  }
+
+  /** As RDS names them. */
+  private nodeNames(): string[] {
+    return Array.from({ length: NODES }, (_, index) => `${this._settings.identifier}-instance-${index + 1}`);
   }
 
   private nodeMetric(node: number, metricName: string, statistic: string): cloudwatch.Metric {
     return new cloudwatch.Metric({
       namespace: 'AWS/RDS',
       metricName,
-      dimensionsMap: { DBInstanceIdentifier: `${this._settings.identifier}-instance-${node}` },
+      dimensionsMap: { DBInstanceIdentifier: this.nodeNames()[node - 1]! },
       statistic,
       period: Duration.minutes(5),
     });
@@ -249,12 +254,19 @@ export class MultiAzPostgres extends ManagedServerBase {
 
   /** @internal */
   protected _platformMonitoring(): PlatformMonitoring {
+    const watched = watchedStandbys(this.nodeNames(), {
+      instanceType: this.instanceType,
+      storage: this.allocated,
+      storageType: this.cluster.storageType,
+      iops: this.cluster.iops,
+      parameters: this.parameters,
+    });
     return {
-      watched: [],
-      // RDS makes the nodes, and an event source without a name would be every instance of the account.
-      events: clusterEvents(this.cluster, [], false).filter(({ sourceIds }) => sourceIds.length > 0),
+      watched,
+      // A node is named when RDS has made it. An alarm waits for that; a subscription to another name would fail the deployment.
+      events: clusterEvents(this.cluster.ref, [], false),
       storage: (topic) => this._storageAlarms(topic),
-      knowsConnections: false,
+      knowsConnections: watched.some(({ id }) => id.startsWith('DatabaseConnections')),
       slotBytes: slotBytes(this.parameters),
     };
   }

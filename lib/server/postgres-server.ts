@@ -22,6 +22,7 @@ import { ServerMonitoring } from './monitoring/server-monitoring';
 import { NOTHING_KNOWN, PlatformMonitoring } from './monitoring/watched';
 import { PostgresProfile } from './postgres-profile';
 import { guardAuditing } from './auditing-parameters';
+import { childId, requireFirst } from './state/child-id';
 import { addVpcEndpoints } from './state/vpc-endpoints';
 import { AwsService, neededServices } from './state/vpc-services';
 import { DriftDetection } from './state/drift-detection';
@@ -159,11 +160,19 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   }
 
   public addDatabase(databaseName: string, options: DatabaseOptions = {}): Database {
-    return new Database(this, `Database-${databaseName}`, { ...options, server: this, databaseName });
+    return new Database(this, childId(this, 'addDatabase', 'databaseName', 'Database', databaseName), {
+      ...options,
+      server: this,
+      databaseName,
+    });
   }
 
   public addGroupRole(roleName: string, options: GroupRoleOptions = {}): GroupRole {
-    return new GroupRole(this, `Role-${roleName}`, { ...options, server: this, roleName });
+    return new GroupRole(this, childId(this, 'addGroupRole', 'roleName', 'Role', roleName), {
+      ...options,
+      server: this,
+      roleName,
+    });
   }
 
   public addPooler(id: string, pooler: Pooler = Pooler.recommended()): IPooler {
@@ -180,6 +189,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   public addDriftDetection(options: DriftDetectionOptions = {}): void {
     const state = ServerState.of(this);
+    requireFirst(this, 'addDriftDetection()', 'DriftDetection');
     new DriftDetection(state, options, {
       topic: () => this.someAlarmTopic(),
       pauses: this._pauses(),
@@ -187,6 +197,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   }
 
   public addMonitoring(options: MonitoringOptions = {}): IServerMonitoring {
+    requireFirst(this, 'addMonitoring()', 'Monitoring');
     return new ServerMonitoring(ServerState.of(this), options, {
       topic: () => this.someAlarmTopic(),
       pauses: this._pauses(),
@@ -195,7 +206,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   }
 
   public addAuditing(options: AuditingOptions = {}): Auditing {
-    const auditing = new Auditing(this, 'Auditing', { ...options, server: this });
+    const auditing = new Auditing(this, requireFirst(this, 'addAuditing()', 'Auditing'), { ...options, server: this });
     guardAuditing(this, auditing.roleName);
     return auditing;
   }

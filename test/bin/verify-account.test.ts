@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { PostgresVersion, RdsPostgres } from '../../lib';
 import { ACTIONS, CHECKED_CLAIMS, Item, readRows } from '../../lib/runtime/verify';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
+import { answerViolations, errorStatus, requestViolations } from '../support/rds-model';
 import { cli, CliResult, ROOT } from './cli';
 
 jest.mock('../../lib/server/package-root', () => ({
@@ -19,10 +20,12 @@ const DOCUMENT = fs.readFileSync(path.join(ROOT, 'docs', 'verify-on-aws.md'), 'u
 /** What an account answers, by the action; an error by its code. */
 type Account = Record<string, string | { readonly error: string }>;
 
-/** The query protocol of RDS, and the JSON one of Secrets Manager. */
+/** The query protocol of RDS, held to its model, and the JSON one of Secrets Manager. */
 class AwsAccount {
   public answers: Account = {};
   public readonly asked: string[] = [];
+  /** What was not of the model of RDS. */
+  public readonly violations: string[] = [];
 
   private constructor(private readonly server: http.Server) {}
 
@@ -41,13 +44,17 @@ class AwsAccount {
           const error = JSON.stringify({ __type: answer.error, message: 'no' });
           response.writeHead(400, { 'content-type': 'application/x-amz-json-1.1' }).end(error);
         } else if (typeof answer === 'object') {
+          const status = errorStatus(answer.error);
+          account.violations.push(...requestViolations(new URLSearchParams(body)));
+          if (status === undefined) account.violations.push(`RDS has no error "${answer.error}"`);
           const error = `<ErrorResponse><Error><Type>Sender</Type><Code>${answer.error}</Code><Message>${answer.error}: no</Message></Error></ErrorResponse>`;
-          response.writeHead(403, { 'content-type': 'text/xml' }).end(error);
+          response.writeHead(status ?? 500, { 'content-type': 'text/xml' }).end(error);
         } else if (target) response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(answer);
-        else
-          response
-            .writeHead(200, { 'content-type': 'text/xml' })
-            .end(`<${action}Response><${action}Result>${answer}</${action}Result></${action}Response>`);
+        else {
+          const xml = `<${action}Response><${action}Result>${answer}</${action}Result></${action}Response>`;
+          account.violations.push(...requestViolations(new URLSearchParams(body)), ...answerViolations(action, xml));
+          response.writeHead(200, { 'content-type': 'text/xml' }).end(xml);
+        }
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -93,6 +100,7 @@ afterAll(async () => {
 beforeEach(() => {
   account.asked.length = 0;
 });
+afterEach(() => expect(account.violations.splice(0)).toEqual([]));
 
 const instance = (changes: Record<string, string> = {}) => {
   const fields: Record<string, string> = {
@@ -275,7 +283,7 @@ test.each<[string, string, () => Account, RegExp]>([
     'a secret that does not rotate',
     'Rotation as',
     () => ({ ListSecrets: rotated({ RotationEnabled: false }) }),
-    /1 secrets are declared to rotate, and 0 of the stack's 1 do/,
+    /1 secret is declared to rotate, and 0 of the stack's 1 do/,
   ],
 ])('what contradicts is said, with exit code 2: %s', async (_, begin, changes, saw) => {
   const { code, of } = await items(asDeclared(changes()));

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { App, Stack, Stage } from 'aws-cdk-lib';
+import { App, Stack, Stage, Validations } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
@@ -149,4 +149,36 @@ test('a check that throws is an error of its own with the path, and all others a
     },
     { ruleName: 'HA-1', violatingConstructs: [{ constructPath: 'S/B' }] },
   ]);
+});
+
+test.each([
+  ['cdk-postgres::HA-1.unchecked', true],
+  ['cdk-postgres::HA-1', false],
+])('a check that throws, with %s acknowledged, lets the synthesis pass: %s', (id, passes) => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  addFinding(stack, {
+    ...finding(undefined),
+    check: () => {
+      throw new TypeError('Cannot destructure property');
+    },
+  });
+  Validations.of(stack).acknowledge({ id, reason: 'the fault is reported' });
+  if (passes) expect(() => app.synth()).not.toThrow();
+  else expect(() => app.synth()).toThrow();
+});
+
+test('which plugins were asked is written into the app, without a word of their deprecated list', () => {
+  const warned = jest.spyOn(console, 'warn').mockImplementation();
+  const app = new App();
+  addFinding(new Construct(new Stack(app, 'S'), 'Server'), finding(undefined));
+  // Registered after the guards, as it is by most apps.
+  Validations.of(app).addPlugins({ name: 'Later', validate: () => ({ success: true, violations: [] }) });
+  app.synth();
+  const metadata = JSON.parse(readFileSync(join(app.outdir, 'S.metadata.json'), 'utf8'));
+  expect(metadata['/S/Server']).toContainEqual(
+    expect.objectContaining({ type: 'cdk-postgres:rule-packs', data: ['Later', 'cdk-postgres'] }),
+  );
+  expect(warned).not.toHaveBeenCalled();
+  expect(process.env.JSII_DEPRECATED).toBeUndefined();
 });

@@ -101,7 +101,19 @@ function common(
   };
 }
 
-type Duty = 'State/Apply' | 'State/Rotate' | 'Guard/Function' | 'DriftDetection/Function' | 'Monitoring/Probe/Function';
+const failOverOf = (isCluster: boolean, name: string): Call[] => [
+  isCluster
+    ? { action: 'rds:FailoverDBCluster', resource: arn('rds', `cluster:${name}`) }
+    : { action: 'rds:RebootDBInstance', resource: arn('rds', `db:${name}`) },
+];
+
+type Duty =
+  | 'State/Apply'
+  | 'State/Rotate'
+  | 'Guard/Function'
+  | 'DriftDetection/Function'
+  | 'FailoverTest/Function'
+  | 'Monitoring/Probe/Function';
 
 function expectations(simulated: SimulatedStack, server: Server, duty: Duty): { may: Call[]; mayNot: Call[] } {
   const { path, passwords, database, isCluster } = server;
@@ -134,6 +146,13 @@ function expectations(simulated: SimulatedStack, server: Server, duty: Duty): { 
         ...each(...READ, ...CHANGE, ...NEVER),
         ...describe,
       ]);
+    case 'FailoverTest/Function': {
+      const failOver = (name: string) => failOverOf(isCluster === true, name);
+      return with_(
+        [...secretsManager(admin, ...READ), ...describe, ...failOver(identifier)],
+        [...secretsManager(admin, ...CHANGE, ...NEVER), ...each(...READ, ...CHANGE, ...NEVER), ...failOver('another')],
+      );
+    }
     case 'Monitoring/Probe/Function': {
       const probe = simulated.arn(`${path}/Monitoring/Probe/Secret`);
       return with_(secretsManager(probe, 'GetSecretValue'), [
@@ -150,6 +169,7 @@ function expectations(simulated: SimulatedStack, server: Server, duty: Duty): { 
 
 const DUTIES: Duty[] = [
   'DriftDetection/Function',
+  'FailoverTest/Function',
   'Guard/Function',
   'Monitoring/Probe/Function',
   'State/Apply',
@@ -162,6 +182,7 @@ function declareInside(server: RdsPostgres | AuroraPostgres): void {
   app.addLoginRole('report');
   server.addDriftDetection();
   server.addMonitoring();
+  server.addFailoverTest();
 }
 
 const SERVERS: Record<string, () => Server> = {
@@ -182,6 +203,7 @@ const SERVERS: Record<string, () => Server> = {
     const stack = new SaasStack(new App(), 'Saas', { env: { account: ACCOUNT, region: REGION } });
     stack.server.addDriftDetection();
     stack.server.addMonitoring();
+    stack.server.addFailoverTest();
     return {
       stack,
       path: 'Postgres',
@@ -336,6 +358,44 @@ describe('SEC-16: a consumer that grantConnect lets in', () => {
       connect(simulated, 'reader'),
     ];
     expect(allowed(await verdicts(simulated, 'ApiRole', mayNot))).toEqual([]);
+  });
+});
+
+describe('LIB-2, SEC-26: the controlled reboot', () => {
+  const role = 'Postgres/ControlledReboot/Role';
+  const of = (kind: 'cluster' | 'instance') => {
+    const { stack, vpc } = cleanStack();
+    const props = { vpc, version: PostgresVersion.V17, objectives: OBJECTIVES, identifier: 'orders' };
+    const server =
+      kind === 'cluster' ? new AuroraPostgres(stack, 'Postgres', props) : new RdsPostgres(stack, 'Postgres', props);
+    server.addControlledReboot();
+    return { simulated: new SimulatedStack(stack), admin: 'Postgres/AdminSecret' };
+  };
+  const reboots = (...names: string[]): Call[] =>
+    names.flatMap((name) =>
+      ['rds:DescribeDBInstances', 'rds:RebootDBInstance'].map((action) => ({
+        action,
+        resource: arn('rds', `db:${name}`),
+      })),
+    );
+  const failover = (name: string): Call[] =>
+    ['rds:DescribeDBClusters', 'rds:FailoverDBCluster'].map((action) => ({
+      action,
+      resource: arn('rds', `cluster:${name}`),
+    }));
+
+  test.each<['cluster' | 'instance', Call[], Call[]]>([
+    ['instance', reboots('orders'), [...reboots('another'), ...failover('orders')]],
+    [
+      'cluster',
+      [...failover('orders'), ...reboots('orders-1', 'orders-2')],
+      [...reboots('another'), ...failover('another')],
+    ],
+  ])('of %s reboots what is its own and no other, and reads no secret', async (kind, may, mayNot) => {
+    const { simulated, admin } = of(kind);
+    expect(refused(await verdicts(simulated, role, may))).toEqual([]);
+    const never = [...mayNot, ...NOBODY, ...secretsManager(simulated.arn(admin), ...READ, ...CHANGE, ...NEVER)];
+    expect(allowed(await verdicts(simulated, role, never))).toEqual([]);
   });
 });
 

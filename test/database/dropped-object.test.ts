@@ -56,19 +56,54 @@ test('an heir of another server is refused, and so is an object of the database 
   ).toThrow('is declared on another server');
   server.drop(DroppedObject.role('old'), { reason: 'over' });
   expect(() => server.drop(DroppedObject.role('old'), { reason: 'again', adopted: true })).toThrow(
-    'The drop of the role "old" is declared twice',
+    'Test/Server: drop() of the role "old" comes a second time; take one of the two calls out',
   );
 });
 
-test('what is declared is not dropped, and the declaration is named', () => {
-  for (const object of [
-    DroppedObject.role('app_owner'),
-    DroppedObject.schema('app', 's'),
-    DroppedObject.database('app'),
-  ]) {
-    const { stack, server } = setup();
+describe.each([
+  ['the role "app_owner"', DroppedObject.role('app_owner'), '/Owner'],
+  ['the database "app"', DroppedObject.database('app'), ''],
+  ['the schema "s" of the database "app"', DroppedObject.schema('app', 's'), '/Schema-s'],
+  ['the extension "citext" of the database "app"', DroppedObject.extension('app', 'citext'), '/Extension-citext'],
+])('%s is not both declared and dropped', (what, object, path) => {
+  const message =
+    `Test/Server/Database-app${path}: ${what} is declared here, and is to be dropped by drop() of Test/Server; ` +
+    'take out the declaration or the drop()';
+  const declare = (server: DeclaredServer) => {
+    const app = server.addDatabase('app');
+    app.addSchema('s');
+    app.addExtension('citext');
+  };
+
+  test('where the drop comes first', () => {
+    const { server } = setup();
     server.drop(object, { reason: 'over' });
-    server.addDatabase('app').addSchema('s');
-    expect(() => declaredLines(stack)).toThrow(/Test\/Server\/Database-app.*is declared here, and is to be dropped/);
-  }
+    expect(() => declare(server)).toThrow(new Error(message));
+  });
+
+  test('where the declaration comes first', () => {
+    const { server } = setup();
+    declare(server);
+    expect(() => server.drop(object, { reason: 'over' })).toThrow(new Error(message));
+  });
+});
+
+test('what only has the name of what is dropped is declared', () => {
+  const { stack, server } = setup();
+  server.drop(DroppedObject.schema('other', 's'), { reason: 'over' });
+  server.drop(DroppedObject.role('app'), { reason: 'over' });
+  server.addDatabase('app').addSchema('s');
+  expect(declaredState(stack).drops).toHaveLength(2);
+});
+
+test('a drop that goes with another one is said without a trace of how the template is made', () => {
+  const { stack, server } = setup();
+  server.addDatabase('app');
+  server.drop(DroppedObject.database('old'), { reason: 'over' });
+  server.drop(DroppedObject.schema('old', 's'), { reason: 'over' });
+  const synthesis = () => declaredLines(stack);
+  expect(synthesis).toThrow(
+    /Test\/Server: what is declared inside is not valid: the schema "s" goes with the database "old"/,
+  );
+  expect(synthesis).not.toThrow(/Resolution error/);
 });

@@ -48,6 +48,6 @@ test('a second declaration names both', () => {
   const { app } = setup();
   app.addExtension('citext');
   expect(() => new Extension(app, 'Again', { database: app, extensionName: 'citext' })).toThrow(
-    /extension of the database "app" "citext" is declared twice: by .*Extension-citext and by .*Again/,
+    /Again: the extension "citext" of the database "app" is declared twice; .*Extension-citext declares it already/,
   );
 });

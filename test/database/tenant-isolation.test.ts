@@ -3,7 +3,7 @@ import { App, Lazy } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { Authentication, Database, TenantStage, TenantType } from '../../lib/database';
+import { Authentication, Database, Privilege, SchemaObject, TenantStage, TenantType } from '../../lib/database';
 import { declaredLines, DeclaredServer, newStack } from './declared-server';
 
 jest.mock('../../lib/server/package-root', () => ({
@@ -95,7 +95,7 @@ test('a second declaration for the schema is refused', () => {
   const options = { column: 'tenant_id', type: TenantType.UUID, roles: [api] };
   billing.isolateTenants(options);
   expect(() => billing.isolateTenants(options)).toThrow(
-    'The isolation of the database "app" "billing" is declared twice: by Test/Server/Database-app/Schema-billing',
+    'Test/Server/Database-app/Schema-billing: the isolation of the schema "billing" of the database "app" is declared twice',
   );
 });
 
@@ -135,6 +135,80 @@ test.each([
     all.billing.isolateTenants({ column: 'tenant_id', type: TenantType.UUID, roles: [all.api], ...changes });
   expect(declare).toThrow(message);
   expect(declare).toThrow('Test/Server/Database-app/Schema-billing');
+});
+
+describe('a role that is to see one tenant alone', () => {
+  const path = 'Test/Server/Database-app/Schema-billing: isolateTenants() has';
+  type All = ReturnType<typeof setup>;
+
+  function declare(change: (all: All) => void): () => unknown {
+    const all = setup();
+    const { billing, api, report, app } = all;
+    billing.isolateTenants({
+      column: 'tenant_id',
+      type: TenantType.UUID,
+      roles: [api],
+      allTenants: [report, app.readOnlyRole],
+    });
+    // Whatever comes after the isolation counts as well.
+    change(all);
+    return () => lines(all.stack);
+  }
+
+  test.each<[string, (all: All) => void, string]>([
+    [
+      'is a member of the owner',
+      ({ api, app }) => api.memberOf(app.owner),
+      `${path} "api" see one tenant alone, and it can act as "app_owner", the owner of the schema, who can turn row security off: take that away`,
+    ],
+    [
+      'may SET ROLE to the owner',
+      ({ api, app }) => api.memberOf(app.owner, { inherit: false, set: true }),
+      `${path} "api" see one tenant alone, and it can act as "app_owner"`,
+    ],
+    [
+      'is a member of who sees all',
+      ({ api, report }) => api.memberOf(report),
+      `${path} "api" see one tenant alone, and it can act as "report", who sees all tenants: take that away`,
+    ],
+    [
+      'comes to it by groups of groups',
+      ({ api, app }) => {
+        const between = app.addGroupRole('between');
+        between.memberOf(app.readOnlyRole);
+        api.memberOf(between);
+      },
+      `${path} "api" see one tenant alone, and it can act as "app_readonly", who sees all tenants`,
+    ],
+    [
+      'has a member that sees all besides',
+      ({ api, worker, report }) => {
+        worker.memberOf(api);
+        worker.memberOf(report);
+      },
+      `${path} "worker" see one tenant alone, as a member of "api", and it can act as "report", who sees all tenants`,
+    ],
+    [
+      'has TRUNCATE',
+      ({ api, billing }) => billing.grant(api, SchemaObject.allTables(), Privilege.TRUNCATE),
+      `${path} "api" see one tenant alone, and it is granted TRUNCATE, which takes the rows of all tenants`,
+    ],
+  ])('and %s is refused', (_what, change, message) => {
+    expect(declare(change)).toThrow(message);
+    expect(declare(change)).not.toThrow(/Resolution error/);
+  });
+
+  test.each<[string, (all: All) => void]>([
+    ['is in no group', () => undefined],
+    ['is in a group of its own', ({ api, app }) => api.memberOf(app.readWriteRole)],
+    ['is worked as by somebody who sees all', ({ api, report }) => report.memberOf(api)],
+    ['has DELETE', ({ api, billing }) => billing.grant(api, SchemaObject.allTables(), Privilege.DELETE)],
+    [
+      'has TRUNCATE in another schema',
+      ({ api, app }) => app.addSchema('scratch').grant(api, SchemaObject.allTables(), Privilege.TRUNCATE),
+    ],
+    ['shares the server with one who acts as the owner', ({ worker, app }) => worker.memberOf(app.owner)],
+  ])('and %s is taken', (_what, change) => expect(declare(change)()).toHaveLength(1));
 });
 
 test('the declaration in docs/tenants.md is one', () => {

@@ -1,6 +1,7 @@
 import { Duration, Lazy, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { ExternalEndpoint, ExternalPostgres, ServerTrust } from '../../lib/server/external-postgres';
+import { PostgresVersion } from '../../lib/server/postgres-version';
 import { cleanStack, quiet } from './support';
 
 quiet();
@@ -104,6 +105,17 @@ test.each([1, 1000])('rotates passwords every %i days', (days) => {
   Template.fromStack(stack).hasResourceProperties('AWS::SecretsManager::RotationSchedule', {
     RotationRules: { AutomaticallyAfterDays: days },
   });
+});
+
+test('without a version, a setting of any version is taken; with one, of that one', () => {
+  const settings = { transaction_timeout: '5s' };
+  const declare = (version?: PostgresVersion) => make({ version }).server.addDatabase('app', { settings });
+  expect(() => declare()).not.toThrow();
+  expect(() => declare(PostgresVersion.V17)).not.toThrow();
+  expect(() => declare(PostgresVersion.V16)).toThrow(
+    'Test/Postgres/Database-app: settings cannot have transaction_timeout: PostgreSQL 16 does not know it, and 17 and 18 do',
+  );
+  expect(() => make().server.addDatabase('app', { settings: { work_men: '5MB' } })).toThrow('did you mean work_mem?');
 });
 
 test('addVpcEndpoints() needs a VPC', () =>

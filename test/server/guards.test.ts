@@ -7,6 +7,7 @@ import {
   aws_rds as rds,
   aws_sns_subscriptions as subscriptions,
 } from 'aws-cdk-lib';
+import { ConflictPolicy } from '../../lib';
 import { AuroraPostgres, AuroraPostgresProps } from '../../lib/server/aurora-postgres';
 import { PostgresProfile } from '../../lib/server/postgres-profile';
 import { PostgresVersion } from '../../lib/server/postgres-version';
@@ -95,14 +96,26 @@ describe('on RDS', () => {
       {},
       (s) => (s.stack.terminationProtection = false),
     ],
+    ['HA-5: commits that nobody waits for', ['HA-5'], { parameters: { synchronous_commit: 'off' } }],
+    ['HA-5: commits that no standby has', ['HA-5'], { parameters: { synchronous_commit: 'local' } }],
+    [
+      'HA-2: a replica, which nobody promotes by itself, is no failover',
+      ['HA-1'],
+      { multiAz: false, objectives: { rpo: Duration.minutes(5), rto: Duration.hours(2) } },
+      (s) => void s.addReadReplica('Reports', { purpose: 'reports', conflicts: ConflictPolicy.fresh() }),
+    ],
     ['LR-21: a minor version that upgrades past itself', ['LR-21'], { version: PostgresVersion.of('17.6') }],
     ['OPS-4: storage that cannot grow', ['OPS-4'], {}, (s) => (l1(s).maxAllocatedStorage = undefined)],
     ['OPS-12: a burstable class', ['OPS-12'], { instanceType: T4G }],
     ['SEC-11: TLS not forced', ['SEC-11'], { parameters: { 'rds.force_ssl': '0' } }],
   ];
-  for (const [what, expected, props, then] of cases) {
-    test(what, () => expect(onRds(props, then).sort()).toEqual(expected));
-  }
+  // Rest parameters, since jest hands a callback to a function that takes more than a row has.
+  test.each(cases)('%s', (...[, expected, props, then]) => expect(onRds(props, then).sort()).toEqual(expected));
+
+  test.each(['on', 'remote_write', 'remote_apply'])(
+    'HA-5: synchronous_commit = %s waits for as much as the default',
+    (value) => expect(onRds({ parameters: { synchronous_commit: value } })).toEqual([]),
+  );
 });
 
 describe('on Aurora', () => {
@@ -118,6 +131,7 @@ describe('on Aurora', () => {
       { readers: 0, objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(5) } },
     ],
     ['HA-1: no reader', ['HA-1'], { readers: 0 }],
+    ['HA-5: commits that nobody waits for', ['HA-5'], { parameters: { synchronous_commit: 'off' } }],
     ['OPS-12: a burstable class', ['OPS-12'], { instanceType: T4G }],
     ['OPS-12: a cluster that pauses', ['OPS-12'], { serverlessV2: { minCapacity: 0, maxCapacity: 8 } }],
   ])('%s', (_what, expected, props) => expect(onAurora(props).sort()).toEqual(expected));

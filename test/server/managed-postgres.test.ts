@@ -1,6 +1,8 @@
 import {
   App,
+  CfnParameter,
   CfnResource,
+  Size,
   Stack,
   Token,
   aws_ec2 as ec2,
@@ -11,6 +13,7 @@ import {
 } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication, IPostgresServer, ManagedPostgres, RdsPostgres, PostgresVersion } from '../../lib';
+import { METRIC_NAMESPACE } from '../../lib/contract';
 import { previewServer } from '../../lib/testing';
 import { OBJECTIVES, quiet } from './support';
 
@@ -45,6 +48,19 @@ const bringInstance = (instance: rds.IDatabaseInstance) => (scope: Stack, option
   ManagedPostgres.fromInstance(scope, 'Managed', { instance, ...options });
 const bringCluster = (cluster: rds.IDatabaseCluster) => (scope: Stack, options: object) =>
   ManagedPostgres.fromCluster(scope, 'Managed', { cluster, ...options });
+
+const GIB = 1024 ** 3;
+const R6G_XLARGE = ec2.InstanceType.of(ec2.InstanceClass.R6G, ec2.InstanceSize.XLARGE);
+
+/** The alarms of a stack by their metric: those of CloudWatch's own metrics, or all. */
+function cloudWatchAlarms(stack: Stack, namespaces = ['AWS/RDS']): Record<string, any> {
+  return Object.fromEntries(
+    Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'))
+      .map(({ Properties }) => Properties)
+      .filter(({ Namespace }) => namespaces.includes(Namespace))
+      .map((alarm) => [alarm.MetricName, alarm]),
+  );
+}
 
 function declareInside(server: IPostgresServer): void {
   const shop = server.addDatabase('shop');
@@ -147,6 +163,108 @@ describe.each(['rds', 'aurora'] as const)('a plain %s server of aws-rds', (kind)
     expect(() => managed.acknowledge({ id: 'guard:replacement', reason: 'r', expires: '2099-01-01' })).toThrow(
       'no deploy guard stands before a server that this app does not run',
     );
+  });
+
+  test('OPS-4: CloudWatch watches it as its own kind, with thresholds of its class and storage', () => {
+    const { stack, bring } = plain(
+      kind,
+      kind === 'rds'
+        ? { instanceType: R6G_XLARGE, allocatedStorage: 200 }
+        : { writer: rds.ClusterInstance.provisioned('Writer', { instanceType: R6G_XLARGE }), readers: [] },
+    );
+    const monitoring = bring(stack, {}).addMonitoring();
+    const alarms = cloudWatchAlarms(stack);
+    expect(Object.keys(alarms).sort()).toEqual(
+      kind === 'rds'
+        ? [
+            'BurstBalance',
+            'CPUUtilization',
+            'DatabaseConnections',
+            'DiskQueueDepth',
+            'FreeStorageSpace',
+            'FreeableMemory',
+            'MaximumUsedTransactionIDs',
+            'OldestReplicationSlotLag',
+            'ReadLatency',
+            'TransactionLogsDiskUsage',
+            'WriteLatency',
+          ]
+        : [
+            'CPUUtilization',
+            'DatabaseConnections',
+            'FreeLocalStorage',
+            'FreeableMemory',
+            'MaximumUsedTransactionIDs',
+            'VolumeBytesUsed',
+          ],
+    );
+    expect(alarms.FreeableMemory.Threshold).toBe(Math.floor((32 * GIB) / 20));
+    expect(alarms.DatabaseConnections.Threshold).toBe(Math.floor(Math.floor((32 * GIB * 0.95) / 9531392) * 0.8));
+    if (kind === 'rds') {
+      expect(alarms.FreeStorageSpace.Threshold).toBe(20 * GIB);
+      expect(alarms.TransactionLogsDiskUsage.Threshold).toBe(60 * GIB);
+    }
+    const [dimension] = alarms.CPUUtilization.Dimensions;
+    expect(dimension.Name).toBe(kind === 'rds' ? 'DBInstanceIdentifier' : 'DBClusterIdentifier');
+    expect(dimension.Value.Ref).toMatch(/^Db/);
+    expect(monitoring.alarms.length).toBeGreaterThan(Object.keys(alarms).length);
+  });
+
+  test('OPS-4: a class that only the deployment knows is taken for none', () => {
+    const app = new App();
+    const parameters = new Stack(app, 'Parameters', { env: ENV });
+    const instanceType = new ec2.InstanceType(new CfnParameter(parameters, 'Class').valueAsString);
+    const { stack, bring } = plain(
+      kind,
+      kind === 'rds'
+        ? { instanceType }
+        : { writer: rds.ClusterInstance.provisioned('W', { instanceType }), readers: [] },
+      app,
+    );
+    bring(stack, {}).addMonitoring();
+    const alarms = cloudWatchAlarms(stack, ['AWS/RDS', METRIC_NAMESPACE]);
+    for (const metric of ['FreeableMemory', 'DatabaseConnections', 'ACUUtilization', 'FreeLocalStorage'])
+      expect(alarms[metric]).toBeUndefined();
+    expect(alarms.ConnectionsUsedPercent.Threshold).toBe(80);
+  });
+
+  test('HA-20: the events of RDS go to the topic of its monitoring', () => {
+    const { stack, bring } = plain(kind);
+    bring(stack, {}).addMonitoring();
+    const found = Object.values(Template.fromStack(stack).findResources('AWS::RDS::EventSubscription'));
+    expect(found.map(({ Properties }) => [Properties.SourceType, Properties.SourceIds.length])).toEqual(
+      kind === 'rds'
+        ? [['db-instance', 1]]
+        : [
+            ['db-cluster', 1],
+            ['db-instance', 2],
+          ],
+    );
+  });
+
+  test('CP-18, HA-8: its own parameters decide where its group is in the app, and the probe where it is not', () => {
+    const withGroup = (parameterGroup: (stack: Stack) => rds.IParameterGroup) => {
+      const app = new App();
+      const holder = new Stack(app, 'Groups', { env: ENV });
+      const made = plain(kind, { parameterGroup: parameterGroup(holder) }, app);
+      made.bring(made.stack, {}).addMonitoring();
+      return cloudWatchAlarms(made.stack, ['AWS/RDS', METRIC_NAMESPACE]);
+    };
+    const engine = kind === 'rds' ? INSTANCE_ENGINE : CLUSTER_ENGINE;
+    const own = withGroup(
+      (scope) =>
+        new rds.ParameterGroup(scope, 'Group', {
+          engine,
+          parameters: { max_connections: '300', max_slot_wal_keep_size: '4096' },
+        }),
+    );
+    expect(own.SlotRetainedBytes.Threshold).toBe(2 * GIB);
+    expect(own.DatabaseConnections.Threshold).toBe(240);
+    if (kind === 'rds') expect(own.OldestReplicationSlotLag.Threshold).toBe(2 * GIB);
+    const imported = withGroup((scope) => rds.ParameterGroup.fromParameterGroupName(scope, 'Group', 'theirs'));
+    expect(imported.DatabaseConnections).toBeUndefined();
+    expect(imported.ConnectionsUsedPercent.Threshold).toBe(80);
+    expect(imported.SlotRetainedBytes.Threshold).toBe(10 * GIB);
   });
 
   test('OPS-4: the probe watches its inside', () => {
@@ -403,6 +521,66 @@ describe('imported', () => {
     expect(() => bring('1', {})).toThrow('does not say its resource id (DbiResourceId, db-…); pass it as identity');
     declareInside(bring('2', { instanceResourceId: 'db-ABC' }));
     expect(stateOf(stack).Server).toMatchObject({ Platform: 'rds', Identity: 'db-ABC', Port: 5432 });
+  });
+
+  describe('OPS-4: what an import does not say leaves out what follows it', () => {
+    const watchInstance = (options: object) => {
+      const { stack, vpc, secret, group } = imported();
+      const instance = rds.DatabaseInstance.fromDatabaseInstanceAttributes(stack, 'Db', {
+        instanceIdentifier: 'orders',
+        instanceEndpointAddress: 'orders.x.eu-west-1.rds.amazonaws.com',
+        instanceResourceId: 'db-ABC',
+        port: 5432,
+        securityGroups: [group],
+      });
+      const server = ManagedPostgres.fromInstance(stack, 'Managed', { instance, vpc, adminSecret: secret, ...options });
+      server.addMonitoring();
+      return cloudWatchAlarms(stack, ['AWS/RDS', METRIC_NAMESPACE]);
+    };
+
+    test('of an instance: memory and WAL, while free storage and slots have numbers of their own', () => {
+      const alarms = watchInstance({});
+      expect(alarms.FreeableMemory).toBeUndefined();
+      expect(alarms.TransactionLogsDiskUsage).toBeUndefined();
+      expect(alarms.BurstBalance).toBeUndefined();
+      expect(alarms.DatabaseConnections).toBeUndefined();
+      expect(alarms.ConnectionsUsedPercent.Threshold).toBe(80);
+      expect(alarms.FreeStorageSpace.Threshold).toBe(5 * GIB);
+      expect(alarms.OldestReplicationSlotLag.Threshold).toBe(10 * GIB);
+      expect(alarms.CPUUtilization.Dimensions).toEqual([{ Name: 'DBInstanceIdentifier', Value: 'orders' }]);
+    });
+
+    test('of an instance whose size is said: nothing but its parameters', () => {
+      const alarms = watchInstance({ instanceType: R6G_XLARGE, allocatedStorage: Size.gibibytes(500) });
+      expect(alarms.FreeableMemory.Threshold).toBe(Math.floor((32 * GIB) / 20));
+      expect(alarms.FreeStorageSpace.Threshold).toBe(50 * GIB);
+      expect(alarms.TransactionLogsDiskUsage.Threshold).toBe(150 * GIB);
+      expect(alarms.DiskQueueDepth.Threshold).toBe(240);
+      expect(alarms.DatabaseConnections).toBeUndefined();
+    });
+
+    test.each<[string, object, string[]]>([
+      ['', {}, []],
+      [' whose class is said', { instanceType: R6G_XLARGE }, ['FreeableMemory']],
+    ])('of a cluster%s', (_what, options, more) => {
+      const { stack, vpc, secret, group } = imported();
+      const cluster = rds.DatabaseCluster.fromDatabaseClusterAttributes(stack, 'Db', {
+        clusterIdentifier: 'orders',
+        clusterResourceIdentifier: 'cluster-ABC',
+        clusterEndpointAddress: 'orders.cluster-x.eu-west-1.rds.amazonaws.com',
+        port: 5432,
+        securityGroups: [group],
+      });
+      const all = { cluster, vpc, adminSecret: secret, ...options };
+      ManagedPostgres.fromCluster(stack, 'Managed', all).addMonitoring();
+      const alarms = cloudWatchAlarms(stack);
+      expect(Object.keys(alarms).sort()).toEqual(
+        ['AuroraReplicaLagMaximum', 'CPUUtilization', 'MaximumUsedTransactionIDs', 'VolumeBytesUsed', ...more].sort(),
+      );
+      expect(alarms.VolumeBytesUsed.Dimensions).toEqual([{ Name: 'DBClusterIdentifier', Value: 'orders' }]);
+      const events = Object.values(Template.fromStack(stack).findResources('AWS::RDS::EventSubscription'));
+      expect(events.map(({ Properties }) => Properties.SourceIds)).toEqual([['orders']]);
+    });
   });
 
   test('a token as the port of an import asks for the number', () => {

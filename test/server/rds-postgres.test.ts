@@ -250,6 +250,15 @@ describe('overrides', () => {
       GenerateSecretString: { SecretStringTemplate: '{"username":"admin_of_all"}' },
     });
   });
+  test('masterUsername, which is no role to declare, and another one is', () => {
+    const { server } = make({ masterUsername: 'admin_of_all' });
+    const app = server.addDatabase('app');
+    expect(() => app.addLoginRole('admin_of_all')).toThrow(
+      'Test/Postgres/Database-app/Role-admin_of_all: roleName "admin_of_all" is the master user of Test/Postgres, who applies what is declared; ' +
+        'declare a role of another name',
+    );
+    expect(() => app.addLoginRole('postgres')).not.toThrow();
+  });
   test('windows, which the backup plan keeps away from', () => {
     const { template } = make({ backupWindow: '03:30-04:30', maintenanceWindow: 'tue:05:00-tue:07:00' });
     template().hasResourceProperties('AWS::RDS::DBInstance', {

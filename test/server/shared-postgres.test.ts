@@ -34,6 +34,15 @@ function platform(kind: 'rds' | 'aurora', env: { account: string; region: string
   return { app, stack, server, vpc };
 }
 
+test.each(['rds', 'aurora'] as const)('the master of the server (%s) is no role to declare here either', (kind) => {
+  const { app, server } = platform(kind, ENV);
+  const shared = SharedPostgres.fromServer(new Stack(app, 'Orders', { env: ENV }), 'Postgres', server);
+  expect(() => shared.addGroupRole('postgres')).toThrow(
+    'Orders/Postgres/Role-postgres: roleName "postgres" is the master user',
+  );
+  expect(() => shared.addGroupRole('postgres2')).not.toThrow();
+});
+
 /** What an application's team writes, in a stack of its own. */
 function application(
   app: App,

@@ -24,14 +24,14 @@ export class TestResponses {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/response?X-Amz-Signature=very-secret`;
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/response?X-Amz-Expires=7200&X-Amz-Signature=very-secret`;
   }
 
   get last(): ResponseBody {
     return JSON.parse(this.bodies[this.bodies.length - 1]) as ResponseBody;
   }
 
-  /** An event as CloudFormation sends it: all scalars of the properties are strings, and empty lists are gone. */
+  /** An event as CloudFormation sends it, a minute after the one before: all scalars are strings, and empty lists are gone. */
   event(fields: {
     readonly type: 'Create' | 'Update' | 'Delete';
     readonly properties: object;
@@ -39,9 +39,10 @@ export class TestResponses {
     readonly physicalId?: string;
     readonly logicalId?: string;
   }): Record<string, unknown> {
+    const signed = new Date(Date.UTC(2030, 0, 1, 0, this.events)).toISOString().replace(/[-:]|\.000/g, '');
     return {
       RequestType: fields.type,
-      ResponseURL: this.url,
+      ResponseURL: `${this.url}&X-Amz-Date=${signed}`,
       StackId: 'arn:aws:cloudformation:eu-central-1:123456789012:stack/test/1b2c',
       RequestId: `request-${this.events++}`,
       LogicalResourceId: fields.logicalId ?? 'State',

@@ -40,6 +40,8 @@ export class TestSecretsManager {
 
   static async start(): Promise<TestSecretsManager> {
     const server = http.createServer();
+    // On a busy machine it would close an idle connection just when the next request is on its way.
+    server.keepAliveTimeout = 0;
     const manager = new TestSecretsManager(server);
     server.on('request', (request, response) => void manager.answer(request, response));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -304,22 +304,16 @@ class DatabaseAccess {
             : reach.path.length > 1
               ? 'group'
               : 'direct';
-    const ineffective = this.ineffective(role, item.on, reach.setRole);
-    const rowSecurity =
-      item.secured && item.privileges.some((privilege) => ON_ROWS.has(privilege))
-        ? this.rows.of(reach.setRole ?? role, item.secured)
-        : undefined;
-    return {
-      role,
-      on: item.on,
-      privileges: item.privileges,
-      by,
-      ...reach,
-      ...(item.grantable && by !== 'owner' ? { grantable: true as const } : {}),
-      ...(item.future === undefined ? {} : { future: item.future }),
-      ...(ineffective === undefined ? {} : { ineffective }),
-      ...(rowSecurity === undefined ? {} : { rowSecurity }),
-    };
+    const { on, privileges, future } = item;
+    const access: { -readonly [K in keyof Access]: Access[K] } = { role, on, privileges, by, path: reach.path };
+    if (reach.setRole !== undefined) access.setRole = reach.setRole;
+    if (item.grantable && by !== 'owner') access.grantable = true;
+    if (future !== undefined) access.future = future;
+    const ineffective = this.ineffective(role, on, reach.setRole);
+    if (ineffective !== undefined) access.ineffective = ineffective;
+    if (item.secured && privileges.some((privilege) => ON_ROWS.has(privilege)))
+      access.rowSecurity = this.rows.of(reach.setRole ?? role, item.secured);
+    return access;
   }
 
   /** A privilege in a schema is worth nothing without USAGE on it, and nothing in a database without CONNECT, which is the session's. */
@@ -451,30 +445,32 @@ function group(
     grantee: Grantee;
     isOwner: boolean;
     grantable: boolean;
-    on: Map<string, Set<number>>;
+    on: Map<string, number[]>;
   }
   const parts = new Map<string, Part>();
   sets.forEach(({ acl, owner }, at) => {
     for (const { grantee, privilege, grantable } of acl) {
       const isOwner = grantee === owner;
-      const key = JSON.stringify([grantee, isOwner, grantable]);
-      const part: Part = parts.get(key) ?? { grantee, isOwner, grantable, on: new Map() };
-      parts.set(key, part);
-      part.on.set(privilege, (part.on.get(privilege) ?? new Set()).add(at));
+      const key = `${isOwner} ${grantable} ${grantee ?? ''}`; // no role has an empty name
+      let part = parts.get(key);
+      if (part === undefined) parts.set(key, (part = { grantee, isOwner, grantable, on: new Map() }));
+      const known = part.on.get(privilege);
+      if (known === undefined) part.on.set(privilege, [at]);
+      else if (known.at(-1) !== at) known.push(at); // twice in one list, where two have granted it
     }
   });
   const result: Given[] = [];
   const said = new Map<Grantee, Map<string, Set<string>>>(); // by grantee and creator, what is said with what is there
   for (const { grantee, isOwner, grantable, on } of parts.values()) {
-    const together = new Map<string, { privileges: string[]; at: Set<number> }>();
+    const together = new Map<string, { privileges: string[]; at: readonly number[] }>();
     for (const [privilege, at] of on) {
-      const key = [...at].join();
+      const key = at.join();
       const known = together.get(key);
       if (known) known.privileges.push(privilege);
       else together.set(key, { privileges: [privilege], at });
     }
     for (const { privileges, at } of together.values()) {
-      const same = [...at].flatMap((index) => sets[index].same);
+      const same = at.length === 1 ? sets[at[0]].same : at.flatMap((index) => sets[index].same);
       const target = targetOf(kind, place, total, same);
       const creators = isOwner || grantable || !target.all ? [] : [...(future.get(grantee) ?? [])];
       const also = creators.filter(([, carried]) => privileges.every((privilege) => carried.has(privilege)));

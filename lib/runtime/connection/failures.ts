@@ -83,8 +83,20 @@ function describe(code: string | undefined, message: string, settings: Connectio
   if (/does not support SSL/.test(message)) {
     return `${where} does not offer TLS, and this connection is made with TLS only: turn ssl on at the server`;
   }
-  if (code?.startsWith('ERR_TLS') || code?.startsWith('CERT_') || /CERT|SIGNATURE|ISSUER/.test(code ?? '')) {
-    return `The certificate of ${where} is not trusted (${code}: ${message}): check the host name, and the roots that are trusted for this server`;
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `The certificate of ${where} is not trusted (${code}: ${message}): connect by a host name that it is for`;
+  }
+  if (isCertificate(code)) {
+    return `The certificate of ${where} is not trusted (${code}: ${message}): check the roots that are trusted for this server`;
   }
   return `The connection to ${where} as ${user} failed${code === undefined ? '' : ` (${code})`}: ${message}`;
+}
+
+function isCertificate(code: string | undefined): boolean {
+  return /^ERR_TLS|^CERT_|CERT|SIGNATURE|ISSUER/.test(code ?? '');
+}
+
+/** Nobody whom this connection trusts has signed the certificate; other roots would change that. */
+export function isUntrusted({ code }: ConnectionError): boolean {
+  return isCertificate(code) && code !== 'ERR_TLS_CERT_ALTNAME_INVALID';
 }

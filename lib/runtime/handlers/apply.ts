@@ -41,7 +41,12 @@ export async function applyState(
     return { physicalId, data: summary(report), reason: approvalText(report) };
   } catch (error) {
     if (error instanceof AnsweredError) {
-      const facts = { state: state.name, server: server.Identity, request: request.requestId, answered: error.status };
+      const facts = {
+        state: state.name,
+        server: server.Identity,
+        request: request.requestId,
+        answered: error.status ?? 'late',
+      };
       logLine('answered before', facts, 'warn');
       if (error.status === 'SUCCESS') return { physicalId, reason: error.message, data: { Outcome: 'answered' } };
       throw error;
@@ -77,7 +82,7 @@ async function run(
     identity: server.Identity,
     identityBefore: asMap(request.oldProperties?.Server).Identity,
     holder: holderOf(request),
-    request: request.requestId,
+    request: { id: request.requestId, at: request.requestedAt },
     deadline: limits.deadline,
     rollback,
     secrets: roleSecrets({
@@ -108,7 +113,9 @@ async function deleteState(request: ResourceRequest, limits: RunLimits, director
     const state = await loadState(request.properties);
     const connection = await connectionTo(server, store, directory);
     const patience = Math.min(DELETE_PATIENCE_MS, limits.deadline - Date.now());
-    const outcome = await within(patience, release(state.name, connection, holderOf(request), server.Identity));
+    const { requestId: id, requestedAt: at } = request;
+    const released = release(state.name, connection, holderOf(request), server.Identity, { id, at });
+    const outcome = await within(patience, released);
     logLine(outcome, { state: state.name, server: server.Identity });
   } catch (error) {
     const problem = (error as Error).message;

@@ -7,6 +7,8 @@ export interface ResourceRequest {
   readonly stackId: string;
   readonly logicalId: string;
   readonly requestId: string;
+  /** When CloudFormation made it, in ISO 8601; absent where the URL for its answer does not say so. */
+  readonly requestedAt?: string;
   /** Absent at Create. */
   readonly physicalId?: string;
   readonly properties: Readonly<Record<string, unknown>>;
@@ -118,6 +120,7 @@ function readRequest(fields: Readonly<Record<string, unknown>>): ResourceRequest
     type,
     stackId: text(fields.StackId),
     requestId: text(fields.RequestId),
+    requestedAt: signedAt(fields.ResponseURL),
     logicalId: text(fields.LogicalResourceId),
     physicalId: text(fields.PhysicalResourceId) || undefined,
     properties: asRecord(fields.ResourceProperties),
@@ -164,6 +167,13 @@ function responseUrl(value: unknown): URL {
     );
   }
   return url;
+}
+
+/** The events of CloudFormation have no time but this: when the URL of the answer was signed. It is not the secret in it. */
+function signedAt(url: unknown): string | undefined {
+  const date = typeof url === 'string' && URL.canParse(url) ? new URL(url).searchParams.get('X-Amz-Date') : null;
+  const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date ?? '');
+  return parts ? `${parts.slice(1, 4).join('-')}T${parts.slice(4).join(':')}Z` : undefined;
 }
 
 /** Sends the response until it is taken. Without it the stack waits for its timeout, so this fails loudly, and Lambda runs the event again. */

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { DesiredState } from '../../contract';
-import { declarationHash, LEDGER_SCHEMA } from '../reconcile/ledger';
+import { declarationHash, LEDGER_SCHEMA, LEDGER_STRANGERS } from '../reconcile/ledger';
 
 /**
  * Whether an update goes back to a declaration that this server has had, from one that came within the last day or never came to its
@@ -15,7 +15,8 @@ export async function isRollback(
   const hash = declarationHash(state);
   if (before !== undefined && declarationHash(before) === hash) return false;
   const { rows: found } = await client.query<{ readable: boolean }>(
-    `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(r.oid, 'SELECT') AND has_table_privilege(s.oid, 'SELECT'), false) AS readable
+    `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(r.oid, 'SELECT') AND has_table_privilege(s.oid, 'SELECT'), false)
+              AND r.relkind = 'r' AND s.relkind = 'r' AND cardinality(${LEDGER_STRANGERS}) = 0 AS readable
      FROM pg_namespace n JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = 'run'
      JOIN pg_class s ON s.relnamespace = n.oid AND s.relname = 'state' WHERE n.nspname = $1`,
     [LEDGER_SCHEMA],

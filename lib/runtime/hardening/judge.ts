@@ -1,5 +1,6 @@
 import { HARDENING_TEXTS, HardeningId } from '../../contract/hardening';
 import { HardeningFacts, SessionFacts, SettingName, SlotFacts } from './facts';
+import { counted } from '../counted';
 
 /** The items that a server knows of itself; the others are in its template. */
 export const LIVE_ITEMS = [
@@ -126,7 +127,7 @@ function affectedBy(item: LiveItem, { sessions, md5Roles, slots }: HardeningFact
       return {
         affected: sessions
           .filter(({ withoutTls }) => withoutTls > 0)
-          .map((session) => `${client(session)}: ${count(session.withoutTls, 'connection')} without TLS`),
+          .map((session) => `${client(session)}: ${counted(session.withoutTls, 'connection')} without TLS`),
       };
     case 'refuse-md5':
       if (!md5Roles) return { hint: SEE_PASSWORDS };
@@ -139,7 +140,7 @@ function affectedBy(item: LiveItem, { sessions, md5Roles, slots }: HardeningFact
         affected: sessions
           .filter(({ idle }) => idle > 0)
           .map(
-            (session) => `${client(session)}: ${count(session.idle, 'transaction')} idle for more than five minutes`,
+            (session) => `${client(session)}: ${counted(session.idle, 'transaction')} idle for more than five minutes`,
           ),
       };
     case 'slot-limit':
@@ -168,8 +169,4 @@ function slotWords({ name, active, retainedBytes, walStatus }: SlotFacts): strin
 
 function mebibytes(bytes: number): string {
   return `${Math.round(bytes / 1024 ** 2)} MiB`;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -24,6 +24,7 @@ import { COUNTING_SCHEMA } from '../reconcile/isolation-policies';
 import { Ledger } from '../reconcile/ledger';
 import {
   AclEntry,
+  Grantee,
   Inside,
   Observed,
   ObservedDatabase,
@@ -38,6 +39,7 @@ import { ident } from '../reconcile/sql';
 import { Plan, RefusedError } from '../reconcile/types';
 import { Existing } from './catalog';
 import { Found } from './inside';
+import { counted } from '../counted';
 
 /** What is not in the declaration, or not as it is there, and stays on the server as it is. */
 export interface Remark {
@@ -80,6 +82,8 @@ class Adoption {
   private readonly remarks: Remark[] = [];
   /** Why a role is left out. */
   private readonly leftOut = new Map<string, string>();
+  /** Roles that have nothing to do with the databases that were asked for. */
+  private elsewhere: ReadonlySet<string> = new Set();
   private readonly owners = new Set<string>();
   private readonly schemas = new Map<string, { readonly name: string; readonly owner: string }[]>();
 
@@ -94,6 +98,7 @@ class Adoption {
   make(): Imported {
     const databases = this.chooseDatabases();
     for (const database of databases) this.chooseSchemas(database);
+    if (this.existing.only) this.elsewhere = this.rolesElsewhere(databases);
     this.leaveOutByAttributes(databases.length > 0);
     for (const database of databases) this.leaveOutByPrivileges(database);
     const roles = this.roles();
@@ -115,6 +120,11 @@ class Adoption {
     const bare = databases.map((database) => this.database(database, base));
     const declared = bare.map((database) => this.withInside(database, { ...base, databases: bare }));
     for (const [role, why] of this.leftOut) this.remark(`role ${role}`, why);
+    if (this.elsewhere.size > 0)
+      this.remark(
+        `${this.elsewhere.size === 1 ? 'role' : 'roles'} ${[...this.elsewhere].sort().join(', ')}`,
+        `not declared: nothing in ${this.existing.only!.join(', ')} is owned by ${this.elsewhere.size === 1 ? 'it' : 'them'} or granted to ${this.elsewhere.size === 1 ? 'it' : 'them'}, directly or through a membership`,
+      );
     this.remarkOthers();
     const whole = { ...base, databases: declared };
     const state = { ...whole, comments: this.comments(whole) };
@@ -183,6 +193,29 @@ class Adoption {
     );
   }
 
+  /** What PUBLIC may do belongs to nobody: a role is of a database when it owns something there, was given something, or is a member of one that was. */
+  private rolesElsewhere(databases: readonly ObservedDatabase[]): Set<string> {
+    const named = new Set(databases.flatMap((database) => this.rolesNamedIn(database)));
+    const { memberships, roles } = this.observed;
+    const isOf = (role: string) =>
+      named.has(role) || [...reachable(memberships, role, () => true)].some((group) => named.has(group));
+    return new Set([...roles.keys()].filter((role) => !isServerRole(role) && role !== this.power.user && !isOf(role)));
+  }
+
+  private rolesNamedIn({ name, owner, acl }: ObservedDatabase): Grantee[] {
+    const { schemas, relations, routines, columns, defaultAcls } = this.observed.inside.get(name)!;
+    const { isolations, publications, subscriptions, slots } = this.existing.found.get(name)!;
+    const objects = [{ owner, acl }, ...schemas.values(), ...relations, ...routines, ...columns];
+    return [
+      ...objects.flatMap((object) => [object.owner, ...object.acl.map(({ grantee }) => grantee)]),
+      ...defaultAcls.flatMap(({ creator, acl: given }) => [creator, ...given.map(({ grantee }) => grantee)]),
+      ...this.observed.settings.flatMap(({ role, database }) => (database === name ? (role ?? []) : [])),
+      ...isolations.flatMap(({ roles, allTenants }) => [...roles, ...allTenants]),
+      ...[...publications, ...subscriptions].map((item) => item.owner),
+      ...slots.map(({ consumer }) => consumer),
+    ];
+  }
+
   private leaveOut(role: string, why: string): void {
     if (!this.leftOut.has(role)) this.leftOut.set(role, `not declared: ${why}`);
   }
@@ -191,7 +224,7 @@ class Adoption {
     const { roles, memberships, flavour } = this.observed;
     const follows = flavour === 'rds' ? (m: { inherit: boolean }) => m.inherit : () => true;
     for (const role of roles.values()) {
-      if (isServerRole(role.name)) continue;
+      if (isServerRole(role.name) || this.elsewhere.has(role.name)) continue;
       const problem = nameProblem('role', role.name);
       const attribute = role.superuser
         ? 'it is a superuser'
@@ -223,7 +256,8 @@ class Adoption {
         this.remark(`role ${role.name}`, 'it has BYPASSRLS, which is not declared and stays');
     }
     for (const role of this.existing.replicationRoles) {
-      if (!isServerRole(role)) this.remark(`role ${role}`, 'it has REPLICATION, which is not declared and stays');
+      if (!isServerRole(role) && !this.elsewhere.has(role))
+        this.remark(`role ${role}`, 'it has REPLICATION, which is not declared and stays');
     }
   }
 
@@ -285,7 +319,8 @@ class Adoption {
   }
 
   private isDeclared(role: string): boolean {
-    return this.observed.roles.has(role) && !this.leftOut.has(role) && !isServerRole(role);
+    const out = this.leftOut.has(role) || this.elsewhere.has(role);
+    return this.observed.roles.has(role) && !out && !isServerRole(role);
   }
 
   private roles(): DesiredRole[] {
@@ -545,7 +580,7 @@ class Adoption {
     for (const [state, count] of this.existing.managed)
       this.remark(
         `state ${state}`,
-        `it manages ${count} objects of this server already; declare them under its stateName, or they are refused`,
+        `it manages ${counted(count, 'object')} of this server already; declare ${count === 1 ? 'it' : 'them'} under its stateName, or ${count === 1 ? 'it is' : 'they are'} refused`,
       );
   }
 

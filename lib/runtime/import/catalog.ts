@@ -1,6 +1,7 @@
 import { CommentTarget, DesiredState } from '../../contract';
 import { observeComments } from '../reconcile/comments';
 import { Connections } from '../reconcile/connections';
+import { LEDGER_STRANGERS } from '../reconcile/ledger';
 import { observeFacts, observeServer, observeSettingFacts } from '../reconcile/observe';
 import { observeReplicationFacts } from '../reconcile/observe-replication';
 import { Inside, Observed } from '../reconcile/observed';
@@ -9,6 +10,8 @@ import { Found, readInside } from './inside';
 
 /** What exists, and this library may or may not be able to declare. */
 export interface Existing {
+  /** The databases that were asked for, whose roles alone are of interest; absent: all. */
+  readonly only?: readonly string[];
   readonly observed: Observed;
   /** By database; what the inside has besides schemas and what is granted in them. */
   readonly others: ReadonlyMap<string, readonly OtherObject[]>;
@@ -98,6 +101,7 @@ export async function readExisting(connections: Connections, only?: readonly str
     `SELECT rolname AS name FROM pg_roles WHERE rolreplication AND NOT rolsuper ORDER BY 1`,
   );
   return {
+    only,
     observed: {
       ...facts,
       ...server,
@@ -131,7 +135,8 @@ function commentTargets(roles: Iterable<string>, inside: ReadonlyMap<string, Ins
 async function readManaged(connections: Connections): Promise<Map<string, number>> {
   const admin = await connections.admin();
   const [{ usable }] = await admin.read<{ usable: boolean }>(
-    `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false) AS usable
+    `SELECT coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+                     AND c.relkind = 'r' AND cardinality(${LEDGER_STRANGERS}) = 0, false) AS usable
      FROM (VALUES (1)) AS one LEFT JOIN pg_namespace n ON n.nspname = 'cdk_postgres'
      LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'object'`,
   );

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { BUDGET_METADATA, BudgetDocument } from '../../contract';
+import { BUDGET_METADATA, BudgetDocument, RULE_PACKS_METADATA } from '../../contract';
 
 export interface Template {
   readonly Parameters?: Readonly<Record<string, { readonly Type: string; readonly Default?: unknown }>>;
@@ -36,6 +36,7 @@ export interface AssemblyStack {
   readonly budgets: readonly BudgetDocument[];
 }
 
+/** What a rule pack that was asked has found; nothing, where the lists are empty. */
 export interface PackFindings {
   readonly pack: string;
   readonly errors: readonly PackFinding[];
@@ -43,8 +44,8 @@ export interface PackFindings {
   readonly acknowledged: readonly PackFinding[];
 }
 
-/** Exceptions for a pack that is not in the report of the synthesis. Whether it ran and found nothing, or never ran, nobody can tell. */
-export interface UnreportedPack {
+/** Exceptions from a pack that was not asked. */
+export interface PackNotRun {
   readonly pack: string;
   readonly acknowledged: readonly PackFinding[];
 }
@@ -62,7 +63,7 @@ export interface Assembly {
   readonly directory: string;
   readonly stacks: readonly AssemblyStack[];
   readonly findings: readonly PackFindings[];
-  readonly unreported: readonly UnreportedPack[];
+  readonly notRun: readonly PackNotRun[];
   /** The file or folder of a file asset, by the key that it has in its bucket. */
   readonly assets: ReadonlyMap<string, string>;
 }
@@ -120,6 +121,7 @@ export function readAssembly(directory: string): Assembly {
   const stacks: AssemblyStack[] = [];
   const assets = new Map<string, string>();
   const acknowledged: PackFinding[] = [];
+  const asked: string[] = [];
   const read = (folder: string) => {
     const manifest = readJson(path.join(folder, 'manifest.json'), 'a synthesised app');
     for (const [id, artifact] of Object.entries((manifest.artifacts ?? {}) as Record<string, Artifact>)) {
@@ -143,6 +145,7 @@ export function readAssembly(directory: string): Assembly {
           budgets: readBudgets(metadata),
         });
         acknowledged.push(...readAcknowledged(metadata));
+        asked.push(...readAsked(metadata));
       } else if (artifact.type === 'cdk:asset-manifest') {
         readAssets(folder, properties!.file as string, assets);
       } else if (artifact.type === 'cdk:cloud-assembly') {
@@ -151,7 +154,7 @@ export function readAssembly(directory: string): Assembly {
     }
   };
   read(directory);
-  return { directory, stacks, assets, ...readFindings(directory, acknowledged) };
+  return { directory, stacks, assets, ...readFindings(directory, asked, acknowledged) };
 }
 
 interface Artifact {
@@ -204,9 +207,17 @@ function readAcknowledged(metadata: Metadata): PackFinding[] {
         description,
         constructs: [construct.slice(1)],
       }))
-      // What CDK's own constructs acknowledge of CDK's own checks is nobody's exception.
-      .filter(({ rule }) => !rule.startsWith('CloudFormation-Validate::')),
+      // Warnings of CDK's constructs, and what these acknowledge of CDK's own checks, are of no rule pack.
+      .filter(({ rule }) => !rule.startsWith('CloudFormation-Validate::') && !rule.startsWith('@')),
   );
+}
+
+/** The rule packs that this library's constructs saw registered when the app was synthesised. */
+function readAsked(metadata: Metadata): string[] {
+  return Object.values(metadata)
+    .flat()
+    .filter(({ type }) => type === RULE_PACKS_METADATA)
+    .flatMap(({ data }) => data as readonly string[]);
 }
 
 function readAssets(folder: string, file: string, assets: Map<string, string>): void {
@@ -234,19 +245,23 @@ interface PluginReport {
   readonly violations: readonly ReportedViolation[];
 }
 
-/** CDK's report has the packs that had something to say; of any other, the acknowledgements alone are known. */
+/** CDK's report has the packs that had something to say. Those that were asked and are not in it ran clean. */
 function readFindings(
   directory: string,
+  asked: readonly string[],
   acknowledged: readonly PackFinding[],
-): Pick<Assembly, 'findings' | 'unreported'> {
-  const { pluginReports = [] } = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
+): Pick<Assembly, 'findings' | 'notRun'> {
+  const report = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
     pluginReports?: readonly PluginReport[];
   };
+  const { pluginReports = [] } = report;
   const acknowledgedOf = (pack: string) => acknowledged.filter(({ rule }) => packOf(rule) === pack);
-  const reported = [...new Set(pluginReports.map(({ pluginName }) => pluginName))].sort();
-  const others = [...new Set(acknowledged.map(({ rule }) => packOf(rule)))].filter((pack) => !reported.includes(pack));
+  // Without a report nothing was asked, whatever had been registered.
+  const known = report.pluginReports === undefined ? [] : asked;
+  const ran = [...new Set([...pluginReports.map(({ pluginName }) => pluginName), ...known])].sort();
+  const others = [...new Set(acknowledged.map(({ rule }) => packOf(rule)))].filter((pack) => !ran.includes(pack));
   return {
-    findings: reported.map((pack) => {
+    findings: ran.map((pack) => {
       const reports = pluginReports.filter(({ pluginName }) => pluginName === pack);
       const violations = reports.flatMap((report) => report.violations);
       return {
@@ -259,7 +274,7 @@ function readFindings(
         acknowledged: acknowledgedOf(pack),
       };
     }),
-    unreported: others.sort().map((pack) => ({ pack, acknowledged: acknowledgedOf(pack) })),
+    notRun: others.sort().map((pack) => ({ pack, acknowledged: acknowledgedOf(pack) })),
   };
 }
 
@@ -272,16 +287,16 @@ function findingOf(violation: ReportedViolation): PackFinding {
   };
 }
 
-/** A plugin that throws has a report without findings: CDK lets the synthesis pass, and nothing has been checked. */
+/**
+ * CDK deploys nothing when a plugin says that it failed, whatever it found: one that threw found nothing, and packs of cdk-nag fail for a warning.
+ */
 function failureWithoutFinding({ pluginName, conclusion, metadata, violations }: PluginReport): PackFinding[] {
   if (conclusion !== 'failure' || violations.some(({ severity }) => isError(severity))) return [];
-  return [
-    {
-      rule: pluginName,
-      description: metadata?.error ?? `the validation plugin ${pluginName} failed, and names no finding of error level`,
-      constructs: [],
-    },
-  ];
+  const why =
+    violations.length > 0
+      ? `the rule pack ${pluginName} fails for its warnings alone, and CDK then deploys nothing: solve or acknowledge them`
+      : `the validation plugin ${pluginName} failed, and names no finding`;
+  return [{ rule: pluginName, description: metadata?.error ?? why, constructs: [] }];
 }
 
 /** `HIPAA.Security-RDSInBackupPlan`, `cdk-postgres::HA-1`. */

@@ -54,6 +54,11 @@ export function prepareBinaries(version: EmbeddedVersion, projectDirectory: stri
   return { version, directory, initdb: program('initdb'), postgres: program('postgres') };
 }
 
+/** Throws what `prepareBinaries()` would, and copies nothing: for whoever has slow work to do before. */
+export function requireBinaries(version: EmbeddedVersion, projectDirectory: string): void {
+  findNativeDirectory(version, projectDirectory);
+}
+
 /** The user that PostgreSQL runs as: PostgreSQL refuses root, so root becomes `nobody`. */
 export function serviceUser(): { readonly uid: number; readonly gid: number } | undefined {
   return process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : undefined;

@@ -57,7 +57,8 @@ export class PreviewedResource {
   private readonly functionFolder: string;
   private readonly functionEnvironment: Readonly<Record<string, string>>;
   private readonly functionTimeout: number;
-  private readonly document: StateDocument;
+  /** The declaration as it is applied here. */
+  readonly document: StateDocument;
 
   constructor(
     private readonly server: PreviewServer,

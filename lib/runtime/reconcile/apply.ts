@@ -8,10 +8,11 @@ import { SecretSource, Step } from './types';
 /** SQLSTATEs after which the same transaction can simply be tried again: other tools work on the same catalog rows without our lock. */
 const RETRYABLE = new Set(['40001', '40P01', '55P03', '55006']);
 
-export function isRetryable(error: { code?: string; message: string }): boolean {
+export function isRetryable(error: { code?: string; message: string; constraint?: string }): boolean {
   if (error.code !== undefined && RETRYABLE.has(error.code)) return true;
+  // An internal error, which is in English whatever the language of the server is.
   if (error.code === 'XX000') return /tuple concurrently (updated|deleted)/.test(error.message);
-  return error.code === '23505' && /"pg_\w+_index"/.test(error.message);
+  return error.code === '23505' && /^pg_\w+_index$/.test(error.constraint ?? '');
 }
 
 /** SQLSTATEs of what another tool made or dropped after it was read: a run that begins anew sees it. */

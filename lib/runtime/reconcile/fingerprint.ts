@@ -45,13 +45,16 @@ const SERVER = `SELECT concat_ws(',', current_setting('server_version_num'), cur
   ${sum('SELECT oid, datname, datdba, datconnlimit, datallowconn, datacl FROM pg_database')},
   ${sum('SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting')}) AS sums`;
 
-/** Relations share few access lists, and to print one takes longer than all the rest: each is printed once. */
+/**
+ * Relations share few access lists, and to print one takes longer than all the rest: each is printed once. Routines of the server itself
+ * have object ids under 16384 (FirstNormalObjectId), and their pages are left alone.
+ */
 const INSIDE = `WITH spaces AS MATERIALIZED (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = ANY($1) OR nspname = 'public')
 SELECT concat_ws(',',
   ${sum('SELECT * FROM spaces')},
   ${sum(`SELECT relnamespace, relowner, relkind, relacl, sum(hashtextextended(relname::text, oid::bigint)) FROM pg_class
-         WHERE relnamespace IN (SELECT oid FROM spaces) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') GROUP BY 1, 2, 3, 4`)},
-  ${sum('SELECT oid, proname, pronamespace, proowner, proargtypes, proacl FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces)')},
+         WHERE relnamespace = ANY (ARRAY(SELECT oid FROM spaces)) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') GROUP BY 1, 2, 3, 4`)},
+  ${sum('SELECT oid, proname, pronamespace, proowner, proargtypes, proacl FROM pg_proc WHERE oid >= 16384 AND pronamespace = ANY (ARRAY(SELECT oid FROM spaces))')},
   ${sum('SELECT attrelid, attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL')},
   ${sum('SELECT * FROM pg_default_acl')},
   ${sum('SELECT oid, extname, extversion, extowner, extnamespace::regnamespace FROM pg_extension')}) AS sums`;

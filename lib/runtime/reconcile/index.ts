@@ -8,6 +8,7 @@ import { observeComments } from './comments';
 import { Connections } from './connections';
 import { fingerprint, fingerprintInside } from './fingerprint';
 import {
+  answeredBefore,
   closeKilledRuns,
   createLedger,
   declarationHash,
@@ -65,6 +66,7 @@ import {
   RefusedError,
   Report,
   RoleSecret,
+  RunRequest,
   SecretSource,
   Step,
 } from './types';
@@ -114,13 +116,15 @@ export const reconcile: Reconcile = async (desired, connection, options) => {
 /**
  * Frees what a state manages, so that another state may declare it; nothing in the server changes otherwise. `holder` is who
  * deployed the state last: a resource that another one has already replaced frees nothing, and so does one that was replaced by
- * itself when the server got another identity. Source: reconciler cases 107, 108.
+ * itself when the server got another identity. So does a `request` that comes again, or late, after a later one. Source: reconciler
+ * cases 107, 108.
  */
 export async function release(
   stateName: string,
   connection: ConnectionSettings,
   holder: string,
   identity?: string,
+  request?: RunRequest,
 ): Promise<'released' | 'kept'> {
   const connections = new Connections(connection, connection.database ?? 'postgres');
   try {
@@ -130,8 +134,12 @@ export async function release(
     const isOthers =
       (head.holder !== undefined && head.holder !== holder) ||
       (identity !== undefined && head.identity !== undefined && head.identity !== identity);
-    if (!head.exists || head.unreadable || head.version > LEDGER_VERSION || isOthers) return 'kept';
-    await session.transaction(() => freeObjects(session, stateName));
+    const isOver = isOthers || answeredBefore(request, head.requests) !== undefined;
+    if (!head.exists || head.unreadable || head.version > LEDGER_VERSION || isOver) return 'kept';
+    await session.transaction(async () => {
+      await freeObjects(session, stateName);
+      if (request) await recordRequest(session, stateName, { ...request, status: 'SUCCESS' }, head);
+    });
     return 'released';
   } finally {
     await connections.close();
@@ -208,8 +216,10 @@ class Run {
     if (newer) return this.report('unchanged', { ...NOTHING, notes: [newer] });
     const returned = this.refuseReturnedIdentity(head);
     if (returned) return this.report('unchanged', { ...NOTHING, notes: [returned] });
-    if (head.unreadable && options.mode === 'apply') throw new RefusedError([head.unreadable]);
+    if (head.unreadable && options.mode === 'apply')
+      throw new RefusedError([head.unreadable, ...(head.unwritable ? [head.unwritable] : [])]);
     if (head.proven && (await this.timed('observe', () => this.isAsProven(admin, head, inside)))) {
+      await this.noteAnswered(admin, head);
       return this.report(options.mode === 'plan' ? 'planned' : 'unchanged', head.proven.remaining, await this.access());
     }
     this.ledger = await this.timed('observe', () => readLedger(admin, desired.name, head));
@@ -279,10 +289,18 @@ class Run {
     }
   }
 
-  /** An event that is delivered twice may come after a later one. Under the run lock, so that no other run is between. */
-  private refuseAnswered({ requests = [] }: LedgerHead): void {
-    const at = requests.findIndex(({ id }) => id === this.options.request);
-    if (at >= 0 && at < requests.length - 1) throw new AnsweredError(requests[at].status);
+  /** An event that is delivered twice, or late, may come after a later one. Under the run lock, so that no other run is between. */
+  private refuseAnswered({ requests }: LedgerHead): void {
+    const before = answeredBefore(this.options.request, requests);
+    if (before !== undefined) throw new AnsweredError(before === 'late' ? undefined : before.status);
+  }
+
+  /** All that a run with nothing to do writes, and once: whatever was made before its request is over. */
+  private async noteAnswered(admin: Session, { unwritable, requests, exists, mendable }: LedgerHead): Promise<void> {
+    const { request, mode } = this.options;
+    if (request === undefined || mode !== 'apply' || unwritable || requests?.at(-1)?.id === request.id) return;
+    const answered = { ...request, status: 'SUCCESS' } as const;
+    await recordRequest(admin, this.desired.name, answered, { exists, requests, mendable });
   }
 
   /** What failed was answered too, and must not be done when it comes again after its rollback. */
@@ -291,12 +309,7 @@ class Run {
     if (request === undefined || mode !== 'apply' || error instanceof AnsweredError || isConnectionFailure(error))
       return;
     if (!this.head || this.head.unreadable || (!this.head.exists && !this.ledgerReady)) return;
-    await recordRequest(
-      await this.connections.admin(),
-      this.desired.name,
-      { id: request, status: 'FAILED' },
-      this.head,
-    );
+    await recordRequest(await this.connections.admin(), this.desired.name, { ...request, status: 'FAILED' }, this.head);
   }
 
   private refuseNewerLedger(head: LedgerHead): string | undefined {
@@ -477,6 +490,7 @@ class Run {
 
   /** Plan, apply, observe, until the plan is empty. A step that comes back after it ran did nothing: that is a failure, not a retry. */
   private async apply(admin: Session, first: Plan): Promise<{ steps: Step[]; last: Plan }> {
+    if (!this.options.secrets) refusePasswords(first.steps);
     const done = new Map<string, Step>();
     let plan = first;
     for (let pass = 1; plan.steps.length > 0; pass++) {
@@ -594,7 +608,10 @@ class Run {
       !this.ledger.hasOpenRuns &&
       end.record.length === 0 &&
       end.forget.length === 0;
-    if (same && !changed) return;
+    if (same && !changed) {
+      await this.noteAnswered(admin, this.ledger);
+      return;
+    }
     const connections = [...this.connected].filter(([key, version]) => this.recorded.get(key) !== version);
     await admin.transaction(async () => {
       if (!this.ledgerReady) await this.ensureLedger(admin);
@@ -603,7 +620,7 @@ class Run {
       await forgetObjects(admin, end.forget);
       if (!keepsProof) await recordState(admin, this.desired, { holder, proven });
       if (this.options.request !== undefined)
-        await recordRequest(admin, this.desired.name, { id: this.options.request, status: 'SUCCESS' }, this.ledger);
+        await recordRequest(admin, this.desired.name, { ...this.options.request, status: 'SUCCESS' }, this.ledger);
       if (changed) await finishRun(admin, 'applied', steps);
       else if (this.ledger.hasOpenRuns) await closeKilledRuns(admin);
     });
@@ -680,4 +697,19 @@ function remembered<T extends RoleSecret | PublisherConnection>(
     if (!known.has(role)) known.set(role, source(role));
     return known.get(role)!;
   };
+}
+
+/** Before anything runs, and of all roles at once: whoever gives one secret would else be asked for the next. */
+function refusePasswords(steps: readonly Step[]): void {
+  const roles = [
+    ...new Set(steps.flatMap(({ statements }) => statements.flatMap(({ verifierOf }) => verifierOf ?? []))),
+  ].sort();
+  if (roles.length === 0) return;
+  const [who, one] =
+    roles.length === 1
+      ? [`the role ${JSON.stringify(roles[0])} logs`, 'its secret']
+      : [`the roles ${roles.map((role) => JSON.stringify(role)).join(', ')} log`, 'their secrets'];
+  throw new RefusedError([
+    `${who} in by password, and this run has no access to ${one}: apply it by a deployment, or give cdk-postgres apply --secrets FILE, a JSON of ${roles.map((role) => `${JSON.stringify(role)}: "ARN"`).join(', ')}`,
+  ]);
 }

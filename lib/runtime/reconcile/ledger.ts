@@ -2,7 +2,7 @@ import { ContractError, decodeState, DesiredState, encodeState, StateDocument } 
 import { hash, ident } from './sql';
 import { replicated } from './replication';
 import { Session } from './session';
-import { ManagedKind, Plan, RefusedError, Step } from './types';
+import { ManagedKind, Plan, RefusedError, RunRequest, Step } from './types';
 
 /**
  * What the library remembers, in the schema `cdk_postgres` of the admin database: which server this is, what each state manages and
@@ -73,9 +73,8 @@ export interface LedgerHead {
   readonly mendable: boolean;
 }
 
-/** A request of CloudFormation that has changed something, or failed. */
-export interface AnsweredRequest {
-  readonly id: string;
+/** A request of CloudFormation that was answered once the server had been reached. */
+export interface AnsweredRequest extends RunRequest {
   readonly status: 'SUCCESS' | 'FAILED';
 }
 
@@ -105,50 +104,82 @@ const EMPTY: LedgerHead = {
   mendable: true,
 };
 
+/**
+ * Who has the ledger and is no administrator of the server: whoever owns a table decides what runs in the name of those who read it or
+ * write to it (policies, triggers, defaults), so somebody who may create schemas in the admin database must not lay one out beforehand.
+ */
+export const LEDGER_STRANGERS = `ARRAY(
+  SELECT rolname::text FROM pg_roles r
+  WHERE NOT rolsuper AND NOT rolcreaterole AND rolname <> current_user
+    AND r.oid <> (SELECT datdba FROM pg_database WHERE datname = current_database())
+    AND r.oid IN (SELECT nspowner FROM pg_namespace WHERE nspname = '${LEDGER_SCHEMA}'
+                  UNION ALL SELECT relowner FROM pg_class WHERE relnamespace = to_regnamespace('${LEDGER_SCHEMA}'))
+  ORDER BY 1)`;
+
 export async function readLedgerHead(session: Session, stateName: string): Promise<LedgerHead> {
-  const [{ found, usable, writable, mendable, columns, user }] = await session.read<{
+  const [{ found, strangers, owner, enters, reads, writable, mendable, columns, user }] = await session.read<{
     found: boolean;
-    usable: boolean;
+    strangers: string[];
+    owner: string;
+    enters: boolean;
+    reads: boolean;
     writable: boolean;
     mendable: boolean;
-    columns: string[];
+    columns: { place: string; type: string }[];
     user: string;
   }>(
-    `SELECT to_regnamespace($1) IS NOT NULL AS found, current_user AS user,
-            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE') AND coalesce(bool_and(has_table_privilege(oid, 'SELECT')), true), false) AS usable,
+    `SELECT to_regnamespace($1) IS NOT NULL AS found, current_user AS user, ${LEDGER_STRANGERS} AS strangers,
+            (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1) AS owner,
+            coalesce(has_schema_privilege(to_regnamespace($1), 'USAGE'), false) AS enters,
+            coalesce(bool_and(has_table_privilege(oid, 'SELECT')), true) AS reads,
             coalesce(bool_and(has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')),
                      has_schema_privilege(to_regnamespace($1), 'CREATE'), has_database_privilege(current_database(), 'CREATE')) AS writable,
             coalesce(has_schema_privilege(to_regnamespace($1), 'CREATE') AND coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true), false) AS mendable,
-            ARRAY(SELECT t.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class t ON t.oid = a.attrelid
+            ARRAY(SELECT json_build_object('place', t.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a JOIN pg_class t ON t.oid = a.attrelid
                   WHERE t.relnamespace = to_regnamespace($1) AND t.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped) AS columns
      FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r'`,
     [LEDGER_SCHEMA],
   );
+  const ledger = `the ledger, the schema ${LEDGER_SCHEMA} in the database ${session.database}`;
+  const remedy = (...grants: string[]) =>
+    `connect as ${owner}, which owns it, or run as that role: ${grants.map((grant) => `GRANT ${grant} TO ${ident(user)};`).join(' ')}`;
+  const tables = `ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`;
   const unwritable = writable
     ? undefined
     : found
-      ? `${user} may not write to the ledger: GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA} TO ${ident(user)}, in the database ${session.database}`
-      : `${user} may not make the ledger, the schema ${LEDGER_SCHEMA} in the database ${session.database}: GRANT CREATE ON DATABASE ${ident(session.database)} TO ${ident(user)}, as the owner of that database`;
+      ? `${user} may not write to ${ledger}: ${remedy(`INSERT, UPDATE, DELETE ON ${tables}`)}`
+      : `${user} may not make ${ledger}: GRANT CREATE ON DATABASE ${ident(session.database)} TO ${ident(user)}, as the owner of that database`;
   if (!found) return { ...EMPTY, unwritable };
-  if (!usable) {
+  if (strangers.length > 0) {
+    const owners = strangers.map(ident).join(', ');
     return {
       ...EMPTY,
       exists: true,
       unwritable,
-      unreadable: `the schema ${LEDGER_SCHEMA} cannot be read by this role, so everything is treated as not made by this state: GRANT USAGE ON SCHEMA ${LEDGER_SCHEMA}, SELECT ON ALL TABLES IN SCHEMA ${LEDGER_SCHEMA}`,
+      unreadable: `the schema ${LEDGER_SCHEMA} of the database ${session.database}, or a table in it, belongs to ${owners}, who may not administrate this server and could do so in the name of ${user} by it: see who made it; if it is yours, ALTER SCHEMA ${LEDGER_SCHEMA} and each of its tables OWNER TO ${ident(user)}, else drop it`,
     };
   }
-  const damage = damageOf(columns);
+  if (!enters || !reads) {
+    const lacks = [...(enters ? [] : [`USAGE ON SCHEMA ${LEDGER_SCHEMA}`]), ...(reads ? [] : [`SELECT ON ${tables}`])];
+    return {
+      ...EMPTY,
+      exists: true,
+      unwritable,
+      unreadable: `${user} may not read ${ledger}: ${remedy(...lacks)}`,
+    };
+  }
+  const present = new Map(columns.map(({ place, type }) => [place, type]));
+  const damage = damageOf(present);
   if (damage) {
     return {
       ...EMPTY,
       exists: true,
       unwritable,
       damage: { ...damage, beyond: damage.beyond ?? (mendable ? undefined : notMendable(user, session.database)) },
-      unreadable: `${damage.what}, so everything is treated as not made by this state: ${damage.beyond ?? 'an apply mends it'}`,
+      unreadable: `${damage.what}: ${damage.beyond ?? 'an apply mends it'}`,
     };
   }
-  const hasRequests = columns.includes('state.requests');
+  const hasRequests = present.get('state.requests') === 'jsonb';
   const [head] = await session.read<{
     version: number | null;
     identity: string | null;
@@ -160,10 +191,10 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     removals: boolean;
     open_runs: boolean;
     rehomed_from: string | null;
-    requests: AnsweredRequest[] | null;
+    requests: unknown;
   }>(
     `SELECT (SELECT max(version) FROM ${LEDGER_SCHEMA}.server) AS version, (SELECT identity FROM ${LEDGER_SCHEMA}.server) AS identity,
-            ARRAY(SELECT e ->> 'identity' FROM ${LEDGER_SCHEMA}.server, jsonb_array_elements(history) AS e) AS earlier,
+            ARRAY(SELECT e ->> 'identity' FROM ${LEDGER_SCHEMA}.server, jsonb_path_query(history, 'strict $[*] ? (@.identity.type() == "string")', silent => true) AS e) AS earlier,
             s.hash, s.holder, s.fingerprint, s.remaining, ${hasRequests ? 's.requests' : 'NULL'} AS requests,
             EXISTS (SELECT FROM ${LEDGER_SCHEMA}.object
                     WHERE state = $1 AND kind = 'role' AND removed_at IS NOT NULL AND removed_by <> $2) AS removals,
@@ -185,7 +216,7 @@ export async function readLedgerHead(session: Session, stateName: string): Promi
     hasRemovals: head.removals,
     hasOpenRuns: head.open_runs,
     rehomedFrom: head.rehomed_from ?? undefined,
-    requests: hasRequests ? (head.requests ?? []) : undefined,
+    requests: hasRequests ? readRequests(head.requests) : undefined,
     mendable,
   };
 }
@@ -317,12 +348,27 @@ function isEssential(type: string): boolean {
   return type.includes('PRIMARY KEY') || (type.includes('NOT NULL') && !type.includes('DEFAULT'));
 }
 
-function damageOf(present: readonly string[]): LedgerDamage | undefined {
-  const there = new Set(present);
+/** As the server writes them. */
+const LONG_NAMES: Readonly<Record<string, string>> = { int: 'integer', timestamptz: 'timestamp with time zone' };
+
+function damageOf(present: ReadonlyMap<string, string>): LedgerDamage | undefined {
+  const altered = Object.entries(TABLES).flatMap(([table, columns]) =>
+    Object.entries(columns).flatMap(([name, definition]) => {
+      const [word] = definition.split(' ');
+      const [is, was] = [present.get(`${table}.${name}`), LONG_NAMES[word] ?? word];
+      return is === undefined || is === was ? [] : [`${table}.${name} is of the type ${is}, and was ${was}`];
+    }),
+  );
+  if (altered.length > 0) {
+    return {
+      what: `the ledger is damaged: in the schema ${LEDGER_SCHEMA} ${altered.join(', ')}`,
+      beyond: 'ALTER TABLE … ALTER COLUMN … TYPE back to what it was, or bring the table back from a backup',
+    };
+  }
   const tables = Object.entries(TABLES).map(([table, columns]) => ({
     table,
-    isThere: present.some((column) => column.startsWith(`${table}.`)),
-    missing: Object.entries(columns).filter(([name]) => !there.has(`${table}.${name}`)),
+    isThere: [...present.keys()].some((column) => column.startsWith(`${table}.`)),
+    missing: Object.entries(columns).filter(([name]) => !present.has(`${table}.${name}`)),
   }));
   const gone = tables.flatMap(({ table, isThere, missing }) =>
     isThere ? missing.map(([name]) => `${table}.${name}`) : [table],
@@ -358,6 +404,14 @@ function readPlan(value: unknown): Plan | undefined {
   const lists = [plan?.steps, plan?.withheld, plan?.notes];
   if (!lists.every(Array.isArray)) return undefined;
   return [...plan!.steps, ...plan!.withheld].every(isStep) && plan!.notes.every(isText) ? plan! : undefined;
+}
+
+function readRequests(value: unknown): AnsweredRequest[] {
+  const isRequest = (request: AnsweredRequest | null) =>
+    typeof request?.id === 'string' && ['SUCCESS', 'FAILED'].includes(request.status);
+  return Array.isArray(value)
+    ? ((value as (AnsweredRequest | null)[]).filter((each) => isRequest(each)) as AnsweredRequest[])
+    : [];
 }
 
 /** Says which server this is, and that this version has written to it. */
@@ -489,6 +543,21 @@ export async function recordRequest(
     stateName,
     JSON.stringify([...others, request].slice(-MOST_REQUESTS)),
   ]);
+}
+
+/**
+ * Whether a request is over: it was answered and another one after it, or one that was made later was. What failed or ended before the
+ * server was reached is not recorded, so the time is what tells of it. Lambda delivers an event at least once, and within hours.
+ */
+export function answeredBefore(
+  request: RunRequest | undefined,
+  requests: readonly AnsweredRequest[] = [],
+): Pick<AnsweredRequest, 'status'> | 'late' | undefined {
+  if (request === undefined) return undefined;
+  const at = requests.findIndex(({ id }) => id === request.id);
+  if (at >= 0) return at < requests.length - 1 ? requests[at] : undefined;
+  const made = request.at;
+  return made !== undefined && requests.some((known) => known.at !== undefined && known.at > made) ? 'late' : undefined;
 }
 
 /** The versions of the secrets that subscriptions connect by. The table is made by the first of them, so it may not be there. */

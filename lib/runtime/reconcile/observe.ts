@@ -204,7 +204,7 @@ export async function observeInside(session: Session, declaredSchemas: readonly 
        SELECT 'pg_proc'::regclass, oid, pronamespace, proname, proowner, proacl, 'f', proname || '(' || oidvectortypes(proargtypes) || ')'
        FROM pg_proc WHERE pronamespace IN (SELECT oid FROM spaces)),
           groups AS (
-       SELECT space, class, owner, acl, (catalog, oid) IN (SELECT classid, objid FROM pg_depend WHERE deptype = 'e') AS extension,
+       SELECT space, class, owner, acl, (catalog, oid) IN (SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e') AS extension,
               json_agg(name) AS names, CASE class WHEN 'f' THEN json_agg(signature) END AS signatures
        FROM objects GROUP BY 1, 2, 3, 4, 5)
      SELECT s.nspname AS schema, g.class, pg_get_userbyid(g.owner) AS owner, g.extension,

@@ -5,6 +5,7 @@ import { DATABASE_OWNER_ROLE } from './power';
 import { refuseWithoutAdmin } from './plan-server';
 import { ident, literal } from './sql';
 import { Statement } from './types';
+import { counted } from '../counted';
 
 /** What hangs on something else goes first, and a role when nothing of it is left. */
 const ORDER: readonly DesiredDrop['kind'][] = [
@@ -147,13 +148,13 @@ function planDatabase(builder: PlanBuilder, drop: DesiredDrop, there: ObservedDa
     statements: statements && [...(drop.force ? [{ sql: end }] : []), ...statements],
     impossible:
       sessions.length > 0 && !drop.force
-        ? `it has ${there.sessions.length} sessions of others now (${some(sessions)}): end them, or say force: true`
+        ? `it has ${counted(there.sessions.length, 'session')} of others now (${some(sessions)}): end them, or say force: true`
         : undefined,
   });
 }
 
 function planContainer(builder: PlanBuilder, drop: DesiredDrop, there: ObservedContainerDrop): void {
-  const has = there.contents.map(({ type, count }) => `${count} ${type}${count === 1 ? '' : 's'}`).join(', ');
+  const has = there.contents.map(({ type, count }) => counted(count, type)).join(', ');
   if (there.dependents.length > 0 && !drop.cascade) {
     const way =
       drop.kind === 'schema'
@@ -199,13 +200,10 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     ...ownDatabases.map((name) => `the database ${name}`),
     ...there.shared
       .filter(({ catalog, type }) => type === 'o' && catalog === 'pg_tablespace')
-      .map(({ count }) => `${count} tablespaces`),
+      .map(({ count }) => counted(count, 'tablespace')),
     ...databases
       .filter((d) => d.owned.length > 0)
-      .map(
-        (d) =>
-          `in ${d.database} ${d.owned.map(({ type, count }) => `${count} ${type}${count === 1 ? '' : 's'}`).join(', ')}`,
-      ),
+      .map((d) => `in ${d.database} ${d.owned.map(({ type, count }) => counted(count, type)).join(', ')}`),
   ];
   if (owned.length > 0 && heir === undefined)
     refuse(`it owns ${owned.join('; ')}: say who gets that (reassignTo), or drop it first`);
@@ -217,13 +215,13 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
   const subscriptions = there.shared.find(({ catalog, type }) => type === 'o' && catalog === 'pg_subscription');
   if (subscriptions && subscriptions.count > droppedSubscriptions)
     refuse(
-      `it owns ${subscriptions.count} subscription${subscriptions.count === 1 ? '' : 's'}, whose workers apply changes as it: drop them first, or give them to another role with ALTER SUBSCRIPTION … OWNER TO`,
+      `it owns ${counted(subscriptions.count, 'subscription')}, whose workers apply changes as it: drop them first, or give them to another role with ALTER SUBSCRIPTION … OWNER TO`,
     );
   refuseLostAccess(refuse, databases);
   for (const { catalog, type, count } of there.shared)
     if (type === 'a' && catalog !== 'pg_database' && catalog !== 'pg_auth_members')
       refuse(
-        `it has ${count} privileges in ${catalog}, which ${power.user} cannot take back: have a superuser REVOKE them`,
+        `it has ${counted(count, 'privilege')} in ${catalog}, which ${power.user} cannot take back: have a superuser REVOKE them`,
       );
   const regrants = regranted(builder, role, refuse);
 
@@ -276,7 +274,10 @@ function planRole(builder: PlanBuilder, drop: DesiredDrop, there: ObservedRoleDr
     { sql: `DROP OWNED BY ${ident(role)}` },
   ];
   const heirs = owns && heir !== undefined ? [heir] : [];
-  const impossible = there.sessions > 0 ? `the role has ${there.sessions} sessions now: end them first` : undefined;
+  const impossible =
+    there.sessions > 0
+      ? `the role has ${counted(there.sessions, 'session')} now: end ${there.sessions === 1 ? 'it' : 'them'} first`
+      : undefined;
   const step = (draft: Pick<Draft, 'reason' | 'statements'> & Partial<Draft>) =>
     add(builder, drop, { impossible, ...draft });
   if (regrants.length > 0) step({ reason: 'what it has given to others is given to them anew', statements: regrants });
@@ -405,11 +406,15 @@ function regranted(builder: PlanBuilder, role: string, refuse: (problem: string)
 function whatGoes(d: ObservedRoleDrop['databases'][number], heir: string | undefined): string {
   const parts = [
     ...(d.owned.length > 0
-      ? [`${heir} gets ${d.owned.map(({ type, count }) => `${count} ${type}${count === 1 ? '' : 's'}`).join(', ')}`]
+      ? [`${heir} gets ${d.owned.map(({ type, count }) => counted(count, type)).join(', ')}`]
       : []),
-    ...d.grantedOn.map(({ owner, count }) => `its privileges on ${count} objects of ${owner} go`),
-    ...(d.defaultPrivileges > 0 ? [`${d.defaultPrivileges} default privileges go`] : []),
-    ...(d.userMappings > 0 ? [`${d.userMappings} user mappings go`] : []),
+    ...d.grantedOn.map(({ owner, count }) => `its privileges on ${counted(count, 'object')} of ${owner} go`),
+    ...(d.defaultPrivileges > 0
+      ? [`${counted(d.defaultPrivileges, 'default privilege')} ${d.defaultPrivileges === 1 ? 'goes' : 'go'}`]
+      : []),
+    ...(d.userMappings > 0
+      ? [`${counted(d.userMappings, 'user mapping')} ${d.userMappings === 1 ? 'goes' : 'go'}`]
+      : []),
     ...d.policies.map(({ policy, table }) => `the policy ${policy} on ${table} loses it`),
   ];
   return parts.length > 0 ? parts.join(', ') : 'what names it goes';

@@ -9,6 +9,7 @@ import { DATABASE_OWNER_ROLE } from './power';
 import { Previous } from './previous';
 import { chunks, ident, qualified } from './sql';
 import { Statement } from './types';
+import { counted } from '../counted';
 
 /** The inside of one database: its own privileges, schemas, grants and default privileges. */
 
@@ -148,7 +149,7 @@ class InsidePlanner {
     const names = logins.map((role) => role.name).sort();
     return names.length === 0
       ? 'PUBLIC may connect, and is declared closed'
-      : `PUBLIC may connect, and is declared closed; ${names.length} login roles may connect through it alone: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ', …' : ''}`;
+      : `PUBLIC may connect, and is declared closed; ${counted(names.length, 'login role')} may connect through it alone: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ', …' : ''}`;
   }
 
   private planSchema(name: string, owner: string): void {
@@ -362,11 +363,11 @@ class InsidePlanner {
     }
     for (const [whose, count] of strangers)
       this.builder.notes.push(
-        `${count} objects ${whose}, who is not declared to create there: an owner may do everything with them`,
+        `${counted(count, 'object')} ${whose}, who is not declared to create there: an owner may do everything with ${count === 1 ? 'it' : 'them'}`,
       );
     if (skipped > 0)
       this.builder.notes.push(
-        `${skipped} objects of extensions in the database ${this.database.name} keep the privileges that their extension gave`,
+        `${counted(skipped, 'object')} of extensions in the database ${this.database.name} ${skipped === 1 ? 'keeps' : 'keep'} the privileges that ${skipped === 1 ? 'its' : 'their'} extension gave`,
       );
     this.refuseMissingObjects(found);
     for (const { head, items } of missing.all()) {

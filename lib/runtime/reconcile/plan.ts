@@ -55,7 +55,8 @@ export function makePlan(
     options.onlyAdd ?? false,
   );
   const previous = new Previous(ledger.previous);
-  if (ledger.unreadable) builder.notes.push(ledger.unreadable);
+  if (ledger.unreadable)
+    builder.notes.push(`everything is treated as not made by this state, since ${ledger.unreadable}`);
   if (ledger.unwritable && !options.toBeRead) builder.refuse(ledger.unwritable);
   planRoles(builder, previous);
   planOwners(builder);

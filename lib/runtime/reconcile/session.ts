@@ -27,6 +27,7 @@ export class StatementError extends Error {
     readonly code: string | undefined,
     message: string,
     readonly object?: string,
+    readonly constraint?: string,
   ) {
     super(
       `${object === undefined ? '' : `${object}: `}${message} (in the database ${database}, at: ${statement.length > 300 ? `${statement.slice(0, 300)} …` : statement})`,
@@ -40,7 +41,7 @@ const OWN_ROLE = 'SET LOCAL ROLE NONE';
 
 /** One connection of a run, with its reads and writes counted and its warnings heard. */
 export class Session {
-  private warnings: { code: string; message: string }[] = [];
+  private warnings: { code: string; message: string; routine: string }[] = [];
 
   constructor(
     readonly client: Client,
@@ -48,7 +49,9 @@ export class Session {
     private readonly counters: Counters,
   ) {
     client.on('notice', (notice) => {
-      if (notice.severity === 'WARNING') this.warnings.push({ code: notice.code ?? '', message: notice.message ?? '' });
+      // The level that is not translated is a field of the protocol that pg leaves out; every warning has a code of class 01.
+      const { code = '', message = '', routine = '' } = notice;
+      if (code.startsWith('01')) this.warnings.push({ code, message, routine });
     });
   }
 
@@ -72,7 +75,12 @@ export class Session {
   /** Writes to the library's own ledger. */
   async write(sql: string, params: unknown[] = []): Promise<void> {
     this.counters.writes++;
-    await this.client.query(sql, params);
+    try {
+      await this.client.query(sql, params);
+    } catch (error) {
+      const { code, message, constraint } = error as { code?: string; message: string; constraint?: string };
+      throw new StatementError(this.database, sql, code, message, 'the ledger', constraint);
+    }
   }
 
   /** BEGIN, `body`, COMMIT; ROLLBACK when it throws. */
@@ -141,17 +149,10 @@ export class Session {
     try {
       await (params ? this.client.query(text, [...params]) : this.client.query(text));
     } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
-      throw new StatementError(this.database, shown, code, message, object);
+      const { code, message, constraint } = error as { code?: string; message: string; constraint?: string };
+      throw new StatementError(this.database, shown, code, message, object, constraint);
     }
-    // 01006 privilege not revoked, 01007 privilege not granted, 01000 of a GRANT or REVOKE: "has not been granted membership".
-    // They mean that the statement did nothing, with success as its status.
-    const failed = this.warnings.find(
-      ({ code, message }) =>
-        code === '01006' ||
-        code === '01007' ||
-        (code === '01000' && /\b(GRANT|REVOKE)\b/.test(text) && !UNCONNECTED.test(message)),
-    );
+    const failed = this.warnings.find(({ code, routine }) => DID_NOTHING.has(`${code} ${routine}`));
     if (failed)
       throw new WarningError(
         failed.code,
@@ -160,8 +161,15 @@ export class Session {
   }
 }
 
-/** What CREATE SUBSCRIPTION says of one that is connected by a later statement. */
-const UNCONNECTED = /^subscription was created, but is not connected/;
+/**
+ * What the server warns of when a GRANT or REVOKE did nothing, with success as its status, by the code and by the place in its source:
+ * 01000 is the code of any warning, an event trigger may give what it raises every code, and the text is in any language.
+ */
+const DID_NOTHING = new Set([
+  '01006 restrict_and_check_grant', // privilege not revoked
+  '01007 restrict_and_check_grant', // privilege not granted
+  '01000 DelRoleMems', // "has not been granted membership"
+]);
 
 /** A statement with the text that really runs; `sql` is what may be shown. */
 export interface PreparedStatement extends Statement {

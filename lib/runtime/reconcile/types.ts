@@ -80,11 +80,21 @@ export class RefusedError extends Error {
   }
 }
 
-/** The request was answered before, and another one since: to do it again would put the server back. */
+/** Whom a run answers. */
+export interface RunRequest {
+  readonly id: string;
+  /** When it was made, in ISO 8601 to the second; absent: unknown, and then only a request that was recorded is known to be over. */
+  readonly at?: string;
+}
+
+/** The request is over, and another one was carried out since: to do it now would put the server back. */
 export class AnsweredError extends Error {
-  constructor(readonly status: 'SUCCESS' | 'FAILED') {
+  /** `status`: absent for a request that comes so late that a later one was carried out before it. */
+  constructor(readonly status?: 'SUCCESS' | 'FAILED') {
     super(
-      `this request was answered with ${status} before, and a later one has been carried out since: it came again, and nothing was changed`,
+      status === undefined
+        ? 'a request that was made later has been carried out already: this one came too late, and nothing was changed'
+        : `this request was answered with ${status} before, and a later one has been carried out since: it came again, and nothing was changed`,
     );
     this.name = 'AnsweredError';
   }
@@ -151,8 +161,8 @@ export interface ReconcileOptions {
   readonly onlyAdd?: boolean;
   /** Who deploys the state (stack and resource), so that only that one can release it. */
   readonly holder?: string;
-  /** The id of the request that this run answers. One that was answered before, and is not the last, is an `AnsweredError`. */
-  readonly request?: string;
+  /** The request that this run answers. One that is over, since a later one was carried out, is an `AnsweredError`. */
+  readonly request?: RunRequest;
   /** Also compute who can do what, for the report. */
   readonly access?: boolean;
   /** Told what is being done, in a few words. */

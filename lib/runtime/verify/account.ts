@@ -15,6 +15,7 @@ import {
 import { ListSecretsCommand, SecretListEntry, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { checkTemplate } from '../guard';
 import { Row } from './rows';
+import { counted } from '../counted';
 
 /** What the credentials must allow. All of it reads, and none of it reads a secret's value. */
 export const ACTIONS = [
@@ -260,7 +261,9 @@ class Account {
       );
       if (!isCluster && status !== undefined && status !== 'in-sync')
         problems.push(`${identifier}: parameters are ${status}`);
-      seen.push(`${identifier}: ${Object.keys(declared).length - wrong.length} parameters of ${group} as declared`);
+      seen.push(
+        `${identifier}: ${counted(Object.keys(declared).length - wrong.length, 'parameter')} of ${group} as declared`,
+      );
     }
     if (problems.length > 0) return { verdict: 'contradicted', saw: problems };
     return seen.length === 0
@@ -276,16 +279,21 @@ class Account {
     if (rotating.length < declared)
       return {
         verdict: 'contradicted',
-        saw: [`${declared} secrets are declared to rotate, and ${rotating.length} of the stack's ${own.length} do`],
+        saw: [
+          `${counted(declared, 'secret is', 'secrets are')} declared to rotate, and ${rotating.length} of the stack's ${own.length} do`,
+        ],
       };
     const done = rotating.filter(({ LastRotatedDate }) => LastRotatedDate);
     const saw = [
-      `${rotating.length} secrets rotate`,
+      counted(rotating.length, 'secret rotates', 'secrets rotate'),
       ...done.map(({ Name, LastRotatedDate }) => `${Name} was rotated on ${day(LastRotatedDate!)}`),
     ];
     return done.length === rotating.length
       ? { verdict: 'confirmed', saw: [...saw, 'that somebody logs in with what was rotated was not tried'] }
-      : { verdict: 'unknown', saw: [...saw, `${rotating.length - done.length} have not been rotated yet`] };
+      : {
+          verdict: 'unknown',
+          saw: [...saw, `${counted(rotating.length - done.length, 'has', 'have')} not been rotated yet`],
+        };
   }
 
   async events(): Promise<Finding> {
@@ -301,13 +309,15 @@ class Account {
       return {
         verdict: 'contradicted',
         saw: [
-          `${declared} subscriptions are declared, and RDS has ${own.length} for these servers`,
+          `${counted(declared, 'subscription is', 'subscriptions are')} declared, and RDS has ${own.length} for these servers`,
           ...broken.map(({ CustSubscriptionId, Status }) => `${CustSubscriptionId} is ${Status}`),
         ],
       };
     return {
       verdict: 'confirmed',
-      saw: [`${own.length} subscriptions are active; that a notice arrives was not tried`],
+      saw: [
+        `${counted(own.length, 'subscription is', 'subscriptions are')} active; that a notice arrives was not tried`,
+      ],
     };
   }
 

@@ -12,16 +12,17 @@ import {
   aws_sns as sns,
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { FindingAcknowledgement, acknowledgeFinding } from '../../compliance';
+import { FindingAcknowledgement } from '../../compliance';
 import { serverAlarmTopic } from '../alarm-topic';
 import type { AuroraPostgres } from '../aurora-postgres';
 import { serverKey } from '../encryption-key';
-import { DeployGuard, isGuardId } from '../guard';
+import { DeployGuard } from '../guard';
 import { exportedLogGroups } from '../log-groups';
 import { serverIdentifier } from '../identifier';
 import { parameterGroup, refusePublicSubnets } from '../managed-server';
 import { monitoringRole } from '../monitoring-role';
 import type { IPostgresServer } from '../postgres-server';
+import { acknowledgeOnCopy, copyConnections, copyGuard } from '../replicas/copy';
 import { IReaderEndpoint } from '../replicas/reader-endpoint';
 import { defaultSubnets } from '../state/vpc-services';
 
@@ -181,13 +182,11 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     this.server = primary;
     this.port = primary.port;
     this.encryptionKey = serverKey(this, { given: props.encryptionKey, retain: production });
-    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+    this.connections = copyConnections(this, 'Aurora secondary', {
       vpc: props.vpc,
-      description: `Aurora secondary ${path}`.slice(0, 255),
-      allowAllOutbound: false,
+      port: this.port,
+      removalPolicy: settings.companions,
     });
-    securityGroup.applyRemovalPolicy(settings.companions);
-    this.connections = new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(this.port) });
     const identifier = serverIdentifier(this, props.identifier);
     const subnets = new rds.SubnetGroup(this, 'Subnets', {
       description: `Subnets of the Aurora secondary ${path}`.slice(0, 255),
@@ -213,7 +212,7 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
       globalClusterIdentifier: globalDatabase.identifier,
       dbClusterIdentifier: identifier,
       dbSubnetGroupName: subnets.subnetGroupName,
-      vpcSecurityGroupIds: [securityGroup.securityGroupId],
+      vpcSecurityGroupIds: this.connections.securityGroups.map((group) => group.securityGroupId),
       port: this.port,
       enableIamDatabaseAuthentication: true,
       storageEncrypted: true,
@@ -272,18 +271,8 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     });
 
     Stack.of(this).addStackDependency(Stack.of(primary), `${path} follows ${primary.node.path}`);
-    if (production) {
-      acknowledgeOfSecondary(this);
-      this.guard = new DeployGuard(this, 'Guard', {
-        servers: [this.cluster, ...nodes],
-        vpc: props.vpc,
-        vpcSubnets,
-        encryptionKey: this.encryptionKey,
-        defaults: primary.defaults,
-        reserveConcurrency: primary._reserveConcurrency,
-        logRemovalPolicy: settings.companions,
-      });
-    }
+    if (production) acknowledgeOfSecondary(this);
+    this.guard = copyGuard(this, primary, { servers: [this.cluster, ...nodes], vpc: props.vpc, vpcSubnets });
     const topic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
     if (topic) this.lagAlarm(topic, maxLag, identifier);
   }
@@ -299,8 +288,7 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
    * @param acknowledgement the id as reported, and why the exception is right here
    */
   public acknowledge(acknowledgement: FindingAcknowledgement): void {
-    if (!isGuardId(acknowledgement.id)) acknowledgeFinding(this, acknowledgement);
-    else this.guard?.acknowledge({ ...acknowledgement, expires: acknowledgement.expires ?? '' });
+    acknowledgeOnCopy(this, { own: this.guard }, acknowledgement);
   }
 
   private lagAlarm(topic: sns.ITopic, maxLag: Duration, identifier: string): void {

@@ -1,4 +1,4 @@
-import { Duration, Size, aws_cloudwatch as cloudwatch, aws_ec2 as ec2, aws_rds as rds } from 'aws-cdk-lib';
+import { Duration, Size, aws_cloudwatch as cloudwatch, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { connectionsOf, memoryOf, MOST_OF_SMALL_SERVERLESS, serverlessMemory } from './capacity';
 import { FIVE_MINUTES, Watched, WatchedEvents } from './watched';
 
@@ -84,20 +84,24 @@ function ofNodes(
   ];
 }
 
+/** From how much retained WAL on a slot is wrong where neither its cap nor the volume is known: 10 GiB. */
+export const RETAINED_WAL = 10 * 1024 ** 3;
+
+/** What thresholds follow. What is not known leaves out what follows it alone, but for what has a default of its own. */
+export interface InstanceSize {
+  readonly instanceType?: ec2.InstanceType;
+  readonly storage?: Size;
+  readonly storageType?: string;
+  readonly iops?: number;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
 /** What CloudWatch knows of an instance of RDS. */
-export function watchedInstance(
-  instance: rds.CfnDBInstance,
-  given: {
-    readonly instanceType: ec2.InstanceType;
-    readonly storage: Size;
-    readonly storageType: string;
-    readonly iops?: number;
-    readonly parameters: Readonly<Record<string, string>>;
-  },
-): Watched[] {
-  const dimensions = { DBInstanceIdentifier: instance.ref };
-  const memory = memoryOf(given.instanceType);
-  const operations = given.iops ?? (given.storage.toGibibytes() >= 400 ? 12_000 : 3_000);
+export function watchedInstance(identifier: string, given: InstanceSize): Watched[] {
+  const dimensions = { DBInstanceIdentifier: identifier };
+  const { storage } = given;
+  const memory = given.instanceType && memoryOf(given.instanceType);
+  const operations = given.iops ?? (storage && storage.toGibibytes() >= 400 ? 12_000 : 3_000);
   return [
     ...ofNodes(dimensions, { memory, connections: connectionsOf(given.parameters.max_connections, memory) }),
     {
@@ -114,18 +118,22 @@ export function watchedInstance(
       threshold: QUEUE_SECONDS,
       says: `The volume takes more than ${QUEUE_SECONDS * 1000} ms for one ${name === 'ReadLatency' ? 'read' : 'write'}`,
     })),
-    {
-      id: 'TransactionLogsDiskUsage',
-      question: 'Do not break',
-      metric: metric(dimensions, 'TransactionLogsDiskUsage', 'Maximum'),
-      threshold: Math.floor(given.storage.toBytes() * 0.3),
-      says: 'WAL takes three tenths of the created storage: a slot or a replica holds it, or it cannot be archived',
-    },
+    ...(storage === undefined
+      ? []
+      : [
+          {
+            id: 'TransactionLogsDiskUsage',
+            question: 'Do not break' as const,
+            metric: metric(dimensions, 'TransactionLogsDiskUsage', 'Maximum'),
+            threshold: Math.floor(storage.toBytes() * 0.3),
+            says: 'WAL takes three tenths of the created storage: a slot or a replica holds it, or it cannot be archived',
+          },
+        ]),
     {
       id: 'OldestReplicationSlotLag',
       question: 'Do not stop',
       metric: metric(dimensions, 'OldestReplicationSlotLag', 'Maximum'),
-      threshold: slotBytes(given.parameters) ?? Math.floor(given.storage.toBytes() / 8),
+      threshold: slotBytes(given.parameters) ?? (storage ? Math.floor(storage.toBytes() / 8) : RETAINED_WAL),
       says: 'A replication slot is half way to losing its place: its consumer is away or too slow',
     },
     ...(given.storageType === 'gp2'
@@ -144,19 +152,50 @@ export function watchedInstance(
   ];
 }
 
+/** Facts of the data rather than of a node, which every node reports: one alarm over all of them is enough. */
+const OF_THE_DATA = ['MaximumUsedTransactionIDs', 'OldestReplicationSlotLag'];
+
+/** What CloudWatch knows of the nodes of a Multi-AZ DB cluster, of which each may be the writer. */
+export function watchedStandbys(identifiers: readonly string[], given: InstanceSize): Watched[] {
+  const [first = [], ...others] = identifiers.map((identifier) => watchedInstance(identifier, given));
+  return first.flatMap((watched, at) => {
+    const nodes = [watched, ...others.map((node) => node[at]!)];
+    if (!OF_THE_DATA.includes(watched.id)) {
+      return nodes.map((node, index) => ({
+        ...node,
+        id: `${node.id}-${index + 1}`,
+        says: `Node ${index + 1}: ${node.says}`,
+      }));
+    }
+    const names = nodes.map((_node, index) => `node${index + 1}`);
+    const worst = new cloudwatch.MathExpression({
+      expression: `MAX([${names.join(', ')}])`,
+      label: watched.id,
+      period: FIVE_MINUTES,
+      usingMetrics: Object.fromEntries(nodes.map((node, index) => [names[index]!, node.metric])),
+    });
+    return [{ ...watched, metric: worst }];
+  });
+}
+
 /** What CloudWatch knows of a cluster of Aurora. */
 export function watchedCluster(
-  cluster: rds.CfnDBCluster,
+  identifier: string,
   given: {
-    readonly instanceType: ec2.InstanceType;
+    /** Of the smallest node. */
+    readonly instanceType?: ec2.InstanceType;
     readonly serverlessV2?: { readonly minCapacity: number; readonly maxCapacity: number };
     readonly readers: boolean;
     readonly parameters: Readonly<Record<string, string>>;
   },
 ): Watched[] {
-  const dimensions = { DBClusterIdentifier: cluster.ref };
-  const { serverlessV2 } = given;
-  const memory = serverlessV2 ? serverlessMemory(serverlessV2.maxCapacity) : memoryOf(given.instanceType);
+  const dimensions = { DBClusterIdentifier: identifier };
+  const { serverlessV2, instanceType } = given;
+  const memory = serverlessV2
+    ? serverlessMemory(serverlessV2.maxCapacity)
+    : instanceType === undefined
+      ? undefined
+      : memoryOf(instanceType);
   const most = connectionsOf(given.parameters.max_connections, memory);
   // With so little at the least, the service lets no more than 2,000 in, whatever there is at the most.
   const small = serverlessV2 !== undefined && serverlessV2.minCapacity <= 0.5;
@@ -188,12 +227,12 @@ export function watchedCluster(
           },
         ]
       : []),
-    ...(serverlessV2 ? [] : credits(dimensions, given.instanceType)),
+    ...(serverlessV2 ? [] : credits(dimensions, instanceType)),
   ];
 }
 
-function credits(dimensions: Dimensions, instanceType: ec2.InstanceType): Watched[] {
-  if (!/^t\d/.test(instanceType.toString())) return [];
+function credits(dimensions: Dimensions, instanceType: ec2.InstanceType | undefined): Watched[] {
+  if (instanceType === undefined || !/^t\d/.test(instanceType.toString())) return [];
   return [
     {
       id: 'CPUCreditBalance',
@@ -212,30 +251,33 @@ export function slotBytes(parameters: Readonly<Record<string, string>>): number 
   return mebibytes > 0 ? (mebibytes * 1024 ** 2) / 2 : undefined;
 }
 
-export function instanceEvents(instance: rds.CfnDBInstance): WatchedEvents {
-  return { id: 'Events', sourceType: 'db-instance', sourceIds: [instance.ref], categories: INSTANCE_EVENTS };
+export function instanceEvents(identifier: string): WatchedEvents {
+  return { id: 'Events', sourceType: 'db-instance', sourceIds: [identifier], categories: INSTANCE_EVENTS };
 }
 
-/** A cluster that pauses would tell of each pause as a notification. */
-export function clusterEvents(
-  cluster: rds.CfnDBCluster,
-  nodes: readonly rds.CfnDBInstance[],
-  pauses: boolean,
-): WatchedEvents[] {
+/**
+ * A cluster that pauses would tell of each pause as a notification. Of nodes that nobody names there is no subscription: one without a
+ * name would be of every instance of the account.
+ */
+export function clusterEvents(identifier: string, nodes: readonly string[], pauses: boolean): WatchedEvents[] {
   const quiet = (categories: string[]) =>
     pauses ? categories.filter((category) => category !== 'notification') : categories;
   return [
     {
       id: 'ClusterEvents',
       sourceType: 'db-cluster',
-      sourceIds: [cluster.ref],
+      sourceIds: [identifier],
       categories: quiet([...CLUSTER_EVENTS, 'notification']),
     },
-    {
-      id: 'NodeEvents',
-      sourceType: 'db-instance',
-      sourceIds: nodes.map((node) => node.ref),
-      categories: quiet(INSTANCE_EVENTS),
-    },
+    ...(nodes.length === 0
+      ? []
+      : [
+          {
+            id: 'NodeEvents',
+            sourceType: 'db-instance' as const,
+            sourceIds: [...nodes],
+            categories: quiet(INSTANCE_EVENTS),
+          },
+        ]),
   ];
 }

@@ -8,7 +8,7 @@ export type Question = (typeof QUESTIONS)[number];
 export interface Watched {
   readonly id: string;
   readonly question: Question;
-  readonly metric: cloudwatch.Metric;
+  readonly metric: cloudwatch.IMetric;
   /** Wrong above it, unless `below`. */
   readonly threshold: number;
   readonly below?: boolean;

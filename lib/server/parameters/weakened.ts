@@ -74,6 +74,13 @@ const WEAKENINGS: readonly Weakening[] = [
     consequence: 'tables bloat, and the server stops at transaction ID wraparound',
   },
   {
+    id: 'HA-5',
+    parameter: 'synchronous_commit',
+    isWeak: (value) => value === '0' || value === 'off' || value === 'local',
+    consequence:
+      'a commit is confirmed before it is safe, and a failover loses it; set it for the roles alone that bear that',
+  },
+  {
     id: 'HA-8',
     parameter: 'max_slot_wal_keep_size',
     isWeak: (value) => value === '-1',

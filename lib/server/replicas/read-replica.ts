@@ -14,10 +14,10 @@ import {
   aws_sns as sns,
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { FindingAcknowledgement, acknowledgeFinding, addFinding } from '../../compliance';
+import { FindingAcknowledgement, addFinding } from '../../compliance';
 import { serverAlarmTopic } from '../alarm-topic';
 import { serverKey } from '../encryption-key';
-import { DeployGuard, isGuardId } from '../guard';
+import { DeployGuard } from '../guard';
 import { insightRetention } from '../insights';
 import { exportedLogGroups } from '../log-groups';
 import { serverIdentifier } from '../identifier';
@@ -28,6 +28,7 @@ import type { IPostgresServer } from '../postgres-server';
 import type { RdsPostgres } from '../rds-postgres';
 import { defaultSubnets } from '../state/vpc-services';
 import { ConflictPolicy } from './conflict-policy';
+import { acknowledgeOnCopy, copyConnections, copyGuard } from './copy';
 import { IReaderEndpoint } from './reader-endpoint';
 import { standbyParameters } from './standby-parameters';
 
@@ -192,16 +193,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
       : source.encryptionKey;
     const removalPolicy = settings.removalPolicy;
     const companions = settings.companions;
-    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
-      vpc,
-      description: `Read replica ${path}`.slice(0, 255),
-      allowAllOutbound: false,
-    });
-    securityGroup.applyRemovalPolicy(companions);
-    this.connections = new ec2.Connections({
-      securityGroups: [securityGroup],
-      defaultPort: ec2.Port.tcp(this.port),
-    });
+    this.connections = copyConnections(this, 'Read replica', { vpc, port: this.port, removalPolicy: companions });
 
     const identifier = serverIdentifier(this, props.identifier);
     this._identifier = identifier;
@@ -250,7 +242,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
               vpcSubnets,
               removalPolicy: companions,
             }),
-      securityGroups: [securityGroup],
+      securityGroups: this.connections.securityGroups,
       publiclyAccessible: false,
       port: this.port,
       instanceIdentifier: identifier,
@@ -294,11 +286,12 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     this.identity = resource.attrDbiResourceId;
     if (sameStack) {
       resource.sourceDbInstanceIdentifier = source.instance.instanceIdentifier;
+      source._guardAlso(resource);
     } else {
       if (otherRegion) resource.sourceRegion = Stack.of(source).region;
       Stack.of(this).addStackDependency(Stack.of(source), `${path} replicates ${source.node.path}`);
+      this.guard = copyGuard(this, source, { servers: [resource], vpc, vpcSubnets });
     }
-    this.guard = this.guardBefore(source, resource, { sameStack, vpc, vpcSubnets });
     if (props.readerHost) source._setReaderHost(this);
 
     const topic =
@@ -308,6 +301,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     if (topic && conflicts.isFeedback && sameStack) bloatAlarm(source, topic);
     acknowledgeOfReplica(this.instance, props.multiAz ?? false);
     this.warnBackup(source);
+    if (props.slotSyncDatabase !== undefined) this.warnAhead(source);
   }
 
   /** The region in which it stands. */
@@ -330,9 +324,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
    * @param acknowledgement the id as reported, and why the exception is right here
    */
   public acknowledge(acknowledgement: FindingAcknowledgement): void {
-    if (!isGuardId(acknowledgement.id)) acknowledgeFinding(this, acknowledgement);
-    else if (this.guard) this.guard.acknowledge({ ...acknowledgement, expires: acknowledgement.expires ?? '' });
-    else this.server.acknowledge(acknowledgement);
+    acknowledgeOnCopy(this, { own: this.guard, server: this.server }, acknowledgement);
   }
 
   /** By its literal name: a reference would have to cross stacks, and regions. */
@@ -351,27 +343,6 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
       arnFormat: ArnFormat.COLON_RESOURCE_NAME,
     });
     return Object.defineProperty(instance, 'instanceArn', { value: arn });
-  }
-
-  private guardBefore(
-    source: RdsPostgres,
-    resource: rds.CfnDBInstance,
-    where: { sameStack: boolean; vpc: ec2.IVpc; vpcSubnets: ec2.SubnetSelection },
-  ): DeployGuard | undefined {
-    if (where.sameStack) {
-      source._guardAlso(resource);
-      return undefined;
-    }
-    if (!source.profile.isProduction) return undefined;
-    return new DeployGuard(this, 'Guard', {
-      servers: [resource],
-      vpc: where.vpc,
-      vpcSubnets: where.vpcSubnets,
-      encryptionKey: this.encryptionKey,
-      defaults: source.defaults,
-      reserveConcurrency: source._reserveConcurrency,
-      logRemovalPolicy: source._settings.companions,
-    });
   }
 
   private lagAlarm(topic: sns.ITopic, purpose: string): void {
@@ -403,6 +374,21 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
           : undefined;
       },
       fix: 'Set pointInTimeRecovery of the server to 7 days or more: a replica is no backup.',
+    });
+  }
+
+  /** The replica's slot has its name from RDS when the replica is there, so that no template can have it at once. */
+  private warnAhead(source: RdsPostgres): void {
+    addFinding(this, {
+      id: 'HA-19',
+      severity: 'warning',
+      check: () =>
+        source._parameters.synchronized_standby_slots === undefined
+          ? `${this.node.path}: consumers of ${source.node.path} may be ahead of the replica, and have rows that it lacks when it is promoted`
+          : undefined,
+      fix:
+        "Once the replica is there, SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'physical' on the server names its slot: " +
+        'set it as the parameter synchronized_standby_slots of the server, for which logical consumers then wait.',
     });
   }
 }

@@ -17,6 +17,7 @@ import {
   PRIVILEGES,
   OBJECT_KIND_OF,
 } from '../../contract';
+import { DeclaredPlaces, ISOLATION } from './contradictions';
 
 /** The part of a database that is declared in one piece; the rest comes by later declarations. */
 export type DatabaseDeclaration = Pick<
@@ -39,16 +40,17 @@ interface DatabaseParts {
 }
 
 /** Collects what an app declares about the inside of one server, in any order, and gives it as the contract's desired state. */
-export class Declaration {
+export class Declaration implements DeclaredPlaces {
   private readonly roles = new Map<string, DesiredRole>();
   /** By member, then by group. */
   private readonly memberships = new Map<string, Map<string, DesiredMembership>>();
   private readonly settings = new Map<string, DesiredSetting>();
   private readonly databases = new Map<string, DatabaseParts>();
   private readonly comments = new Map<string, DesiredComment>();
-  private readonly drops = new Map<string, DesiredDrop>();
+  private readonly drops = new Map<string, { readonly drop: DesiredDrop; readonly by: IConstruct }>();
   private readonly acknowledgedPlans = new Set<string>();
   private readonly declaredBy = new Map<string, IConstruct>();
+  private readonly otherWays = new Set<string>();
   /** Roles that look at every database, and whether at its sequences. */
   private readonly watchers = new Map<string, boolean>();
 
@@ -76,7 +78,7 @@ export class Declaration {
   }
 
   public addSchema(by: IConstruct, database: string, schema: DesiredSchema): void {
-    this.claim(by, `schema of the database "${database}"`, schema.name);
+    this.claim(by, 'schema', schema.name, database);
     this.parts(database).schemas.push(schema);
   }
 
@@ -88,7 +90,7 @@ export class Declaration {
     name: string,
     item: Parts[K][number],
   ): void {
-    this.claim(by, `${kind.slice(0, -1)} of the database "${database}"`, name);
+    this.claim(by, kind === 'isolations' ? ISOLATION : kind.slice(0, -1), name, database);
     (this.parts(database).inside[kind] as Parts[K][number][]).push(item);
   }
 
@@ -99,21 +101,12 @@ export class Declaration {
   }
 
   public addDrop(by: IConstruct, drop: DesiredDrop): void {
-    const kind = 'database' in drop ? `${drop.kind} of the database "${drop.database}"` : drop.kind;
-    this.claim(by, `drop of the ${kind}`, drop.name);
-    this.drops.set(JSON.stringify([kind, drop.name]), drop);
-  }
-
-  /** Whichever of the two came first: what is declared is there, and what is dropped is not. */
-  private refuseDroppedDeclarations(): void {
-    for (const key of this.drops.keys()) {
-      const declaredBy = this.declaredBy.get(key);
-      const [kind, name] = JSON.parse(key) as [string, string];
-      if (declaredBy)
-        throw new Error(
-          `${declaredBy.node.path}: the ${kind} "${name}" is declared here, and is to be dropped; take it out of the one or the other`,
-        );
-    }
+    const what = wordsFor(drop.kind, drop.name, 'database' in drop ? drop.database : undefined);
+    if (this.drops.has(what))
+      throw new Error(`${by.node.path}: drop() of the ${what} comes a second time; take one of the two calls out`);
+    const declaredBy = this.declaredBy.get(what);
+    if (declaredBy) refuseDropOfDeclared(what, declaredBy, by);
+    this.drops.set(what, { drop, by });
   }
 
   public addMembership(by: IConstruct, membership: DesiredMembership): void {
@@ -201,7 +194,6 @@ export class Declaration {
   }
 
   public toState(head: Pick<DesiredState, 'name' | 'profile' | 'defaults'>): DesiredState {
-    this.refuseDroppedDeclarations();
     this.admitWatchers();
     this.installEverywhere();
     return {
@@ -212,7 +204,7 @@ export class Declaration {
       memberships: this.allMemberships(),
       settings: [...this.settings.values()],
       comments: [...this.comments.values()],
-      drops: [...this.drops.values()],
+      drops: [...this.drops.values()].map(({ drop }) => drop),
       databases: [...this.databases.values()].map((parts) => ({
         ...parts.declaration,
         schemas: parts.schemas,
@@ -293,14 +285,45 @@ export class Declaration {
     return parts;
   }
 
-  private claim(by: IConstruct, kind: string, name: string): void {
-    const key = JSON.stringify([kind, name]);
-    const earlier = this.declaredBy.get(key);
-    if (earlier) {
-      throw new Error(`The ${kind} "${name}" is declared twice: by ${earlier.node.path} and by ${by.node.path}`);
-    }
-    this.declaredBy.set(key, by);
+  /** A login that comes into a database by a way that is not declared. */
+  public addOtherWay(role: string, database: string): void {
+    this.otherWays.add(JSON.stringify([role, database]));
   }
+
+  public comesAnotherWay(role: string, database: string): boolean {
+    return this.otherWays.has(JSON.stringify([role, database]));
+  }
+
+  public pathOf(kind: string, name: string, database?: string): string {
+    return this.declaredBy.get(wordsFor(kind, name, database))!.node.path;
+  }
+
+  private claim(by: IConstruct, kind: string, name: string, database?: string): void {
+    const what = wordsFor(kind, name, database);
+    const earlier = this.declaredBy.get(what);
+    if (earlier) {
+      const remedy = earlier === by ? 'declare it once' : 'use what that is, or another name';
+      throw new Error(
+        `${by.node.path}: the ${what} is declared twice; ${earlier.node.path} declares it already: ${remedy}`,
+      );
+    }
+    const dropped = this.drops.get(what);
+    if (dropped) refuseDropOfDeclared(what, by, dropped.by);
+    this.declaredBy.set(what, by);
+  }
+}
+
+/** Names an object in messages, and no other: names are quoted as JSON. */
+function wordsFor(kind: string, name: string, database?: string): string {
+  const object = `${kind} ${JSON.stringify(name)}`;
+  return database === undefined ? object : `${object} of the database ${JSON.stringify(database)}`;
+}
+
+/** What is declared is there, and what is dropped is not. */
+function refuseDropOfDeclared(what: string, declared: IConstruct, dropped: IConstruct): never {
+  throw new Error(
+    `${declared.node.path}: the ${what} is declared here, and is to be dropped by drop() of ${dropped.node.path}; take out the declaration or the drop()`,
+  );
 }
 
 function settingKey(setting: Pick<DesiredSetting, 'role' | 'database' | 'name'>): string {

@@ -7,11 +7,16 @@ export function requireLiteral(scope: IConstruct, prop: string, value: string): 
   if (typeof value !== 'string') throw new Error(`${scope.node.path}: ${prop} must be a text, not ${typeof value}`);
   if (Token.isUnresolved(value)) {
     throw new Error(
-      `${scope.node.path}: ${prop} must be a literal text; a token (${Token.asString(value)}) is known only at deployment, ` +
-        'too late to be checked and planned',
+      `${pathWithoutTokens(scope)}: ${prop} must be a literal text; a token is known only at deployment, too late to be checked and planned: ` +
+        'write the text itself, or take it from the context of the app',
     );
   }
   return value;
+}
+
+/** A token in the id of a construct is text that nobody wrote. */
+function pathWithoutTokens(scope: IConstruct): string {
+  return scope.node.path.replace(/\$\{Token\[[^\]]*\]\}/g, '(token)');
 }
 
 /** Fails for a name that PostgreSQL or the server would refuse, change or keep for itself; warns of one that needs quotes. */

@@ -22,9 +22,7 @@ import { join } from 'node:path';
 import { addFinding } from '../../compliance';
 import {
   DRIFT_MODE_VARIABLE,
-  ContractError,
   DesiredState,
-  decodeState,
   encodeState,
   Platform,
   POOLER_PICKUP_VARIABLE,
@@ -34,7 +32,9 @@ import {
   SERVER_VARIABLE,
   STATE_NAME_VARIABLE,
   STATE_RESOURCE_TYPE,
+  stateProblems,
 } from '../../contract';
+import { contradictions } from './contradictions';
 import { Declaration } from './declaration';
 import { requireDays, requireText } from './literals';
 import { ServerFunction } from './server-function';
@@ -53,12 +53,22 @@ export interface ServerStateProps {
   /** Absent: not known before the server is asked; the function then checks what depends on it. */
   readonly majorVersion?: number;
   /**
+   * Whether the server may be of a later version than `majorVersion`, which nobody has said.
+   * @default false
+   */
+  readonly leastVersion?: boolean;
+  /**
    * Whether roles may log in with IAM tokens.
    * @default - true on RDS and Aurora
    */
   readonly iamAuthentication?: boolean;
   /** The secret of the role that applies the state. On a managed server the attached one, so that it holds host and port. */
   readonly adminSecret: secretsmanager.ISecret;
+  /**
+   * The name of that role.
+   * @default - known by its secret alone
+   */
+  readonly adminRole?: string;
   /** `rds`, `public`, or a PEM text. */
   readonly trust: string;
   /** @default - the functions run outside a VPC */
@@ -130,7 +140,13 @@ export class ServerState extends Construct {
   private applyFunction?: ServerFunction;
   private rotateFunction?: ServerFunction;
   private rotatePermission?: lambda.CfnPermission;
-  private cached?: { readonly revision: number; readonly document: object; readonly json: string };
+  private cached?: {
+    readonly revision: number;
+    readonly declared: DesiredState;
+    readonly document: object;
+    readonly json: string;
+    readonly problems: readonly string[];
+  };
   private revision = 0;
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
@@ -161,6 +177,8 @@ export class ServerState extends Construct {
     this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
     this.endpoints = lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : []));
+    // Not thrown where the template is resolved: CDK would bury the message under the path of each token.
+    this.node.addValidation({ validate: () => (this.isEmpty ? [] : [...this.encoded().problems]) });
   }
 
   /** Whether the declaration is empty, and nothing is created. */
@@ -227,8 +245,7 @@ export class ServerState extends Construct {
 
   /** All that is declared by now. */
   public declared(): DesiredState {
-    const { profile, defaults } = this.props;
-    return this.declaration.toState({ name: this.stateName, profile, defaults });
+    return this.encoded().declared;
   }
 
   /** Where sessions that work as one of these roles may create objects of their own. */
@@ -500,21 +517,20 @@ export class ServerState extends Construct {
 
   private encoded() {
     if (this.cached?.revision !== this.revision) {
-      const document = encodeState(this.declared());
-      this.refuseInvalid(document);
-      this.cached = { revision: this.revision, document, json: JSON.stringify(document) };
+      const { profile, defaults } = this.props;
+      const declared = this.declaration.toState({ name: this.stateName, profile, defaults });
+      const document = encodeState(declared);
+      const problems = [...this.invalid(declared), ...contradictions(declared, this.declaration)];
+      this.cached = { revision: this.revision, declared, document, json: JSON.stringify(document), problems };
     }
     return this.cached;
   }
 
   /** What the function would refuse at the deployment is an error here. */
-  private refuseInvalid(document: object): void {
-    try {
-      decodeState(document);
-    } catch (error) {
-      if (!(error instanceof ContractError)) throw error;
-      throw new Error(`${this.server.node.path}: what is declared inside is not valid: ${error.problems.join('; ')}`);
-    }
+  private invalid(declared: DesiredState): string[] {
+    const problems = stateProblems(declared);
+    if (problems.length === 0) return [];
+    return [`${this.server.node.path}: what is declared inside is not valid: ${problems.join('; ')}`];
   }
 
   private get isFile(): boolean {

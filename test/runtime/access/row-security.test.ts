@@ -30,8 +30,11 @@ function state(stage: DesiredIsolation['stage']): DesiredState {
       ],
     },
     {
-      roles: [...declaration().roles, group('tenants'), login('report'), login('stray')],
-      memberships: [{ role: 'tenants', member: 'api', inherit: true, set: false, admin: false }],
+      roles: [...declaration().roles, group('tenants'), login('report'), login('stray'), login('guest')],
+      memberships: [
+        { role: 'tenants', member: 'api', inherit: true, set: false, admin: false },
+        { role: 'app_readonly', member: 'guest', inherit: true, set: false, admin: false },
+      ],
     },
   );
 }
@@ -85,6 +88,7 @@ describe.each(VERSIONS)('row security in access on PostgreSQL %s (SEC-25)', (ver
       report: [{ rows: 'all', count: 1 }],
       stray: [{ rows: 'none', count: 1 }],
       app_readonly: [{ rows: 'none', count: 1 }],
+      guest: [{ rows: 'none', count: 1 }],
     });
     expect([await seen('api'), await seen('report'), await seen('stray')]).toEqual([1, 2, 0]);
   });

@@ -21,17 +21,27 @@ describe('openClient()', () => {
         'ALTER ROLE master SET default_transaction_read_only = on',
         'ALTER ROLE master SET standard_conforming_strings = off',
         "ALTER ROLE master SET DateStyle = 'SQL, DMY'",
-        'ALTER ROLE master SET statement_timeout = 1',
+        'ALTER ROLE master SET statement_timeout = 500',
+        'ALTER ROLE master SET transaction_timeout = 1000',
+        'ALTER ROLE master SET idle_session_timeout = 1000',
+        'ALTER ROLE master SET quote_all_identifiers = on',
+        'ALTER ROLE master SET row_security = off',
+        'ALTER ROLE master SET array_nulls = off',
+        'ALTER ROLE master SET exit_on_error = on',
       ],
       { superuser: true },
     );
     const client = await openClient(server.connection());
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    await expect(client.query('SELECT 1 / 0')).rejects.toThrow('division by zero');
     const { rows } = await client.query(
       `SELECT current_user, current_setting('search_path') AS path, current_setting('createrole_self_grant') AS self_grant,
               current_setting('transaction_read_only') AS read_only, current_setting('standard_conforming_strings') AS strings,
               current_setting('DateStyle') AS dates, current_setting('TimeZone') AS zone, current_setting('client_encoding') AS encoding,
               current_setting('statement_timeout') AS timeout, current_setting('lock_timeout') AS lock,
-              current_setting('client_connection_check_interval') AS watch`,
+              current_setting('client_connection_check_interval') AS watch,
+              current_setting('transaction_timeout') AS transaction, current_setting('idle_session_timeout') AS idle,
+              current_setting('quote_all_identifiers') AS quotes, current_setting('row_security') AS row_security, current_setting('array_nulls') AS nulls`,
     );
     expect(rows[0]).toEqual({
       current_user: 'master',
@@ -45,6 +55,11 @@ describe('openClient()', () => {
       timeout: '5min',
       lock: '5s',
       watch: '10s',
+      transaction: '0',
+      idle: '0',
+      quotes: 'off',
+      row_security: 'on',
+      nulls: 'on',
     });
     await client.end();
   });

@@ -1,6 +1,7 @@
 import * as http from 'node:http';
 import { AddressInfo } from 'node:net';
 import { RDSClient } from '@aws-sdk/client-rds';
+import { answerViolations, errorViolations, requestViolations } from '../../support/rds-model';
 
 export interface FakeServer {
   readonly identifier: string;
@@ -11,7 +12,10 @@ export interface FakeServer {
   readonly tags?: Readonly<Record<string, string>>;
 }
 
-/** Answers DescribeDBInstances, DescribeDBClusters and their parameters in the RDS API's own protocol: form in, XML out. */
+/**
+ * Answers what the library asks of RDS in the API's own protocol: form in, XML out. Both are held to the SDK's model of the service: a call
+ * that is not of it is refused, and an answer that is not of it is not given.
+ */
 export class RdsApi {
   public readonly instances: FakeServer[] = [];
   public readonly clusters: FakeServer[] = [];
@@ -22,6 +26,9 @@ export class RdsApi {
   public readonly calls: { readonly action: string; readonly form: URLSearchParams }[] = [];
   /** Answers every call with this error code. */
   public failure?: string;
+
+  /** What was not of the model. Code that goes on after an error would hide it, so `stop()` throws it. */
+  private readonly violations: string[] = [];
 
   private constructor(private readonly server: http.Server) {}
 
@@ -35,7 +42,7 @@ export class RdsApi {
         const form = new URLSearchParams(body);
         const action = form.get('Action') ?? '';
         api.calls.push({ action, form });
-        const { status, xml } = api.answer(action, form);
+        const { status, xml } = api.checkedAnswer(action, form);
         response.writeHead(status, { 'content-type': 'text/xml' }).end(xml);
       });
     });
@@ -59,6 +66,7 @@ export class RdsApi {
   async stop(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
+    if (this.violations.length > 0) throw new Error(`not as the model of RDS has it: ${this.violations.join('; ')}`);
   }
 
   reset(): void {
@@ -66,6 +74,17 @@ export class RdsApi {
     this.snapshots.length = this.clusterSnapshots.length = 0;
     for (const name of Object.keys(this.parameters)) delete this.parameters[name];
     this.failure = undefined;
+  }
+
+  private checkedAnswer(action: string, form: URLSearchParams): { status: number; xml: string } {
+    const wrong = requestViolations(form);
+    this.violations.push(...wrong);
+    if (wrong.length > 0) return error(400, 'InvalidParameterValue', wrong.join('; '));
+    const { status, xml } = this.answer(action, form);
+    const code = /<Code>(.*?)<\/Code>/.exec(xml)?.[1];
+    const impossible = code === undefined ? answerViolations(action, xml) : errorViolations(code, status);
+    this.violations.push(...impossible);
+    return impossible.length > 0 ? error(500, 'InternalFailure', impossible.join('; ')) : { status, xml };
   }
 
   private answer(action: string, form: URLSearchParams): { status: number; xml: string } {
@@ -130,9 +149,9 @@ function ok(action: string, result: string): { status: number; xml: string } {
   };
 }
 
-function error(status: number, code: string): { status: number; xml: string } {
+function error(status: number, code: string, message = code): { status: number; xml: string } {
   return {
     status,
-    xml: `<ErrorResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${code}</Message></Error></ErrorResponse>`,
+    xml: `<ErrorResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message></Error></ErrorResponse>`,
   };
 }

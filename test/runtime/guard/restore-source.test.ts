@@ -29,9 +29,10 @@ function restored(source: Partial<GuardedSource> = {}, changes: Partial<GuardedS
   };
 }
 
+const COMMON = '<MasterUsername>postgres</MasterUsername><AllocatedStorage>400</AllocatedStorage>';
 const SOUND =
-  '<StorageEncrypted>true</StorageEncrypted><Encrypted>true</Encrypted><MasterUsername>postgres</MasterUsername>' +
-  '<AllocatedStorage>400</AllocatedStorage><LatestRestorableTime>2026-05-03T11:55:00Z</LatestRestorableTime>';
+  COMMON + '<StorageEncrypted>true</StorageEncrypted><LatestRestorableTime>2026-05-03T11:55:00Z</LatestRestorableTime>';
+const SOUND_SNAPSHOT = `${COMMON}<Encrypted>true</Encrypted>`;
 
 const fake = (identifier: string, xml = SOUND, engineVersion = '18.4') => ({
   identifier,
@@ -134,7 +135,7 @@ test('a cluster: the first and the last moment of its backup', async () => {
 
 test('snapshots: by name, and shared ones by their ARN', async () => {
   const arn = 'arn:aws:rds:eu-west-1:210987654321:snapshot:shared';
-  api.snapshots.push(fake('before'), fake(arn, SOUND, '17.9'));
+  api.snapshots.push(fake('before', SOUND_SNAPSHOT), fake(arn, SOUND_SNAPSHOT, '17.9'));
   await expect(
     ask(restored({ Kind: 'snapshot', Identifier: 'before', RestoreTime: undefined })),
   ).resolves.toBeDefined();
@@ -144,7 +145,7 @@ test('snapshots: by name, and shared ones by their ARN', async () => {
 });
 
 test('an unencrypted cluster snapshot is encrypted by its restore', async () => {
-  api.clusterSnapshots.push(fake('before', SOUND.replace('<StorageEncrypted>true', '<StorageEncrypted>false')));
+  api.clusterSnapshots.push(fake('before', `${COMMON}<StorageEncrypted>false</StorageEncrypted>`));
   const server = restored({ Kind: 'cluster-snapshot', Identifier: 'before' }, { Type: 'AWS::RDS::DBCluster' });
   await expect(ask(server)).resolves.toBeDefined();
 });

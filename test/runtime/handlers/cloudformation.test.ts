@@ -39,6 +39,24 @@ test.each(['Create', 'Update', 'Delete'] as const)(
   },
 );
 
+test('case 6: the handler is told when the request was made, which the URL for its answer says alone', async () => {
+  const seen: unknown[] = [];
+  const handler = serveCustomResource(async ({ requestedAt }) => {
+    seen.push(requestedAt);
+    return { physicalId: 'the-id' };
+  });
+  const event = responses.event({ type: 'Create', properties: {} });
+  for (const query of [
+    '?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20301231T235958Z&X-Amz-Expires=7200&X-Amz-Signature=abc',
+    '?AWSAccessKeyId=abc&Expires=1555451971&Signature=abc',
+    '?X-Amz-Date=tomorrow',
+    '',
+  ]) {
+    await handler({ ...event, ResponseURL: responses.url.split('?')[0] + query }, context(60_000));
+  }
+  expect(seen).toEqual(['2030-12-31T23:59:58Z', undefined, undefined, undefined]);
+});
+
 test('the handler gets the properties, at an update the earlier ones too, and a deadline before the end', async () => {
   let seen: Parameters<ResourceHandler> | undefined;
   const handler = serveCustomResource(async (...args) => {

@@ -139,8 +139,8 @@ describe('an event that is delivered again after a later one', () => {
     const wrong = declaration({
       memberships: [{ role: 'nobody', member: 'api', inherit: true, set: false, admin: false }],
     });
-    const [update, rollback] = [event.update(wrong, OLD), event.update(OLD, wrong)];
     await send(event.create(OLD));
+    const [update, rollback] = [event.update(wrong, OLD), event.update(OLD, wrong)];
     expect(await send(update)).toEqual(['FAILED']);
     // What made it fail is there now, so that it would go through.
     await server.query('CREATE ROLE nobody');
@@ -162,19 +162,103 @@ describe('an event that is delivered again after a later one', () => {
   });
 
   test('a ledger of before gets the place for them; a run with nothing to do asks and writes no more than without', async () => {
+    await send(event.create(OLD));
     const [first, second] = [event.update(NEW, OLD), event.update(NEWER, NEW)];
-    await send(event.create(OLD), first);
+    await send(first);
     await server.query('ALTER TABLE cdk_postgres.state DROP COLUMN requests', { superuser: true });
+    const column = () =>
+      server.query("SELECT FROM pg_attribute WHERE attrelid = 'cdk_postgres.state'::regclass AND attname = 'requests'");
     const count = async (each: Record<string, unknown>) => {
       const statements = await server.recordStatements(() => send(each));
       expect(statements.filter(({ sql }) => /^\s*(ALTER|INSERT|UPDATE)\b/i.test(sql))).toEqual([]);
       return statements.length;
     };
+    expect(await column()).toEqual([]);
+    await send(first);
+    expect(await column()).toHaveLength(1);
     const without = await count(first);
     expect(await send(second)).toEqual(['SUCCESS applied']);
     expect(await count(second)).toBe(without);
     await send(event.update(OLD, NEWER));
     expect(await send(second)).toEqual(['SUCCESS answered']);
+  });
+});
+
+describe('an event that is not in the ledger when it comes late', () => {
+  const everything = async () => [
+    await catalog(server),
+    await server.query('SELECT hash, requests FROM cdk_postgres.state', { superuser: true }),
+    await server.query('SELECT kind, name, state FROM cdk_postgres.object WHERE removed_at IS NULL ORDER BY 1, 2', {
+      superuser: true,
+    }),
+  ];
+
+  test('case 6: an Update that had nothing to do, again after one that had', async () => {
+    await send(event.create(OLD));
+    const [idle, update] = [event.update(OLD, OLD), event.update(NEW, OLD)];
+    expect(await send(idle, update)).toEqual(['SUCCESS unchanged', 'SUCCESS applied']);
+    const before = await everything();
+    expect(await send(idle)).toEqual(['SUCCESS answered']);
+    expect(await everything()).toEqual(before);
+  });
+
+  test('case 109: an Update that failed before it reached the server, after its rollback had nothing to do', async () => {
+    await send(event.create(OLD));
+    const [update, rollback] = [event.update(NEW, OLD), event.update(OLD, NEW)];
+    manager.failing = { operation: 'GetSecretValue', type: 'AccessDeniedException' };
+    expect(await send(update)).toEqual(['FAILED']);
+    manager.failing = undefined;
+    expect(await send(rollback)).toEqual(['SUCCESS unchanged']);
+    const before = await everything();
+    expect(await send(update)).toEqual(['FAILED']);
+    expect(responses.last.Reason).toContain('came too late, and nothing was changed');
+    expect(await everything()).toEqual(before);
+  });
+
+  test('case 109: an Update that is delivered for the first time after its rollback', async () => {
+    await send(event.create(OLD));
+    const [update, rollback] = [event.update(NEW, OLD), event.update(OLD, NEW)];
+    expect(await send(rollback)).toEqual(['SUCCESS unchanged']);
+    const before = await everything();
+    expect(await send(update, update)).toEqual(['FAILED', 'FAILED']);
+    expect(await everything()).toEqual(before);
+    expect(await send(event.update(NEW, OLD))).toEqual(['SUCCESS applied']);
+  });
+
+  test('case 6, negative control: without the time of its request nothing tells that it is late', async () => {
+    await send(event.create(OLD));
+    const [update, rollback] = [event.update(NEW, OLD), event.update(OLD, NEW)];
+    expect(await send(rollback, { ...update, ResponseURL: responses.url })).toEqual([
+      'SUCCESS unchanged',
+      'SUCCESS applied',
+    ]);
+  });
+
+  test('cases 102, 107: a Delete, again after the same resource was made anew, frees nothing', async () => {
+    const [remove, create] = [event.remove(OLD), event.create(OLD)];
+    await send(create, remove, event.create(OLD));
+    const before = await everything();
+    expect(before[2]).not.toEqual([]);
+    expect(await send(remove)).toEqual(['SUCCESS']);
+    expect(await everything()).toEqual(before);
+  });
+
+  test('cases 102, 107: a Delete that comes for the first time after a later Create frees nothing', async () => {
+    await send(event.create(OLD));
+    const remove = event.remove(OLD);
+    await send(event.create(OLD));
+    const before = await everything();
+    expect(await send(remove)).toEqual(['SUCCESS']);
+    expect(await everything()).toEqual(before);
+  });
+
+  test('cases 102, 107: a Create and an Update, again after the Delete, claim nothing back', async () => {
+    const [create, update] = [event.create(OLD), event.update(NEW, OLD)];
+    await send(create, update, event.remove(NEW));
+    const before = await everything();
+    expect(before[2]).toEqual([]);
+    expect(await send(create, update)).toEqual(['SUCCESS answered', 'SUCCESS answered']);
+    expect(await everything()).toEqual(before);
   });
 });
 

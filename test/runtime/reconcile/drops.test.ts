@@ -3,6 +3,7 @@ import { DesiredDrop, DesiredState } from '../../../lib/contract';
 import { Step } from '../../../lib/runtime/reconcile';
 import { freshServer, startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, group, login } from './declaration';
+import { snapshot, touched } from './laws';
 import { objectRow, objectRows } from './ledger-rows';
 import { apply, applyAcknowledged, asOwner, asSuperuser, holds, loginAs, plan, sqlOf } from './runs';
 
@@ -94,6 +95,30 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     );
     await applyAcknowledged(server, dropping(roleDrop('old')));
     expect(await exists(server, 'old')).toBe(false);
+  });
+
+  test('what a creator that nobody declares gives by default stays as effective, although the row of it goes with a dropped role', async () => {
+    const rows = () =>
+      asSuperuser(server, 'SELECT defaclobjtype FROM pg_default_acl WHERE defaclrole = $$other$$::regrole', 'app');
+    const creates = async (name: string) => {
+      await asSuperuser(server, ['SET ROLE other', `CREATE TYPE other.${name} AS (a int)`], 'app');
+      const privileges = (role: string) => holds(server, `has_type_privilege('${role}', 'other.${name}', 'USAGE')`);
+      return [await privileges('public'), await privileges('other')];
+    };
+    await asSuperuser(server, 'CREATE ROLE other');
+    await apply(server, withRoles('old'));
+    await asSuperuser(server, 'CREATE SCHEMA other AUTHORIZATION other', 'app');
+    for (const what of ['USAGE ON TYPES', 'EXECUTE ON ROUTINES', 'USAGE ON SCHEMAS'])
+      await asSuperuser(server, `ALTER DEFAULT PRIVILEGES FOR ROLE other GRANT ${what} TO old`, 'app');
+    expect(await rows()).toHaveLength(3);
+    const before = await snapshot(server);
+    const state = { ...base, drops: [roleDrop('old')] };
+    await applyAcknowledged(server, state);
+    expect(await exists(server, 'old')).toBe(false);
+    expect(await rows()).toEqual([]);
+    expect(await creates('later')).toEqual([true, true]);
+    const after = await snapshot(server);
+    expect(touched(before, after, [withRoles('old'), state])).toEqual([]);
   });
 
   test('a role that owns a subscription is refused, unless the subscription is dropped before', async () => {
@@ -297,7 +322,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     await asSuperuser(server, 'REVOKE SELECT ON pg_catalog.pg_authid FROM old', 'app');
     await asSuperuser(server, 'GRANT SET ON PARAMETER log_statement TO old', 'app');
     await expect(plan(server, without(roleDrop('old', { reassignTo: 'heir' })))).rejects.toThrow(
-      'it has 1 privileges in pg_parameter_acl, which master cannot take back',
+      'it has 1 privilege in pg_parameter_acl, which master cannot take back',
     );
   });
 
@@ -340,7 +365,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     const state = dropping(roleDrop('old'));
     const { withheld, hash } = (await plan(server, state)).plan;
     expect(withheld.filter(({ risk }) => risk === 'destructive').map(({ withheld: because }) => because)).toEqual([
-      'the role has 1 sessions now: end them first',
+      'the role has 1 session now: end it first',
     ]);
     expect(hash).toBeUndefined();
     await client.end();
@@ -384,7 +409,7 @@ describe.each(VERSIONS)('drops on PostgreSQL %d', (version) => {
     const state = dropping(databaseDrop('second'));
     const { withheld, hash } = (await plan(server, state)).plan;
     expect(withheld.map(({ withheld: because }) => because)).toEqual([
-      'it has 1 sessions of others now (master): end them, or say force: true',
+      'it has 1 session of others now (master): end them, or say force: true',
     ]);
     expect(hash).toBeUndefined();
     const forced = dropping(databaseDrop('second', { force: true }));

@@ -1,7 +1,8 @@
 import { DesiredGrant, DesiredState, Privilege } from '../../../lib/contract';
 import { ProofError, RefusedError } from '../../../lib/runtime/reconcile';
 import { PreparedStatement, Session, WarningError } from '../../../lib/runtime/reconcile/session';
-import { startServer, TestServer } from '../../support/postgres';
+import { startServer, TestServer, VERSIONS } from '../../support/postgres';
+import { catalog } from './catalog';
 import { declaration, group, login } from './declaration';
 import {
   apply,
@@ -437,10 +438,62 @@ describe('grants', () => {
         code: '01007',
       });
       await expect(session.run([statement(revoke)], how)).rejects.toMatchObject({ code: '01006' });
-      // A notice is none.
+      // A notice is none, and neither is a warning of somebody's own function.
       await session.run([statement("DO $$ BEGIN RAISE NOTICE 'fine'; END $$")], how);
+      for (const code of ['01000', '01006', '01007'])
+        await session.run([statement(`DO $$ BEGIN RAISE WARNING 'GRANT' USING ERRCODE = '${code}'; END $$`)], how);
     }
     await client.end();
+  });
+
+  test('case 55: a warning is heard in whatever language the server speaks', async () => {
+    const client = await server.connect();
+    const session = new Session(client, 'postgres', { reads: 0, writes: 0 });
+    const query = client.query.bind(client) as (sql: string) => Promise<unknown>;
+    const warned = { severity: 'WARNUNG', code: '01007', message: 'es wurden keine Privilegien für »x« gewährt' };
+    jest.spyOn(client, 'query').mockImplementation(((sql: string) => {
+      client.emit('notice', { ...warned, routine: 'restrict_and_check_grant' } as never);
+      return query(sql);
+    }) as never);
+    await expect(session.run([{ sql: 'SELECT 1', text: 'SELECT 1' }], 'single')).rejects.toThrow(/keine Privilegien/);
+    jest.restoreAllMocks();
+    await client.end();
+  });
+
+  test.each(VERSIONS)(
+    'case 55: a membership that was not there to be revoked is heard on PostgreSQL %i',
+    async (version) => {
+      const other = await startServer({ version });
+      await other.query(['CREATE ROLE team', 'CREATE ROLE bystander']);
+      const client = await other.connect();
+      const session = new Session(client, 'postgres', { reads: 0, writes: 0 });
+      const sql = 'REVOKE team FROM bystander';
+      await expect(session.run([{ sql, text: sql }], 'single')).rejects.toMatchObject({ code: '01000' });
+      await client.end();
+    },
+  );
+
+  test('an event trigger of somebody who warns of every GRANT is in nobody’s way, and one that refuses it is named', async () => {
+    await legacyApplication(server);
+    const body = (raise: string) => `RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE ${raise}; END$$`;
+    const on = (name: string) => `CREATE EVENT TRIGGER ${name} ON ddl_command_end EXECUTE FUNCTION public.${name}()`;
+    await asSuperuser(
+      server,
+      [
+        `CREATE FUNCTION public.watch() ${body("WARNING 'GRANT seen'")}`,
+        `CREATE FUNCTION public.refuse() ${body("'not on a Friday'")}`,
+        on('watch'),
+      ],
+      'app',
+    );
+    expect((await apply(server, declaration())).outcome).toBe('applied');
+    await asSuperuser(server, on('refuse'), 'app');
+    const more = direct(onTables(['SELECT', 'INSERT']));
+    const before = await catalog(server);
+    await expect(apply(server, more)).rejects.toThrow(/^grant on .*not on a Friday \(in the database app, at: GRANT/);
+    expect(await catalog(server)).toEqual(before);
+    await asSuperuser(server, 'DROP EVENT TRIGGER refuse', 'app');
+    expect((await apply(server, more)).outcome).toBe('applied');
   });
 
   test('case 62: a writer needs USAGE of the sequence behind serial, and none for identity', async () => {

@@ -90,6 +90,23 @@ test('something of others that was touched', async () => {
   expect(touched(before, await snapshot(server), [state]).length).toBeGreaterThan(statements.length - 1);
 });
 
+test('default privileges of others that were taken away, and a row that said no more than the server does by itself', async () => {
+  const alter = (what: string) =>
+    asSuperuser(server, `ALTER DEFAULT PRIVILEGES FOR ROLE bystander ${what}`, 'app').then(() => snapshot(server));
+  const first = await snapshot(server);
+  const given = await alter('GRANT USAGE ON TYPES TO extra_group');
+  expect(touched(first, given, [state])).toEqual([expect.stringMatching(/^new: .*extra_group.*USAGE/)]);
+  // The row had PUBLIC and bystander too, and is gone with extra_group.
+  expect(touched(first, await alter('REVOKE USAGE ON TYPES FROM extra_group'), [state])).toEqual([]);
+  const closed = await alter('REVOKE USAGE ON TYPES FROM PUBLIC');
+  expect(touched(first, closed, [state])).toEqual([expect.stringMatching(/PUBLIC.*less than the built-in default/)]);
+  const own = await alter('REVOKE USAGE ON TYPES FROM bystander');
+  expect(touched(closed, own, [state])).toEqual([expect.stringMatching(/bystander.*less than the built-in default/)]);
+  // In one schema a row adds to the others.
+  const inside = await alter('IN SCHEMA billing GRANT USAGE ON TYPES TO PUBLIC');
+  expect(touched(own, inside, [state])).toEqual([expect.stringMatching(/^new: .*PUBLIC.*beyond the built-in default/)]);
+});
+
 test('what is declared and was taken away', async () => {
   const statements: [database: string, sql: string, back: string][] = [
     ['app', 'REVOKE SELECT ON billing.page FROM app_readonly', 'GRANT SELECT ON billing.page TO app_readonly'],

@@ -90,6 +90,12 @@ const SERVER_ROWS = [
   ...MORE_SERVER_ROWS,
 ];
 
+/**
+ * What the creator of an object and PUBLIC get without a row in pg_default_acl; the server takes a row away that says no more than this,
+ * as when the last one else whom it names is dropped, and nothing has changed then. A row for one schema adds to it.
+ */
+const BUILT_IN = `CASE WHEN d.defaclnamespace = 0 THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole) END`;
+
 const INSIDE_ROWS = [
   `SELECT 'schema' AS kind, nspname AS schema, pg_get_userbyid(nspowner) AS owner FROM pg_namespace WHERE nspname !~ '^pg_'`,
   `SELECT 'acl of schema' AS kind, nspname AS schema, pg_get_userbyid(nspowner) AS owner, ${ENTRY}
@@ -107,8 +113,16 @@ const INSIDE_ROWS = [
    WHERE p.oid >= 16384 AND ${notOfExtension('pg_proc', 'p.oid')}`,
   `SELECT 'acl of column' AS kind, n.nspname AS schema, c.relname || '.' || a.attname AS name, pg_get_userbyid(c.relowner) AS owner, ${ENTRY}
    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(a.attacl) e WHERE ${MADE}`,
-  `SELECT 'default' AS kind, n.nspname AS schema, d.defaclobjtype AS name, pg_get_userbyid(d.defaclrole) AS owner, ${ENTRY}
-   FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) e`,
+  ...[
+    ['beyond the built-in default', 'd.defaclacl', BUILT_IN],
+    ['less than the built-in default', BUILT_IN, 'd.defaclacl'],
+  ].map(
+    ([value, these, without]) =>
+      `SELECT 'default' AS kind, n.nspname AS schema, d.defaclobjtype AS name, pg_get_userbyid(d.defaclrole) AS owner,
+              pg_get_userbyid(d.defaclrole) AS role, '${value}' AS value, ${ENTRY}
+       FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace,
+         LATERAL (SELECT * FROM aclexplode(${these}) EXCEPT SELECT * FROM aclexplode(${without})) e`,
+  ),
   ...MORE_INSIDE_ROWS,
 ];
 
@@ -641,7 +655,7 @@ export async function check(
       seed,
       path,
       numRuns,
-      interruptAfterTimeLimit: numRuns * 4_000 + 60_000,
+      interruptAfterTimeLimit: numRuns * 10_000 + 60_000, // a story takes 1 s on an idle machine, and 5 s on a busy one
       markInterruptAsFailure: true,
       endOnFailure: process.env.CDK_POSTGRES_SHRINK === undefined,
     },

@@ -1,5 +1,7 @@
 import { DesiredState } from '../../../lib/contract';
-import { RefusedError, release, reconcile } from '../../../lib/runtime/reconcile';
+import { knownIdentity } from '../../../bin/known-identity';
+import { isRollback } from '../../../lib/runtime/handlers/rollback';
+import { handover, RefusedError, release, reconcile } from '../../../lib/runtime/reconcile';
 import { LEDGER_VERSION } from '../../../lib/runtime/reconcile/ledger';
 import { startServer, TestServer, VERSIONS } from '../../support/postgres';
 import { declaration, login, owner, role } from './declaration';
@@ -161,10 +163,62 @@ describe.each(VERSIONS)('the ledger, PostgreSQL %i', (version) => {
     await server.query(['CREATE ROLE lesser LOGIN CREATEROLE PASSWORD $$lesser$$']);
     const connection = server.connection({ user: 'lesser', password: 'lesser' });
     const mine = { ...declaration(), roles: [role('mine')], memberships: [], settings: [], databases: [] };
-    await expect(reconcile(mine, connection, { mode: 'apply' })).rejects.toThrow('GRANT USAGE ON SCHEMA cdk_postgres');
+    const refused = await reconcile(mine, connection, { mode: 'apply' }).catch((error: Error) => error);
+    const { problems } = refused as RefusedError;
+    const remedy = 'connect as master, which owns it, or run as that role';
+    expect(problems).toEqual([
+      `lesser may not read the ledger, the schema cdk_postgres in the database postgres: ${remedy}: GRANT USAGE ON SCHEMA cdk_postgres TO "lesser"; GRANT SELECT ON ALL TABLES IN SCHEMA cdk_postgres TO "lesser";`,
+      `lesser may not write to the ledger, the schema cdk_postgres in the database postgres: ${remedy}: GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA cdk_postgres TO "lesser";`,
+    ]);
     const { plan: shown } = await reconcile(mine, connection, { mode: 'plan' });
-    expect(shown.notes[0]).toContain('cannot be read by this role');
+    expect(shown.notes[0]).toContain('may not read the ledger');
     expect(shown.steps.map(({ object }) => object)).toEqual(['role mine']);
+
+    // What the error says is all that is needed, and one half of it is not.
+    const grants = problems.map((problem) => /GRANT .*;/.exec(problem)![0].split('; '));
+    await server.query(grants[0].slice(0, 1));
+    const half = await reconcile(mine, connection, { mode: 'apply' }).catch((error: Error) => error);
+    expect((half as RefusedError).problems[0]).toMatch(/or run as that role: GRANT SELECT ON ALL TABLES/);
+    await server.query(grants.flat());
+    await expect(reconcile(mine, connection, { mode: 'apply' })).resolves.toMatchObject({ outcome: 'applied' });
+  });
+
+  test('a ledger that somebody laid out beforehand runs nothing in the name of the master, and is refused with its owner', async () => {
+    await server.query("CREATE ROLE lurker LOGIN PASSWORD 'lurker'");
+    await server.query('GRANT CREATE ON DATABASE postgres TO lurker', { superuser: true });
+    const lurker = await server.connect({ user: 'lurker', password: 'lurker' });
+    const trap = `AS $$BEGIN EXECUTE 'ALTER ROLE lurker CREATEROLE'; RETURN $1; END$$`;
+    await lurker.query(`
+      CREATE SCHEMA cdk_postgres; GRANT ALL ON SCHEMA cdk_postgres TO PUBLIC;
+      CREATE FUNCTION cdk_postgres.trap(text) RETURNS text LANGUAGE plpgsql ${trap};
+      CREATE TABLE cdk_postgres.server (only_row bool PRIMARY KEY DEFAULT true, identity text, system_identifier text, version int, since timestamptz, history jsonb);
+      CREATE TABLE cdk_postgres.object (kind text, database text, name text, state text, origin text, established bool, since timestamptz, removed_at timestamptz, removed_by text);
+      CREATE TABLE cdk_postgres.run (id int, state text, hash text, by_role text, started_at timestamptz, finished_at timestamptz, outcome text, plan jsonb);
+      CREATE TABLE cdk_postgres.state (name text, declaration jsonb, hash text, holder text, fingerprint text, remaining jsonb, updated_at timestamptz, requests jsonb);
+      INSERT INTO cdk_postgres.server VALUES (true, 'db-0', NULL, 1, now(), '[]'); INSERT INTO cdk_postgres.state VALUES ('test');
+      GRANT ALL ON ALL TABLES IN SCHEMA cdk_postgres TO PUBLIC`);
+    for (const table of ['server', 'object', 'run', 'state']) {
+      await lurker.query(`ALTER TABLE cdk_postgres.${table} ENABLE ROW LEVEL SECURITY`);
+      await lurker.query(`CREATE POLICY trap ON cdk_postgres.${table} USING (cdk_postgres.trap('x') = 'x')`);
+    }
+    const refusal = /belongs to "lurker", who may not administrate this server.*OWNER TO "master"/;
+    const state = declaration();
+    await expect(apply(server, state)).rejects.toThrow(refusal);
+    expect((await plan(server, state)).plan.notes.join()).toMatch(refusal);
+    await expect(handover(server.connection(), { from: 'test', to: 'other', subjects: [] })).rejects.toThrow(refusal);
+    expect(await release('test', server.connection(), 'a')).toBe('kept');
+    expect(await knownIdentity(server.connection())).toBeUndefined();
+    const client = await server.connect();
+    expect(await isRollback(client, state, undefined)).toBe(false);
+    const isCreator = () => server.query("SELECT rolcreaterole AS is FROM pg_roles WHERE rolname = 'lurker'");
+    expect(await isCreator()).toEqual([{ is: false }]);
+    // The negative control: who reads it runs what its owner likes.
+    await client.query('SELECT hash FROM cdk_postgres.state');
+    expect(await isCreator()).toEqual([{ is: true }]);
+    await client.end();
+    await server.query(['ALTER ROLE lurker NOCREATEROLE', 'DROP SCHEMA cdk_postgres CASCADE'], { superuser: true });
+    expect((await apply(server, state)).outcome).toBe('applied');
+    await lurker.end();
   });
 
   test('records each run that changed something, with its plan and outcome', async () => {

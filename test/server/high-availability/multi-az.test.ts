@@ -88,7 +88,72 @@ describe('HA-21: a Multi-AZ DB cluster', () => {
     expect([count('FreeStorageSpace'), count('ReplicaLag')]).toEqual([3, 3]);
   });
 
-  test('the events of its monitoring are those of the cluster alone', () => {
+  describe('its monitoring', () => {
+    const GIB = 1024 ** 3;
+    const alarms = (props: Partial<MultiAzPostgresProps> = {}) => {
+      const { server, template } = make(props);
+      server.addMonitoring();
+      return Object.values(template().findResources('AWS::CloudWatch::Alarm')).map(({ Properties }) => Properties);
+    };
+    const nodes = ['orders-instance-1', 'orders-instance-2', 'orders-instance-3'];
+
+    test.each<[string, object]>([
+      ['CPUUtilization', { Threshold: 90, Statistic: 'Maximum' }],
+      ['FreeableMemory', { Threshold: Math.floor((16 * GIB) / 20), ComparisonOperator: 'LessThanThreshold' }],
+      ['DatabaseConnections', { Threshold: Math.floor(Math.floor((16 * GIB * 0.95) / 9531392) * 0.8) }],
+      ['FreeStorageSpace', { Threshold: 20 * GIB, ComparisonOperator: 'LessThanThreshold' }],
+      ['DiskQueueDepth', { Threshold: 60 }],
+      ['ReadLatency', { Threshold: 0.02 }],
+      ['WriteLatency', { Threshold: 0.02 }],
+      ['TransactionLogsDiskUsage', { Threshold: 30 * GIB }],
+      ['ReplicaLag', { Threshold: 35 }],
+    ])('OPS-4, CP-18, OPS-9: %s of each node, since each may be the writer', (metric, properties) => {
+      const found = alarms().filter(({ MetricName }) => MetricName === metric);
+      expect(found.map(({ Dimensions }) => Dimensions)).toEqual(
+        nodes.map((Value) => [{ Name: 'DBInstanceIdentifier', Value }]),
+      );
+      for (const alarm of found) expect(alarm).toMatchObject(properties);
+      if (metric !== 'FreeStorageSpace')
+        expect(found.map(({ AlarmDescription }) => /[Nn]ode (\d)/.exec(AlarmDescription)?.[1])).toEqual([
+          '1',
+          '2',
+          '3',
+        ]);
+    });
+
+    test.each(['MaximumUsedTransactionIDs', 'OldestReplicationSlotLag'])(
+      'OPS-4: %s is of the data, and one alarm over the nodes',
+      (metric) => {
+        const found = alarms().filter(({ Metrics }) => JSON.stringify(Metrics ?? '').includes(metric));
+        expect(found).toHaveLength(1);
+        expect(found[0].Metrics).toEqual([
+          expect.objectContaining({ Expression: 'MAX([node1, node2, node3])', ReturnData: true }),
+          ...nodes.map((Value, index) =>
+            expect.objectContaining({
+              Id: `node${index + 1}`,
+              ReturnData: false,
+              MetricStat: expect.objectContaining({
+                Metric: expect.objectContaining({
+                  MetricName: metric,
+                  Dimensions: [{ Name: 'DBInstanceIdentifier', Value }],
+                }),
+              }),
+            }),
+          ),
+        ]);
+      },
+    );
+
+    test('CP-18: where max_connections is a formula of your own, the probe measures the share', () => {
+      const names = (props: Partial<MultiAzPostgresProps>) => alarms(props).map(({ MetricName }) => MetricName);
+      const formula = names({ parameters: { max_connections: '{DBInstanceClassMemory/12582880}' } });
+      expect(formula).toContain('ConnectionsUsedPercent');
+      expect(formula).not.toContain('DatabaseConnections');
+      expect(names({})).not.toContain('ConnectionsUsedPercent');
+    });
+  });
+
+  test('HA-20: the events of its monitoring are those of the cluster alone', () => {
     const { server, template } = make();
     server.addMonitoring();
     const found = Object.values(template().findResources('AWS::RDS::EventSubscription'));

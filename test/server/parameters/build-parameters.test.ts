@@ -3,7 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { Construct } from 'constructs';
 import { acknowledgeFinding } from '../../../lib/compliance';
 import { buildParameters, BuildParametersOptions } from '../../../lib/server/parameters';
-import { PostgresProfile } from '../../../lib/server/postgres-profile';
+import { Defaults, PostgresProfile } from '../../../lib/server/postgres-profile';
 
 beforeEach(() => void jest.spyOn(console, 'error').mockImplementation());
 
@@ -72,6 +72,31 @@ describe.each([16, 17, 18] as const)('the defaults of PostgreSQL %d', (major) =>
 
   test('are the same in the development profile', () => {
     expect(build({ major, profile: PostgresProfile.development() })).toEqual(build({ major }));
+  });
+});
+
+describe('what came with a version is set where the version has it, and by the app alone', () => {
+  const generations = [Defaults.V1, Defaults.V2];
+  const byDefault = (major: 16 | 17 | 18) =>
+    generations.flatMap((defaults) => [
+      ...Object.keys(build({ major, defaults })),
+      ...Object.keys(build({ engine: 'aurora', major, defaults })),
+    ]);
+
+  test.each<[string, string, string, (16 | 17 | 18)[]]>([
+    ['HA-9', 'idle_replication_slot_timeout', '604800', [18]],
+    ['CP-5', 'reserved_connections', '5', [16, 17, 18]],
+    ['OPS-8', 'io_method', 'worker', [18]],
+    ['OPS-8', 'io_workers', '6', [18]],
+    ['OPS-7', 'autovacuum_worker_slots', '32', [18]],
+    ['HA-19', 'sync_replication_slots', '1', [17, 18]],
+  ])('%s: %s', (_requirement, name, value, majors) => {
+    for (const major of [16, 17, 18] as const) {
+      expect(byDefault(major)).not.toContain(name);
+      const set = () => build({ major, overrides: { [name]: value } });
+      if (majors.includes(major)) expect(set()[name]).toBe(value);
+      else expect(set).toThrow(`${name} = "${value}" is not a parameter of postgres${major}`);
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-import { Duration, Stack, aws_ec2 as ec2, aws_lambda as lambda, aws_rds as rds } from 'aws-cdk-lib';
+import { App, Duration, Stack, aws_ec2 as ec2, aws_lambda as lambda, aws_rds as rds } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import {
   Authentication,
@@ -31,6 +31,14 @@ function make(options: Partial<ReadReplicaOptions> = {}, props: Partial<RdsPostg
     ...options,
   });
   return { app, stack, vpc, server, replica, template: () => Template.fromStack(stack) };
+}
+
+/** What a synthesis says. */
+function reported(app: App): string {
+  const error = jest.spyOn(console, 'error').mockClear();
+  const log = jest.spyOn(console, 'log').mockClear().mockImplementation();
+  app.synth();
+  return [...error.mock.calls, ...log.mock.calls].flat().join('\n');
 }
 
 /** The parameters of the replica and of its primary. */
@@ -159,10 +167,7 @@ describe('HA-13: the contract on lag', () => {
   test('BK-12: a replica besides few days of recovery is a warning', () => {
     const { app, server } = make({}, { pointInTimeRecovery: Duration.days(3) });
     server.acknowledge({ id: 'BK-3', reason: 'a test of the warning' });
-    const error = jest.spyOn(console, 'error');
-    const log = jest.spyOn(console, 'log').mockImplementation();
-    app.synth();
-    expect([...error.mock.calls, ...log.mock.calls].flat().join('\n')).toMatch(/the primary can go back 3 days/);
+    expect(reported(app)).toMatch(/the primary can go back 3 days/);
   });
 });
 
@@ -176,6 +181,16 @@ describe('HA-19: slots that follow', () => {
       'rds.logical_slot_sync_dbname': 'app',
       hot_standby_feedback: '1',
     }));
+
+  test('HA-19: consumers that may be ahead of the replica are a warning, until the server makes them wait for its slot', () => {
+    const ahead = /may be ahead of the replica, and have rows that it lacks when it is promoted/;
+    expect(reported(make(options, { parameters }).app)).toMatch(ahead);
+    const waiting = { ...parameters, synchronized_standby_slots: 'rds_eu_west_1_db_abc' };
+    const { app, template } = make(options, { parameters: waiting });
+    expect(reported(app)).not.toMatch(ahead);
+    expect(groups(template()).primary.synchronized_standby_slots).toBe('rds_eu_west_1_db_abc');
+    expect(reported(make({}, { parameters }).app)).not.toMatch(ahead);
+  });
 
   test.each<[string, Partial<ReadReplicaOptions>, Partial<RdsPostgresProps>, RegExp]>([
     ['before 17', options, { parameters, version: PostgresVersion.V16 }, /from PostgreSQL 17 on/],
