@@ -35,7 +35,12 @@ function synthesised(connectionLimit: number): string {
 
 test('CP-4: prints who takes what, and that it fits', async () => {
   const { code, stdout } = await cli(['budget', '--app-dir', synthesised(10)]);
-  expect(stdout.split('\n').map((line) => line.trim().replace(/ {2,}/g, ' | ')).filter(Boolean)).toEqual([
+  expect(
+    stdout
+      .split('\n')
+      .map((line) => line.trim().replace(/ {2,}/g, ' | '))
+      .filter(Boolean),
+  ).toEqual([
     'Test/Postgres',
     'connections | kind | who | why',
     '5 | reserve | superusers | kept by the server itself',
@@ -49,9 +54,24 @@ test('CP-4: prints who takes what, and that it fits', async () => {
 });
 
 test('as JSON, with exit code 2 where it does not fit', async () => {
-  const { code, stdout } = await cli(['budget', '--app-dir', synthesised(50), '--stack', 'Test', '--server', 'Postgres', '--json']);
+  const { code, stdout } = await cli([
+    'budget',
+    '--app-dir',
+    synthesised(50),
+    '--stack',
+    'Test',
+    '--server',
+    'Postgres',
+    '--json',
+  ]);
   const [budget] = JSON.parse(stdout);
-  expect(budget).toMatchObject({ server: 'Test/Postgres', maxConnections: 200, total: 234, unknown: 0, verdict: 'exceeded' });
+  expect(budget).toMatchObject({
+    server: 'Test/Postgres',
+    maxConnections: 200,
+    total: 234,
+    unknown: 0,
+    verdict: 'exceeded',
+  });
   expect(code).toBe(2);
 });
 
