@@ -3,7 +3,7 @@ import { importX } from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
 /** The rooms that hold constructs: they make templates and never run after a deployment. */
-const CONSTRUCT_ROOMS = ['server', 'database', 'compliance'];
+const CONSTRUCT_ROOMS = ['server', 'database', 'pooling', 'compliance'];
 
 /** What only the code that runs after a deployment may use; it is bundled, and users of the package do not have it. */
 const RUNTIME_PACKAGES = ['pg', 'pg/*', 'pgpass', '@aws-sdk/*', 'p-retry', 'commander', 'cli-table3', 'picocolors'];
@@ -68,14 +68,15 @@ export default defineConfig(
             wall('contract', '.', 'The contract imports nothing.', ['./contract']),
             wall('runtime', '.', NO_CONSTRUCTS, ['./runtime', './contract']),
             wall('bin', '.', NO_CONSTRUCTS, ['./runtime', './contract']),
-            ...['server', 'database'].map((room) =>
+            ...['server', 'database', 'pooling'].map((room) =>
               wall(room, 'runtime', 'A construct never imports what runs after a deployment.'),
             ),
             wall('server', 'database', 'The server does not know the database room, but for its base class.'),
-            ...['server', 'database'].map((room) =>
+            wall('pooling', 'database', 'A pooler is told what it has to know of a role.'),
+            ...['server', 'database', 'pooling'].map((room) =>
               wall(room, 'testing', 'What tests of apps use is used by nothing else.'),
             ),
-            ...['server', 'database'].map((room) =>
+            ...['server', 'database', 'pooling'].map((room) =>
               wall(
                 'testing',
                 room,
@@ -116,7 +117,7 @@ export default defineConfig(
     rules: { 'no-restricted-imports': refusedPackages(CONSTRUCT_PACKAGES, 'The runtime holds no CDK.') },
   },
   {
-    files: [...['server', 'database'].map((room) => `lib/${room}/**/*.ts`), 'lib/index.ts'],
+    files: [...['server', 'database', 'pooling'].map((room) => `lib/${room}/**/*.ts`), 'lib/index.ts'],
     rules: {
       'no-restricted-imports': refusedPackages(
         RUNTIME_PACKAGES,

@@ -5,7 +5,7 @@ module.exports = {
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: [
     '/node_modules/',
-    ...['emulator', 'package', 'soak'].map((name) => `<rootDir>/test/${name}/`),
+    ...['cluster', 'emulator', 'package', 'soak'].map((name) => `<rootDir>/test/${name}/`),
   ],
   transform: {
     '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript', decorators: true }, target: 'es2023' } }],

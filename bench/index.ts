@@ -10,6 +10,7 @@ import { Connections } from '../lib/runtime/reconcile/connections';
 import { observeInside, observeServer } from '../lib/runtime/reconcile/observe';
 import { Session } from '../lib/runtime/reconcile/session';
 import { freshServer, TestServer } from '../test/support/postgres';
+import { measurePoolerFigures, poolerProblem } from './pooler';
 import { prepareProbe, probeOnce, readOnce } from './probe';
 import { measureSynthesis } from './synthesis';
 import { applyReference, prepareTables, tenants } from './tenants';
@@ -278,6 +279,32 @@ async function measureProbe() {
   });
 }
 
+/** CP-14, CP-15: many clients over few server connections, by the image's own agent and configuration. */
+async function measurePooler() {
+  const problem = poolerProblem();
+  if (problem !== undefined) return { skipped: problem };
+  const figures = await measurePoolerFigures(say);
+  const ratios = (of: readonly number[]) => median(of.map((value, n) => value / figures.direct[n]));
+  return {
+    clients: figures.clients,
+    serverConnections: limit(figures.mostServerSessions, figures.serverConnections),
+    refused: limit(figures.refused, 0),
+    longestAnswerMs: limit(figures.longestAnswerMs, 10_000),
+    withoutThePooler: figures.directlyRefused,
+    statementsPerSecond: {
+      direct20: round(median([...figures.direct]), 0),
+      pooled20: round(median([...figures.pooledBy20]), 0),
+      pooledAll: round(median([...figures.pooledByAll]), 0),
+    },
+    pooled20ToDirect20: atLeast(ratios(figures.pooledBy20), 0.6),
+    pooledAllToDirect20: atLeast(ratios(figures.pooledByAll), 0.6),
+  };
+}
+
+function atLeast(measured: number, least: number) {
+  return { measured: round(measured, 3), atLeast: least, met: measured >= least };
+}
+
 function measureAssets() {
   const functions = path.join(__dirname, '..', 'assets', 'functions');
   const sizes = fs.readdirSync(functions).map((duty) => {
@@ -294,9 +321,14 @@ function unmet(value: unknown, at: string): string[] {
 }
 
 async function main() {
-  // One part alone: `npm run bench scale`.
+  // One part alone: `npm run bench scale`, `npm run bench pooler`.
   if (process.argv[2] === 'scale') {
     const result = { scale: await measureScale(), memory: await measureMemory() };
+    process.stdout.write(`${JSON.stringify({ ...result, missed: unmet(result, '') }, null, 2)}\n`);
+    return;
+  }
+  if (process.argv[2] === 'pooler') {
+    const result = { pooler: await measurePooler() };
     process.stdout.write(`${JSON.stringify({ ...result, missed: unmet(result, '') }, null, 2)}\n`);
     return;
   }
@@ -308,6 +340,7 @@ async function main() {
     ...(await measureQueries()),
     scale: await measureScale(),
     probe: await measureProbe(),
+    pooler: await measurePooler(),
     memory: await measureMemory(),
     zippedFunctionKb: measureAssets(),
     template: measureSynthesis(),

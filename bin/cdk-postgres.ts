@@ -7,6 +7,7 @@ import { ProofError, RefusedError } from '../lib/runtime/reconcile';
 import { CliError, EXIT } from './cli-error';
 import { accessCommand } from './commands/access';
 import { applyCommand } from './commands/apply';
+import { budgetCommand } from './commands/budget';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
 import { handoverCommand } from './commands/handover';
@@ -56,6 +57,7 @@ for (const command of [
   applyCommand(),
   driftCommand(),
   checkCommand(),
+  budgetCommand(),
   verifyAccountCommand(),
   accessCommand(),
   hardeningCommand(),

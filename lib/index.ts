@@ -2,6 +2,18 @@ export { FindingAcknowledgement } from './compliance/acknowledgement';
 export { PostgresChecks } from './compliance/postgres-checks';
 export * from './database';
 export {
+  Consumer,
+  ExternalPoolerOptions,
+  IPooler,
+  OwnCertificateOptions,
+  PgBouncerOptions,
+  Pooler,
+  PoolerCapabilities,
+  PoolerCertificate,
+  RdsProxyOptions,
+  ServiceConsumerOptions,
+} from './pooling';
+export {
   AuroraPostgres,
   AuroraPostgresFromPointInTimeProps,
   AuroraPostgresFromSnapshotProps,

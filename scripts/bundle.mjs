@@ -1,5 +1,5 @@
-// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the command line into assets/cli.js, what
-// tests of apps use into assets/testing.js.
+// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the image of the pooler into
+// assets/pgbouncer, the command line into assets/cli.js, what tests of apps use into assets/testing.js.
 // `node scripts/bundle.mjs [FOLDER]`; the folder is `assets` by default. The same sources give the same bytes, so that an unchanged function is not deployed again.
 import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -18,6 +18,7 @@ const FUNCTIONS = [
   { duty: 'drift', speaksPostgres: true },
   { duty: 'probe', speaksPostgres: true },
   { duty: 'failover', speaksPostgres: true },
+  { duty: 'certificate', speaksPostgres: false },
   { duty: 'guard', speaksPostgres: false },
 ];
 
@@ -66,6 +67,11 @@ export async function bundle(outDir = path.join(root, 'assets')) {
       throw new Error(`the ${duty} function has ${sizes[duty]} bytes zipped, and ${MAX_ZIPPED_BYTES} are allowed`);
     }
   }
+  // The image of the pooler is built from this folder by a user's deployment.
+  const image = path.join(outDir, 'pgbouncer');
+  await build({ ...OPTIONS, entryPoints: ['lib/runtime/pooler/main.ts'], outfile: path.join(image, 'agent.js') });
+  fs.writeFileSync(path.join(image, 'rds-ca.pem'), pem);
+  fs.copyFileSync(path.join(root, 'lib/images/pgbouncer/Dockerfile'), path.join(image, 'Dockerfile'));
   const cli = path.join(outDir, 'cli.js');
   await build({
     ...OPTIONS,

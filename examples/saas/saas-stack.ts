@@ -1,8 +1,10 @@
 import { Duration, Stack, StackProps } from 'aws-cdk-lib';
+import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import {
   AuroraPostgres,
   Authentication,
+  Consumer,
   PostgresVersion,
   PredefinedRole,
   Privilege,
@@ -58,6 +60,14 @@ export class SaasStack extends Stack {
     billing.grantReadWrite(api);
     audit.grant(api, SchemaObject.allTables(), Privilege.INSERT);
     audit.grant(api, SchemaObject.allSequences(), Privilege.USAGE);
+    // Its services, whatever runs them, share the connections of a pooler: RDS Proxy here.
+    const pool = this.server.addPooler('Pool');
+    const services = new SecurityGroup(this, 'Services', {
+      vpc: this.server.vpc,
+      description: 'Services that connect as api',
+      allowAllOutbound: false,
+    });
+    api.grantConnect(Consumer.securityGroup(services, 400), { through: pool });
 
     // Works through queues at night, on everything.
     app.addLoginRole('worker', { statementTimeout: Duration.minutes(5), memberOf: [app.readWriteRole] });

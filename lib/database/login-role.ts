@@ -9,6 +9,10 @@ import {
 import { Construct, Dependable, IConstruct } from 'constructs';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
+import { ConnectionBudget, Consumer } from '../pooling';
+import { consumerPath, isFunction, worstCaseOf } from '../pooling/consumer';
+import { PooledRole } from '../pooling/pooled-role';
+import { IPooler, PoolerEndpoint, poolerEndpoint } from '../pooling/pooler-endpoint';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
 import { Authentication } from './authentication';
 import type { IReaderEndpoint } from '../server/replicas/reader-endpoint';
@@ -153,6 +157,29 @@ export interface ConnectOptions {
    * @default - the server's writer, by the server's security groups
    */
   readonly endpoint?: IReaderEndpoint;
+
+  /**
+   * The pooler that the application goes through, as `server.addPooler()` gave it (CP-1): it is let in there and not at the server, and the
+   * environment names it. Migrations, replication and whatever needs a session of its own connect without.
+   *
+   * @default - the server itself, or `endpoint`. A Lambda function that goes there is a finding in production
+   */
+  readonly through?: IPooler;
+
+  /**
+   * How many connections the application opens at most, which the connection budget counts (CP-4).
+   *
+   * @default - what the grantee says: reserved concurrency of a Lambda function times `poolSize`, the number of a `Consumer`. Whatever else
+   * connects directly has to state it, or the role its `connectionLimit`
+   */
+  readonly maxConnections?: number;
+
+  /**
+   * How many connections each execution environment of a Lambda function opens at most (CP-17).
+   *
+   * @default 1
+   */
+  readonly poolSize?: number;
 }
 
 /** All that a client needs to connect as a role, but for the password itself (LIB-16). */
@@ -198,6 +225,11 @@ export class LoginRole extends RoleBase {
   /** Who logs in: the role itself, or the two that take turns. */
   private readonly logins: readonly string[];
 
+  private readonly pooled: Omit<PooledRole, 'secret'>;
+
+  /** Those of Lambda that connect without a pooler, by their paths. */
+  private readonly unpooled = new Set<string>();
+
   /**
    * Makes the declaration.
    *
@@ -219,6 +251,20 @@ export class LoginRole extends RoleBase {
     props.memberOf?.forEach((group) => this.memberOf(group));
     if (props.actsAs) this.actAs(props.actsAs);
     if (this.alternates || this.authentication.method === 'password') this.secret = this.makeSecret();
+    this.pooled = {
+      construct: this,
+      roleName: this.roleName,
+      databaseName: this.database.databaseName,
+      method: this.authentication.method,
+      logins: this.logins,
+      replication: props.replication === true,
+      actsAs: props.actsAs?.roleName,
+    };
+    ConnectionBudget.of(this.server).addRole(this, {
+      limit: limitOf(props.connectionLimit, this.logins.length),
+      replication: props.replication === true,
+    });
+    this.guardUnpooled();
     // Who depends on the role waits until it can log in.
     const { applied } = this._state;
     Dependable.implement(this, {
@@ -292,10 +338,15 @@ export class LoginRole extends RoleBase {
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
     const { endpoint } = options;
     if (endpoint) this.requireOwnEndpoint(endpoint);
+    const pooler = options.through && this.admitTo(options.through, endpoint);
     const from = options.connections ?? this.networkOf(grantee);
-    if (from) this.letIn(from, endpoint);
-    if (this.authentication.method !== 'none' && options.environment !== false && takesEnvironment(grantee))
-      this.addEnvironmentTo(grantee, endpoint);
+    if (from) this.letIn(from, pooler ?? endpoint);
+    this.count(grantee, options);
+    const variables = environmentOf(grantee);
+    if (this.authentication.method !== 'none' && options.environment !== false && variables)
+      this.addEnvironmentTo(grantee, variables, pooler ?? endpoint);
+    if (grantee instanceof Consumer && !grantee._ways.hasPrincipal)
+      return iam.Grant.drop(grantee, 'a security group is nobody whom IAM could let in');
     switch (this.authentication.method) {
       case 'password':
       case 'alternatingPasswords':
@@ -305,12 +356,13 @@ export class LoginRole extends RoleBase {
           grantee,
           actions: ['rds-db:connect'],
           resourceArns: [
-            Stack.of(this).formatArn({
-              service: 'rds-db',
-              region: endpoint?.region,
-              resource: `dbuser:${endpoint?.identity ?? this.server.identity}`,
-              resourceName: this.roleName,
-            }),
+            pooler?._tokenArn(this.pooledRole) ??
+              Stack.of(this).formatArn({
+                service: 'rds-db',
+                region: endpoint?.region,
+                resource: `dbuser:${endpoint?.identity ?? this.server.identity}`,
+                resourceName: this.roleName,
+              }),
           ],
         });
       default:
@@ -322,8 +374,8 @@ export class LoginRole extends RoleBase {
   }
 
   /** An application in a stack of its own comes after the server's stack, so every rule between them stands in its stack. */
-  private letIn(from: ec2.IConnectable, endpoint?: IReaderEndpoint): void {
-    const to = endpoint ?? this.server;
+  private letIn(from: ec2.IConnectable, other?: IReaderEndpoint | PoolerEndpoint): void {
+    const to = other ?? this.server;
     const port = ec2.Port.tcp(to.port);
     const description = `PostgreSQL as ${this.roleName}`.slice(0, 255);
     const comesFromAway = from.connections.securityGroups.some((group) => this.isElsewhere(group));
@@ -393,9 +445,14 @@ export class LoginRole extends RoleBase {
     });
   }
 
-  private addEnvironmentTo(grantee: iam.IGrantable & ITakesEnvironment, endpoint?: IReaderEndpoint): void {
-    const host = endpoint?.host ?? this.server.host;
-    const earlier = ENVIRONMENTS.get(grantee);
+  private addEnvironmentTo(
+    grantee: iam.IGrantable,
+    add: (name: string, value: string) => unknown,
+    to?: IReaderEndpoint | PoolerEndpoint,
+  ): void {
+    const host = to?.host ?? this.server.host;
+    const key = grantee instanceof Consumer ? grantee._construct : grantee;
+    const earlier = ENVIRONMENTS.get(key);
     if (earlier?.role === this && earlier.host === host) return;
     if (earlier) {
       const whose = earlier.role === this ? 'another endpoint of the same role' : earlier.role.node.path;
@@ -404,9 +461,58 @@ export class LoginRole extends RoleBase {
           'give it those of LoginRole.environment under names of your own',
       );
     }
-    ENVIRONMENTS.set(grantee, { role: this, host });
-    const variables = { ...this.environment, PGHOST: host };
-    for (const [name, value] of Object.entries(variables)) grantee.addEnvironment(name, value);
+    ENVIRONMENTS.set(key, { role: this, host });
+    const pooled = to instanceof PoolerEndpoint ? to._environment(this.pooledRole) : { PGHOST: host };
+    for (const [name, value] of Object.entries({ ...this.environment, ...pooled })) add(name, value);
+  }
+
+  private get pooledRole(): PooledRole {
+    return { ...this.pooled, secret: this.secret };
+  }
+
+  private admitTo(through: IPooler, endpoint: IReaderEndpoint | undefined): PoolerEndpoint {
+    const path = this.node.path;
+    const pooler = poolerEndpoint(path, through);
+    if (endpoint)
+      throw new Error(
+        `${path}: grantConnect() has endpoint and through; a pooler leads to where it was put: use through: pool.forReads(), or leave one out`,
+      );
+    if (pooler.server !== this.server)
+      throw new Error(
+        `${path}: grantConnect({ through }) names a pooler of ${pooler.server.node.path}; the role is one of ${this.server.node.path}. ` +
+          'Add a pooler to that one',
+      );
+    pooler._admit(this.pooledRole);
+    return pooler;
+  }
+
+  /** Notes the worst that the application may do to the server, and whether it should not be there at all. */
+  private count(grantee: iam.IGrantable, options: ConnectOptions): void {
+    const who = consumerPath(grantee);
+    const worstCase = worstCaseOf(this.node.path, grantee, options);
+    if (options.through) return;
+    if (isFunction(grantee)) this.unpooled.add(who);
+    // What a replica takes is none of the writer's.
+    if (!options.endpoint)
+      ConnectionBudget.of(this.server).addDirect(this, () => ({
+        kind: 'direct',
+        who: `${who} as ${this.roleName}`,
+        ...worstCase(),
+      }));
+  }
+
+  private guardUnpooled(): void {
+    addFinding(this, {
+      id: 'CP-1',
+      check: () =>
+        this.server.profile.isProduction && this.unpooled.size > 0
+          ? `${this.node.path}: ${[...this.unpooled].join(', ')} connects to the server itself; each execution environment of a function holds a ` +
+            'connection, and a burst of them takes all that the server has'
+          : undefined,
+      fix:
+        "Put a pooler before the server and let the function go through it: const pool = server.addPooler('Pool'), then " +
+        'grantConnect(function, { through: pool }). Acknowledge CP-1 for one that needs a session of its own, and reserve its concurrency.',
+    });
   }
 
   private requireOwnEndpoint(endpoint: IReaderEndpoint): void {
@@ -512,13 +618,17 @@ function isConnectable(grantee: iam.IGrantable): grantee is iam.IGrantable & ec2
   return 'connections' in grantee;
 }
 
-interface ITakesEnvironment {
-  addEnvironment(name: string, value: string): unknown;
-}
-
 /** By what takes environment variables, the role whose variables it has. */
 const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly host: string }>();
 
-function takesEnvironment(grantee: iam.IGrantable): grantee is iam.IGrantable & ITakesEnvironment {
-  return 'addEnvironment' in grantee && typeof grantee.addEnvironment === 'function';
+/** How environment variables are given to it, if it takes any. */
+function environmentOf(grantee: iam.IGrantable): ((name: string, value: string) => unknown) | undefined {
+  if (grantee instanceof Consumer) return grantee._ways.addVariable;
+  if (!('addEnvironment' in grantee) || typeof grantee.addEnvironment !== 'function') return undefined;
+  return (name, value) => (grantee.addEnvironment as (name: string, value: string) => unknown)(name, value);
+}
+
+/** The limit of PostgreSQL is each login's own. */
+function limitOf(limit: number | undefined, logins: number): number | undefined {
+  return limit === undefined || limit < 0 ? undefined : limit * logins;
 }

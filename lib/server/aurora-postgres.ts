@@ -9,11 +9,19 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { dailyBackup } from './backup-plan';
 import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase, parameterGroup } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
+import {
+  ConnectionCapacity,
+  connectionCapacity,
+  memoryOf,
+  MOST_OF_SMALL_SERVERLESS,
+  serverlessMemory,
+} from './monitoring/capacity';
 import { clusterEvents, slotBytes, watchedCluster } from './monitoring/platform';
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
@@ -447,6 +455,28 @@ export class AuroraPostgres extends ManagedServerBase {
       knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
       slotBytes: slotBytes(this.effectiveParameters),
     };
+  }
+
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    const serverless = this._serverlessV2;
+    return connectionCapacity({
+      parameters: this.effectiveParameters,
+      memory: serverless ? serverlessMemory(serverless.maxCapacity) : memoryOf(this.instanceType),
+      node: serverless ? `${serverless.maxCapacity} ACUs` : this.instanceType.toString(),
+      atMost: serverless && serverless.minCapacity <= 0.5 ? MOST_OF_SMALL_SERVERLESS : undefined,
+    });
+  }
+
+  /** @internal */
+  public _isServerless(): boolean {
+    return this._serverlessV2 !== undefined;
+  }
+
+  /** @internal */
+  public _proxyTarget(): ProxyTarget {
+    const readers = this.nodes.length + this.furtherReaders > 1;
+    return { clusterIdentifier: this.cfnCluster.ref, readers: readers || 'the cluster has no reader; set readers' };
   }
 
   private guardPause(): void {

@@ -1,12 +1,12 @@
 import { Duration, Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { isIPv6 } from 'node:net';
 import { Platform } from '../contract';
 import { serverKey } from './encryption-key';
+import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireIdentity, requirePort, requireVersion } from './required';
+import { requireHost, requireIdentity, requireMaxConnections, requirePort, requireVersion } from './required';
 
 /** Whom a server's certificate is trusted from. The certificate and the host name are always verified (SEC-12). */
 export class ServerTrust {
@@ -145,6 +145,13 @@ export interface ExternalEndpoint {
    * @default true
    */
   readonly reserveConcurrency?: boolean;
+
+  /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
 }
 
 /** A PostgreSQL server that this app does not run. Everything that is declared inside works on it as on any other. */
@@ -172,6 +179,7 @@ class ExternalServer extends PostgresServerBase {
   public readonly profile: PostgresProfile;
   public readonly connections: ec2.Connections;
   public readonly _platform: Platform = 'external';
+  private readonly maxConnections?: number;
 
   constructor(scope: Construct, id: string, endpoint: ExternalEndpoint) {
     super(scope, id);
@@ -192,6 +200,7 @@ class ExternalServer extends PostgresServerBase {
     }
     const version = endpoint.version === undefined ? PostgresVersion.V16 : requireVersion(path, endpoint.version);
 
+    this.maxConnections = requireMaxConnections(path, endpoint.maxConnections);
     this.identity = endpoint.identity;
     this.host = endpoint.host;
     this.readerHost = endpoint.readerHost;
@@ -219,19 +228,9 @@ class ExternalServer extends PostgresServerBase {
       rotationInterval: endpoint.passwordRotation,
     });
   }
-}
 
-/** The value goes into no message: what is wrong with it may be that it has a password. */
-function requireHost(path: string, prop: string, host: string): void {
-  if (Token.isUnresolved(host)) return;
-  if (typeof host !== 'string') {
-    throw new Error(`${path}: ${prop} is missing; write the host name, such as db.example.com`);
-  }
-  if (host.trim() === '') throw new Error(`${path}: ${prop} is empty`);
-  if (/[\s/@?#[\]\0]/.test(host) || (host.includes(':') && !isIPv6(host))) {
-    throw new Error(
-      `${path}: ${prop} must be a host name or an address alone, such as db.example.com, without scheme, user, port, path or spaces; ` +
-        'the port has a prop of its own, and the user is in adminSecret',
-    );
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    return statedCapacity(this.maxConnections, 3);
   }
 }

@@ -11,6 +11,7 @@ import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
 import { existingCluster, existingInstance, scalingOf } from './monitoring/existing';
 import { PlatformMonitoring } from './monitoring/watched';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -91,6 +92,13 @@ export interface ManagedPostgresOptions extends SharedPostgresOptions {
   readonly instanceType?: ec2.InstanceType;
 
   /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()
@@ -160,6 +168,7 @@ export class ManagedPostgres {
       pauses: pausesOf(cfn),
       watch: (server) =>
         existingCluster(server, cluster, { instanceType: options.instanceType, pauses: pausesOf(cfn) }),
+      hasReaders: !cfn || cfn.engine === 'postgres' || nodesOf(cluster).length > 1,
     });
   }
 
@@ -190,6 +199,7 @@ export class ManagedPostgres {
       secret: secretOf(instance),
       pauses: false,
       watch: (server) => existingInstance(server, instance, options),
+      hasReaders: false,
     });
   }
 
@@ -211,6 +221,8 @@ interface Found {
   readonly secret?: secretsmanager.ISecret;
   readonly pauses: boolean;
   readonly watch: (server: Construct) => PlatformMonitoring;
+  /** Whether nodes serve reads, as far as this app knows. */
+  readonly hasReaders: boolean;
 }
 
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {
@@ -252,6 +264,8 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     stateName: options.stateName,
     passwordRotation: options.passwordRotation,
     reserveConcurrency: options.reserveConcurrency,
+    maxConnections: options.maxConnections,
+    proxyTarget: () => proxyTargetOf(found),
     platform: platformOf(kind, engine),
     identity,
     host: endpoint.hostname,
@@ -273,6 +287,18 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     pauses: found.pauses,
     watch: found.watch,
   });
+}
+
+function proxyTargetOf({ kind, construct, hasReaders }: Found): ProxyTarget {
+  if (kind === 'instance')
+    return {
+      instanceIdentifier: (construct as rds.IDatabaseInstance).instanceIdentifier,
+      readers: 'RDS Proxy does not stand before read replicas; use Pooler.pgBouncer({ endpoint }) before one',
+    };
+  return {
+    clusterIdentifier: (construct as rds.IDatabaseCluster).clusterIdentifier,
+    readers: hasReaders || 'the cluster has no reader; add one',
+  };
 }
 
 class ExistingServer extends SharedServer {

@@ -1,9 +1,7 @@
 import {
   Duration,
-  Names,
   RemovalPolicy,
   Stack,
-  Token,
   aws_cloudwatch as cloudwatch,
   aws_cloudwatch_actions as actions,
   aws_ec2 as ec2,
@@ -19,6 +17,7 @@ import { Finding, addFinding } from '../compliance';
 import { limitExtensions } from './allowed-extensions';
 import { watchCertificates } from './certificates';
 import { serverKey } from './encryption-key';
+import { serverIdentifier } from './identifier';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
@@ -479,23 +478,4 @@ function protectStack(stack: Stack): void {
 
 function rootStack(stack: Stack): Stack {
   return stack.nestedStackParent ? rootStack(stack.nestedStackParent) : stack;
-}
-
-/**
- * A name that does not change with anything but the construct's path: the deploy guard's permission names the server by it. An explicit
- * name also makes CloudFormation refuse a silent replacement.
- */
-export function serverIdentifier(scope: Construct, given: string | undefined): string {
-  if (given === undefined) {
-    const name = Names.uniqueResourceName(scope, { maxLength: 48, separator: '-' });
-    const tidy = name.toLowerCase().replace(/-+/g, '-').replace(/^-|-$/g, '');
-    return /^[a-z]/.test(tidy) ? tidy : `p-${tidy}`;
-  }
-  if (Token.isUnresolved(given)) throw new Error(`${scope.node.path}: identifier is a token; write the name`);
-  if (!/^[a-z](-?[a-z0-9])*$/.test(given) || given.length > 50) {
-    throw new Error(
-      `${scope.node.path}: identifier '${given}' must start with a letter and have at most 50 lower-case letters, digits and single hyphens`,
-    );
-  }
-  return given;
 }

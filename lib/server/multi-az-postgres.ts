@@ -12,12 +12,14 @@ import {
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { dailyBackup } from './backup-plan';
 import { RebootTarget } from './high-availability/controlled-reboot';
 import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerBase } from './managed-server';
 import { ManagedServerOptions } from './managed-server-options';
+import { ConnectionCapacity, connectionCapacity, memoryOf } from './monitoring/capacity';
 import { clusterEvents, slotBytes, watchedStandbys } from './monitoring/platform';
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
@@ -267,6 +269,17 @@ export class MultiAzPostgres extends ManagedServerBase {
       knowsConnections: watched.some(({ id }) => id.startsWith('DatabaseConnections')),
       slotBytes: slotBytes(this.parameters),
     };
+  }
+
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    const node = this.instanceType.toString();
+    return connectionCapacity({ parameters: this.parameters, memory: memoryOf(this.instanceType), node });
+  }
+
+  /** @internal */
+  public _proxyTarget(): ProxyTarget {
+    return { clusterIdentifier: this.cluster.ref, readers: true };
   }
 
   /** @internal */

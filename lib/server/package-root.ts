@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What a function of this library is there for. Each duty has its own bundle and its own role. */
-export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift' | 'probe' | 'failover';
+export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift' | 'probe' | 'failover' | 'certificate';
 
 /**
  * The folder of this package. Sources and the compiled package differ in depth (`lib` and `build/lib`), so it is found by its
@@ -23,5 +23,13 @@ export function functionBundle(duty: FunctionDuty): string {
   if (!existsSync(join(folder, 'index.js'))) {
     throw new Error(`The bundle of the ${duty} function is missing in ${folder}: run \`npm run bundle\``);
   }
+  return folder;
+}
+
+/** The folder that the image of PgBouncer is built from. */
+export function poolerImage(): string {
+  const folder = join(packageRoot(), 'assets', 'pgbouncer');
+  if (!existsSync(join(folder, 'Dockerfile')))
+    throw new Error(`The image of the pooler is missing in ${folder}: run \`npm run bundle\``);
   return folder;
 }

@@ -12,8 +12,11 @@ import {
   GroupRole,
   GroupRoleOptions,
 } from '../database';
+import { ConnectionBudget, IPooler, Pooler } from '../pooling';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
+import { ConnectionCapacity } from './monitoring/capacity';
 import { IServerMonitoring, MonitoringOptions } from './monitoring/monitoring-options';
 import { ServerMonitoring } from './monitoring/server-monitoring';
 import { NOTHING_KNOWN, PlatformMonitoring } from './monitoring/watched';
@@ -21,6 +24,7 @@ import { PostgresProfile } from './postgres-profile';
 import { guardAuditing } from './auditing-parameters';
 import { childId, requireFirst } from './state/child-id';
 import { addVpcEndpoints } from './state/vpc-endpoints';
+import { AwsService, neededServices } from './state/vpc-services';
 import { DriftDetection } from './state/drift-detection';
 import { ServerState, ServerStateProps } from './state/server-state';
 import { serverAlarmTopic } from './alarm-topic';
@@ -69,6 +73,14 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
   addGroupRole(roleName: string, options?: GroupRoleOptions): GroupRole;
 
   /**
+   * Puts a pooler between the server and its applications, which `role.grantConnect(…, { through })` then connects by way of it (CP-1).
+   *
+   * @param id its name
+   * @param pooler which one. Default: `Pooler.recommended()`, RDS Proxy before RDS and Aurora, PgBouncer on ECS before others
+   */
+  addPooler(id: string, pooler?: Pooler): IPooler;
+
+  /**
    * Drops something for good, which leaving the app never does. The plan says what goes with it, and nothing happens until the hash
    * of exactly that plan is acknowledged. Take the call out of the app once it is done.
    *
@@ -110,10 +122,19 @@ export interface IPostgresServer extends IResource, ec2.IConnectable {
 
   /**
    * Adds what the functions in isolated subnets need to reach AWS's APIs, and says what it costs a month: interface endpoints for
-   * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5).
+   * Secrets Manager and the RDS API, and the gateway to S3, but for those that the app already declares (LIB-5). After `addPooler()` it adds
+   * what PgBouncer's tasks need too.
    */
   addVpcEndpoints(): void;
 }
+
+/** What the functions call. */
+const OF_EXTERNAL: readonly AwsService[] = ['secretsmanager', 's3'];
+const OF_MANAGED: readonly AwsService[] = ['secretsmanager', 'rds', 's3'];
+
+const NO_PROXY =
+  'RDS Proxy stands before servers that RDS or Aurora runs, and this app knows this one by its address alone; use Pooler.pgBouncer(), or ' +
+  'Pooler.external() for a pooler that somebody else runs';
 
 /**
  * What every kind of server shares: the guards' exceptions and the declared inside.
@@ -154,6 +175,10 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     });
   }
 
+  public addPooler(id: string, pooler: Pooler = Pooler.recommended()): IPooler {
+    return pooler._make(this, id, this);
+  }
+
   public drop(dropped: DroppedObject, options: DropOptions): void {
     dropped._declare(this, options);
   }
@@ -192,6 +217,36 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     );
   }
 
+  /** How many sessions it takes. Undefined: nobody said. @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    return undefined;
+  }
+
+  /** The server of this app that it stands for in another stack. @internal */
+  public _sharedFrom(): PostgresServerBase | undefined {
+    return undefined;
+  }
+
+  /** How RDS Proxy names it, or why there is none before it. @internal */
+  public _proxyTarget(): ProxyTarget | string {
+    return NO_PROXY;
+  }
+
+  /** Whether it stops by itself when nobody is connected. @internal */
+  public _pausesWhenIdle(): boolean {
+    return this._pauses();
+  }
+
+  /** Whether its nodes get smaller when less is asked of them. @internal */
+  public _isServerless(): boolean {
+    return false;
+  }
+
+  /** Where the alarms of a pooler go. Undefined: a development server without a topic. @internal */
+  public _poolerTopic(): sns.ITopic | undefined {
+    return this.profile.isProduction ? this.someAlarmTopic() : this._alarmTopic();
+  }
+
   /** What AWS knows of the server. @internal */
   protected _platformMonitoring(): PlatformMonitoring {
     return NOTHING_KNOWN;
@@ -216,7 +271,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
     addVpcEndpoints(this, {
       vpc,
       vpcSubnets,
-      services: platform === 'external' ? ['secretsmanager', 's3'] : undefined,
+      services: [...new Set([...(platform === 'external' ? OF_EXTERNAL : OF_MANAGED), ...neededServices(this)])],
     });
   }
 
@@ -224,7 +279,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   protected _prepareState(
     props: Omit<ServerStateProps, 'platform' | 'identity' | 'host' | 'readerHost' | 'port' | 'profile'>,
   ) {
-    return new ServerState(this, 'State', {
+    const state = new ServerState(this, 'State', {
       ...props,
       platform: this._platform,
       identity: this.identity,
@@ -233,6 +288,8 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
       port: this.port,
       profile: this.profile.isProduction ? 'production' : 'development',
     });
+    ConnectionBudget.of(this);
+    return state;
   }
 
   public acknowledge(acknowledgement: FindingAcknowledgement): void {

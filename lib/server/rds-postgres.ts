@@ -8,12 +8,14 @@ import {
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { backupPlanHour } from './windows';
 import { dailyBackup } from './backup-plan';
 import { insightRetention } from './insights';
 import { exportedLogGroups } from './log-groups';
 import { ManagedServerOptions, StorageOptions } from './managed-server-options';
 import { ManagedServerBase, parameterGroup } from './managed-server';
+import { ConnectionCapacity, connectionCapacity, memoryOf } from './monitoring/capacity';
 import { instanceEvents, slotBytes, watchedInstance } from './monitoring/platform';
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
@@ -88,6 +90,9 @@ export interface RdsPostgresFromSnapshotProps extends RdsPostgresProps {
   /** The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. */
   readonly snapshot: string;
 }
+
+const ONE_INSTANCE =
+  'RDS Proxy does not stand before read replicas; pass the replica as endpoint to grantConnect(), or put Pooler.pgBouncer({ endpoint }) before it';
 
 /**
  * PostgreSQL on Amazon RDS: one instance with a standby in another zone, fit for production as it stands.
@@ -327,6 +332,17 @@ export class RdsPostgres extends ManagedServerBase {
       knowsConnections: watched.some(({ id }) => id === 'DatabaseConnections'),
       slotBytes: slotBytes(this._parameters),
     };
+  }
+
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    const node = this.instanceType.toString();
+    return connectionCapacity({ parameters: this._parameters, memory: memoryOf(this.instanceType), node });
+  }
+
+  /** @internal */
+  public _proxyTarget(): ProxyTarget {
+    return { instanceIdentifier: this.cfnInstance.ref, readers: ONE_INSTANCE };
   }
 
   private get cfnInstance(): rds.CfnDBInstance {

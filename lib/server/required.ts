@@ -1,4 +1,5 @@
 import { Duration, Token } from 'aws-cdk-lib';
+import { isIPv6 } from 'node:net';
 import { RecoveryObjectives } from './objectives';
 import { PostgresVersion } from './postgres-version';
 
@@ -70,6 +71,31 @@ export function requireIdentity(path: string, identity: string | undefined, exam
   }
   if (identity.trim() === '') throw new Error(`${path}: identity is empty; write ${example}`);
   return identity;
+}
+
+/** The value goes into no message: what is wrong with it may be that it has a password. */
+export function requireHost(path: string, prop: string, host: string): void {
+  if (Token.isUnresolved(host)) return;
+  if (typeof host !== 'string') {
+    throw new Error(`${path}: ${prop} is missing; write the host name, such as db.example.com`);
+  }
+  if (host.trim() === '') throw new Error(`${path}: ${prop} is empty`);
+  if (/[\s/@?#[\]\0]/.test(host) || (host.includes(':') && !isIPv6(host))) {
+    throw new Error(
+      `${path}: ${prop} must be a host name or an address alone, such as db.example.com, without scheme, user, port, path or spaces; ` +
+        'the port has a prop of its own, and the user is in adminSecret',
+    );
+  }
+}
+
+/** What a user states of a server that this app does not know. */
+export function requireMaxConnections(path: string, value: number | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < 1)
+    throw new Error(
+      `${path}: maxConnections is ${Token.isUnresolved(value) ? 'a token' : shown(value)}; write the server's max_connections, a literal number`,
+    );
+  return value;
 }
 
 /** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */

@@ -8,12 +8,17 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
 import { Platform } from '../contract';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { serverKey } from './encryption-key';
+import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireIdentity, requirePort, requireVersion } from './required';
+import { requireIdentity, requireMaxConnections, requirePort, requireVersion } from './required';
 import { ServerState, ServerStateProps } from './state/server-state';
+
+/** What a server of RDS keeps for superusers, its own and others. */
+const RESERVED_ON_RDS = 5;
 
 /** What a stack says of the state that it declares on a server of another stack. */
 export interface SharedPostgresOptions {
@@ -99,6 +104,13 @@ export interface SharedPostgresAttributes extends SharedPostgresOptions {
   readonly iamAuthentication?: boolean;
 
   /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
+
+  /**
    * What the server is for.
    *
    * @default PostgresProfile.production()
@@ -144,6 +156,7 @@ export class SharedPostgres {
       profile: server.profile,
       imports: !inSameStack,
       dependencies: inSameStack ? props.dependencies : [],
+      sharedFrom: server as PostgresServerBase,
     });
   }
 
@@ -194,6 +207,10 @@ export interface SharedServerProps
   /** Whether key, secret and groups are those of another stack's constructs, which would change that stack when something is granted on them. */
   readonly imports: boolean;
   readonly dependencies: IDependable[];
+  readonly maxConnections?: number;
+  /** The server of this app that it stands for. */
+  readonly sharedFrom?: PostgresServerBase;
+  readonly proxyTarget?: () => ProxyTarget | string;
 }
 
 /** A server that stands elsewhere, with a state of its own here. */
@@ -207,8 +224,16 @@ export class SharedServer extends PostgresServerBase {
   public readonly connections: ec2.Connections;
   public readonly _platform: Platform;
 
+  private readonly maxConnections?: number;
+  private readonly sharedFrom?: PostgresServerBase;
+  private readonly proxyTarget?: () => ProxyTarget | string;
+
   constructor(scope: Construct, id: string, props: SharedServerProps) {
     super(scope, id);
+    this.maxConnections = requireMaxConnections(this.node.path, props.maxConnections);
+    const { sharedFrom } = props;
+    this.sharedFrom = sharedFrom?._sharedFrom() ?? sharedFrom;
+    this.proxyTarget = props.proxyTarget;
     this.identity = props.identity;
     this.host = props.host;
     this.readerHost = props.readerHost;
@@ -240,6 +265,26 @@ export class SharedServer extends PostgresServerBase {
       reserveConcurrency: props.reserveConcurrency,
       rotationInterval: props.passwordRotation,
     });
+  }
+
+  /** @internal */
+  public _connectionCapacity(): ConnectionCapacity | undefined {
+    return statedCapacity(this.maxConnections, RESERVED_ON_RDS) ?? this.sharedFrom?._connectionCapacity();
+  }
+
+  /** @internal */
+  public _sharedFrom(): PostgresServerBase | undefined {
+    return this.sharedFrom;
+  }
+
+  /** @internal */
+  public _isServerless(): boolean {
+    return this.sharedFrom?._isServerless() ?? false;
+  }
+
+  /** @internal */
+  public _proxyTarget(): ProxyTarget | string {
+    return this.proxyTarget?.() ?? this.sharedFrom?._proxyTarget() ?? super._proxyTarget();
   }
 
   /** By its ARN: each grant on the key itself would change its policy, in the server's stack. That policy lets IAM policies of the account decide. */

@@ -26,6 +26,7 @@ test('help is no error, and every command has examples', async () => {
     'apply',
     'drift',
     'check',
+    'budget',
     'verify-account',
     'access',
     'hardening',

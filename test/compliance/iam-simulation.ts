@@ -36,6 +36,8 @@ function referenced(stack: AssemblyStack, id: string, attribute?: string): strin
       return `arn:aws:iam::${ACCOUNT}:role/${id}`;
     case 'AWS::Lambda::Function.Arn':
       return arn('lambda', `function:${id}`);
+    case 'AWS::RDS::DBProxy.DBProxyArn':
+      return arn('rds', `db-proxy:prx-${id}`);
     case 'AWS::RDS::DBCluster.DBClusterArn':
       return arn('rds', `cluster:${id}`);
     case 'AWS::RDS::DBInstance.DBInstanceArn':
@@ -54,6 +56,7 @@ function viewOf(stack: Stack): AssemblyStack {
     region: REGION,
     template,
     paths: new Map(),
+    budgets: [],
   };
 }
 

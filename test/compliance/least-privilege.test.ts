@@ -318,9 +318,11 @@ describe('SEC-16: a consumer that grantConnect lets in', () => {
   const make = () => {
     const { stack, vpc } = cleanStack();
     const server = new AuroraPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V17, objectives: OBJECTIVES });
+    server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
     const app = server.addDatabase('app');
     const consumer = (id: string) =>
       new lambda.Function(stack, id, {
+        reservedConcurrentExecutions: 10,
         vpc,
         vpcSubnets: { subnets: vpc.isolatedSubnets },
         runtime: lambda.Runtime.NODEJS_24_X,

@@ -22,6 +22,7 @@ test.each(METHODS)('an application in a stack of its own, by %s (SEC-15)', (_, a
     handler: 'index.handler',
     code: lambda.Code.fromInline('exports.handler = async () => {};'),
     vpc,
+    reservedConcurrentExecutions: 10,
   });
   const stack = new Stack(app, 'Billing', { terminationProtection: true });
   const server = new AuroraPostgres(stack, 'Postgres', {
@@ -29,6 +30,7 @@ test.each(METHODS)('an application in a stack of its own, by %s (SEC-15)', (_, a
     version: PostgresVersion.V18,
     objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(30) },
   });
+  server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
   server.addDatabase('app').addLoginRole('api', { authentication }).grantConnect(handler);
 
   // A reference of the server's stack to the application's would be a circle, which only a synthesis finds.

@@ -10,6 +10,7 @@ jest.mock('../../lib/server/package-root', () => ({
 function setup() {
   const stack = newStack();
   const server = new DeclaredServer(stack, 'Server');
+  server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
   const app = server.addDatabase('app');
   const handler = new lambda.Function(stack, 'Handler', {
     runtime: lambda.Runtime.NODEJS_24_X,

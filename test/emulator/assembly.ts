@@ -113,6 +113,10 @@ export class EmulatedAssembly {
         case 'AWS::RDS::DBInstance':
           this.values.set(id, String(Properties.DBInstanceIdentifier));
           break;
+        case 'AWS::RDS::DBProxy':
+          this.values.set(id, String(Properties.DBProxyName));
+          this.values.set(`${id}.Endpoint`, database.host);
+          break;
         case 'AWS::RDS::DBSubnetGroup':
         case 'AWS::RDS::DBParameterGroup':
         case 'AWS::RDS::DBClusterParameterGroup':

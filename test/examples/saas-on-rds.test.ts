@@ -80,6 +80,8 @@ test('only the server differs, and who names it', () => {
     '~ AWS::Logs::LogGroup LogGroupName',
     '~ AWS::RDS::DBCluster becomes AWS::RDS::DBInstance',
     '~ AWS::RDS::DBClusterParameterGroup becomes AWS::RDS::DBParameterGroup',
+    // What the pooler leads to.
+    '~ AWS::RDS::DBProxyTargetGroup DBClusterIdentifiers, DBInstanceIdentifiers',
     '~ AWS::SecretsManager::SecretTargetAttachment TargetType',
     '~ Custom::CdkPostgresDeployGuard Servers',
     '~ Custom::CdkPostgresState Server',

@@ -1,13 +1,13 @@
+const { clusterProblem } = require('../cluster/availability.js');
 const { emulatorProblem } = require('../emulator/availability.js');
 
 /** Says at the end of a run what it left out and why, so that a green run does not look like more than it is. */
 module.exports = class SkippedReporter {
   onRunComplete(_contexts, results) {
     const skipped = [];
-    const problem = emulatorProblem();
-    skipped.push(
-      `the deployment to an AWS emulator (npm run test:emulator), ${problem ? `since ${problem}` : 'since it needs more than Node.js and runs on its own'}`,
-    );
+    const why = (problem) => (problem ? `since ${problem}` : 'since it needs more than Node.js and runs on its own');
+    skipped.push(`the deployment to an AWS emulator (npm run test:emulator), ${why(emulatorProblem())}`);
+    skipped.push(`the pooler on real parts (npm run test:cluster), ${why(clusterProblem())}`);
     skipped.push('the package as users install it (npm run test:package), since jsii has to build it first');
     skipped.push('long-running suites (npm run test:soak), since they take minutes');
     if (results.numPendingTests > 0) skipped.push(`${results.numPendingTests} tests that skip themselves`);

@@ -10,7 +10,7 @@ import { TestResponses } from '../support/cloudformation';
 import { startServer } from '../support/postgres';
 import { TestSecretsManager } from '../support/secrets-manager';
 
-const DUTIES = ['apply', 'rotate', 'drift', 'probe', 'failover', 'guard'];
+const DUTIES = ['apply', 'rotate', 'drift', 'probe', 'failover', 'certificate', 'guard'];
 const root = path.join(__dirname, '..', '..');
 let directory: string;
 const bundleInto = (name: string) => {

@@ -52,6 +52,7 @@ function application(
   const { env, ...rest } = options;
   const stack = new Stack(app, 'Billing', { env: env ?? { account: server.env.account, region: server.env.region } });
   const shared = SharedPostgres.fromServer(stack, 'Db', server, rest);
+  shared.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
   const billing = shared.addDatabase('billing');
   const api = billing.addLoginRole('billing_api', { authentication: Authentication.alternatingPasswords() });
   const job = billing.addLoginRole('billing_job', { authentication: Authentication.iam() });
@@ -61,6 +62,7 @@ function application(
     handler: 'index.handler',
     code: lambda.Code.fromInline('exports.handler = async () => {};'),
     vpc: (server as RdsPostgres).vpc,
+    reservedConcurrentExecutions: 10,
   });
   api.grantConnect(handler);
   job.grantConnect(handler, { environment: false });

@@ -1,4 +1,4 @@
-import { SERVER_VARIABLE } from '../../contract';
+import { POOLER_PICKUP_VARIABLE, SERVER_VARIABLE } from '../../contract';
 import { readRotationEvent, rotate } from '../rotate';
 import { SecretStore } from '../secrets';
 import { logLine } from './log';
@@ -14,6 +14,7 @@ export async function handler(event: unknown): Promise<void> {
     await rotate(rotation, {
       store,
       adminSecret: server.AdminSecretArn,
+      pickup: pickupOf(process.env[POOLER_PICKUP_VARIABLE]),
       server: {
         host: server.Host,
         readerHost: server.ReaderHost,
@@ -31,4 +32,12 @@ export async function handler(event: unknown): Promise<void> {
   } finally {
     store.destroy();
   }
+}
+
+/** Seconds of the environment, in milliseconds. */
+function pickupOf(seconds: string | undefined): number {
+  if (seconds === undefined) return 0;
+  if (!/^\d{1,3}$/.test(seconds))
+    throw new Error(`${POOLER_PICKUP_VARIABLE} is ${JSON.stringify(seconds)}, and not 0 to 999 seconds`);
+  return Number(seconds) * 1000;
 }

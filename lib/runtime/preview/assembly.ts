@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { RULE_PACKS_METADATA } from '../../contract';
+import { BUDGET_METADATA, BudgetDocument, RULE_PACKS_METADATA } from '../../contract';
 
 export interface Template {
   readonly Parameters?: Readonly<Record<string, { readonly Type: string; readonly Default?: unknown }>>;
@@ -32,6 +32,8 @@ export interface AssemblyStack {
   readonly template: Template;
   /** Where a resource stands in the app, by its logical id. */
   readonly paths: ReadonlyMap<string, string>;
+  /** What the connections of each server are taken by. */
+  readonly budgets: readonly BudgetDocument[];
 }
 
 /** What a rule pack that was asked has found; nothing, where the lists are empty. */
@@ -140,6 +142,7 @@ export function readAssembly(directory: string): Assembly {
           statedRegion: region.startsWith('unknown') ? undefined : region,
           template: readJson(path.join(folder, templateFile), 'a template') as Template,
           paths: readPaths(metadata),
+          budgets: readBudgets(metadata),
         });
         acknowledged.push(...readAcknowledged(metadata));
         asked.push(...readAsked(metadata));
@@ -185,6 +188,12 @@ function readPaths(metadata: Metadata): Map<string, string> {
       .map(({ data }) => [String(data), construct.slice(1).replace(/\/Default$/, '')] as const),
   );
   return new Map(paths);
+}
+
+function readBudgets(metadata: Metadata): BudgetDocument[] {
+  return Object.values(metadata).flatMap((entries) =>
+    entries.filter(({ type }) => type === BUDGET_METADATA).map(({ data }) => data as BudgetDocument),
+  );
 }
 
 /** Packs leave acknowledged findings out of their report; what was acknowledged stands in the metadata of the stack. */

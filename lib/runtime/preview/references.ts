@@ -30,6 +30,11 @@ export function previewReferences(postgres: EmbeddedServer, secrets: LocalSecret
         return 'cluster-PREVIEW';
       case 'AWS::RDS::DBInstance.DbiResourceId':
         return 'db-PREVIEW';
+      case 'AWS::RDS::DBProxy.Endpoint':
+      case 'AWS::RDS::DBProxyEndpoint.Endpoint':
+      case 'AWS::ElasticLoadBalancingV2::LoadBalancer.DNSName':
+        // A preview has no pooler: what would go through one goes to the server.
+        return postgres.host;
       case 'AWS::Lambda::Function.Arn':
         return `arn:aws:lambda:${stack.region}:${stack.account}:function:${logicalId}`;
       default:

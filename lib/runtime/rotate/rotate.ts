@@ -18,6 +18,8 @@ export interface RotationContext {
   readonly server: RotationServer;
   /** The administrator's secret, for secrets in which two logins take turns. */
   readonly adminSecret?: string;
+  /** Milliseconds in which poolers that let clients in by a verifier of their own read that of the next login. Default: 0. */
+  readonly pickup?: number;
   /** Told what was done, without any secret. */
   readonly onProgress?: (message: string) => void;
 }
@@ -50,10 +52,20 @@ export async function rotate(event: RotationEvent, context: RotationContext): Pr
       return trySecret(event, context, versions);
     case 'testSecret':
       requireNext(event, versions);
-      return;
+      return waitForPoolers(context, versions);
     case 'finishSecret':
       return finishSecret(event, context, versions);
   }
+}
+
+/** Only the verifier of a login that nobody uses yet can be known to a pooler before it is that of the server. */
+async function waitForPoolers(
+  { pickup = 0, onProgress }: RotationContext,
+  { current, isFinished }: Versions,
+): Promise<void> {
+  if (pickup === 0 || isFinished || current.group === undefined) return;
+  onProgress?.(`poolers have ${pickup / 1000} s to read the verifier of the next login`);
+  await new Promise((resolve) => setTimeout(resolve, pickup));
 }
 
 async function readVersions({ secret, token }: RotationEvent, store: SecretStore): Promise<Versions> {

@@ -39,3 +39,58 @@ export function connectionsOf(parameter: string | undefined, memory: number | un
   if (parameter !== undefined || memory === undefined) return undefined;
   return Math.min(5000, Math.floor((memory * 0.95) / 9531392));
 }
+
+/** How many sessions a server takes, and how many of them it keeps for those who repair it. */
+export interface ConnectionCapacity {
+  readonly connections: number;
+  /** How that is known. */
+  readonly how: string;
+  /** `superuser_reserved_connections`, `reserved_connections` and RDS's own reserve together. */
+  readonly reserved: number;
+}
+
+/** What a serverless node takes at the most where its least is half a unit or less, whatever its memory. */
+export const MOST_OF_SMALL_SERVERLESS = 2000;
+
+/**
+ * The sessions that a parameter group and a memory come to. A formula counts the memory that the operating system leaves; see
+ * `connectionsOf()`. Undefined: not known here.
+ */
+export function connectionCapacity(options: {
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly memory?: number;
+  /** What has the memory, such as `r7g.large`. */
+  readonly node: string;
+  /** No more than this, whatever the formula says. */
+  readonly atMost?: number;
+}): ConnectionCapacity | undefined {
+  const { parameters, memory, node, atMost = Infinity } = options;
+  const parameter = parameters.max_connections;
+  const given = parameter !== undefined && /^\d+$/.test(parameter);
+  const connections = given ? Number(parameter) : formulaOf(parameter, memory);
+  if (connections === undefined) return undefined;
+  return {
+    connections: given ? connections : Math.min(connections, atMost),
+    how: given ? 'the parameter max_connections' : `what RDS makes of the memory of ${node}`,
+    reserved:
+      count(parameters['superuser_reserved_connections'], 3) +
+      count(parameters['reserved_connections'], 0) +
+      count(parameters['rds.rds_superuser_reserved_connections'], 2),
+  };
+}
+
+/** What the user states, of a server whose parameters are not known here. */
+export function statedCapacity(connections: number | undefined, reserved: number): ConnectionCapacity | undefined {
+  return connections === undefined ? undefined : { connections, how: 'maxConnections, as stated', reserved };
+}
+
+function formulaOf(parameter: string | undefined, memory: number | undefined): number | undefined {
+  if (parameter === undefined) return connectionsOf(undefined, memory);
+  const formula = /^(?:LEAST\()?\{DBInstanceClassMemory\/(\d+)\}(?:,(\d+)\))?$/.exec(parameter.replace(/\s/g, ''));
+  if (!formula || memory === undefined) return undefined;
+  return Math.min(Math.floor((memory * 0.95) / Number(formula[1])), Number(formula[2] ?? Infinity));
+}
+
+function count(parameter: string | undefined, byDefault: number): number {
+  return parameter !== undefined && /^\d+$/.test(parameter) ? Number(parameter) : byDefault;
+}

@@ -1,5 +1,5 @@
 import { Duration, Size, aws_cloudwatch as cloudwatch, aws_ec2 as ec2 } from 'aws-cdk-lib';
-import { connectionsOf, memoryOf, serverlessMemory } from './capacity';
+import { connectionsOf, memoryOf, MOST_OF_SMALL_SERVERLESS, serverlessMemory } from './capacity';
 import { FIVE_MINUTES, Watched, WatchedEvents } from './watched';
 
 /** Events that a person wants to know of; the backup of each night is none of them. */
@@ -203,7 +203,7 @@ export function watchedCluster(
     ...ofNodes(dimensions, {
       // What is free of a node that grows says nothing; its share of the largest does.
       memory: serverlessV2 ? undefined : memory,
-      connections: small && most !== undefined ? Math.min(2000, most) : most,
+      connections: small && most !== undefined ? Math.min(MOST_OF_SMALL_SERVERLESS, most) : most,
     }),
     ...(serverlessV2
       ? [

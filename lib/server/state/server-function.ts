@@ -212,6 +212,7 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   drift: 'compares the inside of a PostgreSQL server with its declared state',
   probe: 'measures what CloudWatch does not know of a PostgreSQL server',
   failover: 'fails a PostgreSQL server over and measures the write outage',
+  certificate: 'makes and renews the certificate of a pooler',
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
@@ -222,5 +223,6 @@ const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
   drift: ['secretsmanager'],
   probe: ['secretsmanager'],
   failover: ['secretsmanager', 'rds'],
+  certificate: ['secretsmanager', 's3'],
   guard: ['rds', 's3'],
 };

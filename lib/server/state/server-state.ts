@@ -25,6 +25,7 @@ import {
   DesiredState,
   encodeState,
   Platform,
+  POOLER_PICKUP_VARIABLE,
   PROBE_DATABASES_VARIABLE,
   PROBE_SECRET_VARIABLE,
   Profile,
@@ -105,6 +106,9 @@ const APPLY_TIMEOUT = Duration.minutes(15);
 /** The function answers before its own deadline; the rest is for a crash, after which Lambda runs the event again. */
 const SERVICE_TIMEOUT = Duration.minutes(20);
 
+/** How many rotations run at once. */
+const ROTATIONS = 5;
+
 /** By app, the states that something is declared in, by server and name. */
 const NAMES = new WeakMap<IConstruct, Map<string, ServerState>>();
 const STATES = new WeakMap<IConstruct, ServerState>();
@@ -125,6 +129,8 @@ export class ServerState extends Construct {
   public readonly stateName: string;
   /** Stands for the applied state: what depends on it waits until roles, grants and databases are there. */
   public readonly applied: IDependable;
+  /** The ways to AWS's APIs that the app declares, which may come later than the state. */
+  public readonly endpoints: IDependable;
   private readonly rotationDays: number;
   private readonly declaration = new Declaration();
   private readonly secrets: Record<string, string> = {};
@@ -145,6 +151,8 @@ export class ServerState extends Construct {
   private rotatesAdminSecret = false;
   private rotatesByAdministrator = false;
   private lateReaderHost?: string;
+  /** How many runs of each function may go on at once; each opens two sessions at most. */
+  private readonly runs = new Map<string, number>();
 
   constructor(
     public readonly server: Construct,
@@ -170,6 +178,7 @@ export class ServerState extends Construct {
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
     // Not thrown where the template is resolved: CDK would bury the message under the path of each token.
     this.node.addValidation({ validate: () => (this.isEmpty ? [] : [...this.encoded().problems]) });
+    this.endpoints = lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : []));
   }
 
   /** Whether the declaration is empty, and nothing is created. */
@@ -179,6 +188,12 @@ export class ServerState extends Construct {
 
   public get supportsIam(): boolean {
     return this.props.iamAuthentication ?? this.props.platform !== 'external';
+  }
+
+  /** How many runs of this library's functions may be connected at once. */
+  public get functionRuns(): { readonly runs: number; readonly duties: string[] } {
+    const counts = [...this.runs.values()];
+    return { runs: counts.reduce((sum, count) => sum + count, 0), duties: [...this.runs.keys()] };
   }
 
   /** The host that serves reads, where it was made after the server. Secrets and functions name it. */
@@ -243,6 +258,11 @@ export class ServerState extends Construct {
     this.rotatesByAdministrator = true;
   }
 
+  /** Has a rotation wait until a pooler knows the new password, before the server does; in seconds. */
+  public letPoolerPickUp(seconds: number): void {
+    this.rotation().function.addEnvironment(POOLER_PICKUP_VARIABLE, String(seconds));
+  }
+
   /** Lets the function read the secret that a subscription connects by, which belongs to somebody else and is only read. */
   public addConnectionSecret(key: string, secret: secretsmanager.ISecret): void {
     this.declare(() => {
@@ -276,6 +296,7 @@ export class ServerState extends Construct {
       },
       statements: this.adminStatements([]),
     });
+    this.runs.set('drift', 1);
     drift.allowTo(props.serverSecurityGroups ?? [], props.port);
     return drift;
   }
@@ -296,6 +317,7 @@ export class ServerState extends Construct {
       environment: { [SERVER_VARIABLE]: this.serverReferenceText(), ...more.environment },
       statements: [...this.adminStatements([]), ...more.statements],
     });
+    this.runs.set('failover test', 1);
     test.allowTo(props.serverSecurityGroups ?? [], props.port);
     return test;
   }
@@ -319,6 +341,7 @@ export class ServerState extends Construct {
         new iam.PolicyStatement({ actions: ['secretsmanager:GetSecretValue'], resources: [secret.secretArn] }),
       ],
     });
+    this.runs.set('probe', 1);
     probe.allowTo(props.serverSecurityGroups ?? [], props.port);
     return probe;
   }
@@ -351,6 +374,7 @@ export class ServerState extends Construct {
       statements: this.adminStatements([]),
       lateStatements: () => this.assetStatements(),
     });
+    this.runs.set('deployment', 2);
     apply.allowTo(props.serverSecurityGroups ?? [], props.port);
     this.applyFunction = apply;
     this.resource = new CustomResource(this, 'Resource', {
@@ -367,12 +391,7 @@ export class ServerState extends Construct {
         SkipReason: skipReason,
       },
     });
-    this.resource.node.addDependency(
-      ...props.dependencies,
-      ...apply.ready,
-      // Endpoints may be declared later than the state.
-      lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : [])),
-    );
+    this.resource.node.addDependency(...props.dependencies, ...apply.ready, this.endpoints);
     addFinding(this, {
       id: 'SEC-18',
       check: () => {
@@ -459,13 +478,14 @@ export class ServerState extends Construct {
       duty: 'rotate',
       timeout: Duration.minutes(2),
       memorySize: 256,
-      concurrency: 5,
+      concurrency: ROTATIONS,
       // Secrets Manager goes on with a rotation that was throttled; nothing newer can overtake it.
       maxEventAge: Duration.hours(6),
       environment: { [SERVER_VARIABLE]: this.serverReferenceText() },
       statements: [],
       lateStatements: () => this.rotationStatements(),
     });
+    this.runs.set('rotation', ROTATIONS);
     rotate.allowTo(props.serverSecurityGroups ?? [], props.port);
     this.rotatePermission = new lambda.CfnPermission(this, 'RotatePermission', {
       action: 'lambda:InvokeFunction',

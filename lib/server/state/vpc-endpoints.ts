@@ -15,13 +15,17 @@ export interface VpcEndpointsOptions {
   readonly vpc: ec2.IVpc;
   /** The subnets of the functions. */
   readonly vpcSubnets?: ec2.SubnetSelection;
-  /** @default - Secrets Manager, the RDS API and S3 */
+  /** @default - Secrets Manager, the RDS API and S3, and what the server's poolers need besides */
   readonly services?: readonly AwsService[];
 }
 
-const INTERFACE_SERVICES: Readonly<Record<'secretsmanager' | 'rds', ec2.InterfaceVpcEndpointAwsService>> = {
-  secretsmanager: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-  rds: ec2.InterfaceVpcEndpointAwsService.RDS,
+/** Those that are reached by an endpoint of their own, by the construct's id and the service. */
+const INTERFACES: Readonly<Record<Exclude<AwsService, 's3'>, readonly [string, ec2.InterfaceVpcEndpointAwsService]>> = {
+  secretsmanager: ['SecretsManagerEndpoint', ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER],
+  rds: ['RdsEndpoint', ec2.InterfaceVpcEndpointAwsService.RDS],
+  'ecr.api': ['EcrApiEndpoint', ec2.InterfaceVpcEndpointAwsService.ECR],
+  'ecr.dkr': ['EcrRegistryEndpoint', ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER],
+  logs: ['LogsEndpoint', ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
 };
 
 /**
@@ -52,9 +56,10 @@ export function addVpcEndpoints(scope: Construct, options: VpcEndpointsOptions):
     });
     securityGroup.addIngressRule(ec2.Peer.ipv4(cidrOf(scope, vpc)), ec2.Port.tcp(443), 'AWS APIs from the VPC');
     for (const service of interfaces) {
-      new ec2.InterfaceVpcEndpoint(scope, service === 'rds' ? 'RdsEndpoint' : 'SecretsManagerEndpoint', {
+      const [id, awsService] = INTERFACES[service];
+      new ec2.InterfaceVpcEndpoint(scope, id, {
         vpc,
-        service: INTERFACE_SERVICES[service],
+        service: awsService,
         subnets: { subnets: oneByZone(selected.subnets) },
         securityGroups: [securityGroup],
         privateDnsEnabled: true,

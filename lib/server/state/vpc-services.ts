@@ -3,13 +3,16 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { IConstruct } from 'constructs';
 import { addFinding } from '../../compliance';
 
-/** An AWS service that a function of this library calls, by the last part of its endpoint's service name. */
-export type AwsService = 'secretsmanager' | 's3' | 'rds';
+/** An AWS service that a function or a task of this library calls, by the last part of its endpoint's service name. */
+export type AwsService = 'secretsmanager' | 's3' | 'rds' | 'ecr.api' | 'ecr.dkr' | 'logs';
 
 const WHY: Readonly<Record<AwsService, string>> = {
   secretsmanager: 'the functions read and rotate passwords there',
   s3: 'the functions answer CloudFormation through it, and without an answer a deployment hangs',
   rds: 'the deploy guard asks it what runs',
+  'ecr.api': 'the tasks of the pooler get their image there',
+  'ecr.dkr': 'the tasks of the pooler get their image there',
+  logs: 'the tasks of the pooler write their log there',
 };
 
 /** The subnets that a function runs in where nobody says otherwise: those without a way out, as the server itself. */
@@ -17,6 +20,15 @@ export function defaultSubnets(vpc: ec2.IVpc): ec2.SubnetSelection {
   const isolated = vpc.isolatedSubnets.length > 0;
   return { subnetType: isolated ? ec2.SubnetType.PRIVATE_ISOLATED : ec2.SubnetType.PRIVATE_WITH_EGRESS };
 }
+
+const NAMES: Readonly<Record<AwsService, string>> = {
+  secretsmanager: 'Secrets Manager',
+  s3: 'S3',
+  rds: 'the RDS API',
+  'ecr.api': "ECR's API",
+  'ecr.dkr': "ECR's registry",
+  logs: 'CloudWatch Logs',
+};
 
 interface Need {
   readonly vpc: ec2.IVpc;
@@ -78,7 +90,7 @@ function missingServices(server: IConstruct, { vpc, subnets, services }: Need): 
 }
 
 export function endpointName(service: AwsService): string {
-  return { secretsmanager: 'Secrets Manager', s3: 'S3', rds: 'the RDS API' }[service];
+  return NAMES[service];
 }
 
 /** Those of the services that the subnets reach by no endpoint that the app declares. */
@@ -107,7 +119,7 @@ export function endpointsInStack(scope: IConstruct, vpc: ec2.IVpc): CfnResource[
 
 function isFor(endpoint: ec2.CfnVPCEndpoint, service: AwsService): boolean {
   const name = JSON.stringify(Stack.of(endpoint).resolve(endpoint.serviceName));
-  return new RegExp(`\\.${service}(-fips)?["\\]}]*$`).test(name);
+  return new RegExp(`\\.${service.replace('.', '\\.')}(-fips)?["\\]}]*$`).test(name);
 }
 
 /** A default route that ends in the outside world for an address without a public IP; an internet gateway does not. */

@@ -165,7 +165,7 @@ describe.each<[string, string, string, (made: Made) => RdsPostgres | AuroraPostg
   const app = server.addDatabase('app');
   const monitor = app.addLoginRole('monitor', { authentication: Authentication.iam() });
   const user = new iam.Role(made.stack, 'User', { assumedBy: new iam.AccountRootPrincipal() });
-  monitor.grantConnect(user);
+  monitor.grantConnect(user, { maxConnections: 2 });
   const template = Template.fromStack(made.stack);
   const [logicalId] = Object.keys(
     template.findResources(type, { Properties: { Engine: Match.stringLikeRegexp('postgres') } }),

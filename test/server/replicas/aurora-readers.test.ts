@@ -96,6 +96,7 @@ describe('HA-13: readers for one purpose', () => {
   test('the endpoint of the readers, and of some of them, takes grantConnect()', () => {
     const { server, stack, vpc, template } = make();
     const reports = server.addReaders('Reports', { purpose: 'reports' });
+    server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
     const role = server.addDatabase('app').addLoginRole('report');
     const endpoints = [
       ['All', server.readerEndpoint],

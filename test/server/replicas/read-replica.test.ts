@@ -274,6 +274,7 @@ describe('the instance', () => {
 describe('who reads there', () => {
   function withFunction(options: Partial<ReadReplicaOptions> = {}, authentication = Authentication.password()) {
     const made = make(options);
+    made.server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
     const role = made.server.addDatabase('app').addLoginRole('report', { authentication });
     const handler = new lambda.Function(made.stack, 'Handler', {
       code: lambda.Code.fromInline('exports.handler = async () => {}'),

@@ -1,0 +1,152 @@
+import { Stack, Token, aws_ec2 as ec2, aws_ecs as ecs, aws_iam as iam, aws_lambda as lambda } from 'aws-cdk-lib';
+import { Construct, IConstruct } from 'constructs';
+
+/** How many connections each copy of a consumer holds. */
+export interface ServiceConsumerOptions {
+  /** How many connections each task opens at most: the size of the driver's pool times the processes that have one. */
+  readonly poolSize: number;
+
+  /**
+   * How many tasks the service has at most, without those that a deployment adds. A service that scales has to say it.
+   *
+   * @default - its desired count
+   */
+  readonly maxTasks?: number;
+}
+
+/**
+ * Who connects, where a construct alone does not say all: a service of ECS, or whatever stands in a security group. `grantConnect()` takes it as
+ * it takes a Lambda function, and the connection budget takes its number from it (CP-4).
+ */
+export class Consumer implements iam.IGrantable, ec2.IConnectable {
+  /**
+   * A service of ECS: its security groups, the role of its tasks, and the environment of their default container. During a deployment old
+   * and new tasks run side by side, up to `maximumPercent` of the service.
+   *
+   * @param service the service, or one of its patterns' `service`
+   * @param options how many connections it holds
+   */
+  public static ecsService(service: ecs.BaseService, options: ServiceConsumerOptions): Consumer {
+    const path = service.node.path;
+    requireCount(path, 'poolSize', options.poolSize);
+    if (options.maxTasks !== undefined) requireCount(path, 'maxTasks', options.maxTasks);
+    const { taskDefinition } = service;
+    return new Consumer(service, taskDefinition.taskRole.grantPrincipal, service.connections, {
+      hasPrincipal: true,
+      worstCase: () => worstCaseOfService(service, options),
+      addVariable: (name, value) => {
+        const container = taskDefinition.defaultContainer;
+        if (!container)
+          throw new Error(
+            `${path}: its task definition has no container yet that could take environment variables; add it before grantConnect(), or pass environment: false`,
+          );
+        container.addEnvironment(name, value);
+      },
+    });
+  }
+
+  /**
+   * Whatever has this security group, such as machines of a data team. It gets a way to the server or pooler, and no credentials: grant those
+   * to whoever reads them.
+   *
+   * @param group the security group
+   * @param connections how many connections come from there at most
+   */
+  public static securityGroup(group: ec2.ISecurityGroup, connections: number): Consumer {
+    requireCount(group.node.path, 'connections', connections);
+    const principal = new iam.UnknownPrincipal({ resource: group });
+    return new Consumer(group, principal, new ec2.Connections({ securityGroups: [group] }), {
+      hasPrincipal: false,
+      worstCase: () => ({ connections, how: 'as stated' }),
+    });
+  }
+
+  private constructor(
+    /** @internal */
+    public readonly _construct: IConstruct,
+    public readonly grantPrincipal: iam.IPrincipal,
+    public readonly connections: ec2.Connections,
+    /** @internal */
+    public readonly _ways: ConsumerWays,
+  ) {}
+}
+
+/** What is known of a consumer only when the app is complete. */
+export interface ConsumerWays {
+  /** Whether IAM knows it. */
+  readonly hasPrincipal: boolean;
+  readonly worstCase: () => WorstCase;
+  readonly addVariable?: (name: string, value: string) => void;
+}
+
+/** How many connections a consumer opens at the worst moment. */
+export interface WorstCase {
+  /** Absent: nobody said, and it cannot be derived. */
+  readonly connections?: number;
+  readonly how: string;
+}
+
+/** What `grantConnect()` was told of the number. */
+export interface StatedConnections {
+  readonly maxConnections?: number;
+  readonly poolSize?: number;
+}
+
+/** A function of Lambda, whatever stands for it: the function, an alias, a version. */
+export function isFunction(grantee: iam.IGrantable): grantee is lambda.IFunction {
+  return 'isBoundToVpc' in grantee;
+}
+
+/** Where a consumer stands in the app. */
+export function consumerPath(grantee: iam.IGrantable): string {
+  const construct = grantee instanceof Consumer ? grantee._construct : grantee;
+  return Construct.isConstruct(construct) ? construct.node.path : 'a principal';
+}
+
+/** How many connections a consumer opens at most: as it is stated, or as its construct says. */
+export function worstCaseOf(path: string, grantee: iam.IGrantable, stated: StatedConnections): () => WorstCase {
+  const { maxConnections, poolSize } = stated;
+  if (maxConnections !== undefined) {
+    requireCount(path, 'maxConnections', maxConnections);
+    return () => ({ connections: maxConnections, how: 'as stated' });
+  }
+  if (poolSize !== undefined) requireCount(path, 'poolSize', poolSize);
+  if (grantee instanceof Consumer) return grantee._ways.worstCase;
+  if (isFunction(grantee)) return () => worstCaseOfFunction(grantee, poolSize ?? 1);
+  return () => ({ how: 'not stated; pass maxConnections' });
+}
+
+/** A warm environment keeps its connections, so that all of them count and not only those that work. */
+function worstCaseOfFunction(fn: lambda.IFunction, poolSize: number): WorstCase {
+  const resource = fn.node.defaultChild;
+  const reserved = resource instanceof lambda.CfnFunction ? resource.reservedConcurrentExecutions : undefined;
+  if (reserved === undefined || Token.isUnresolved(reserved)) {
+    return {
+      how: 'the function reserves no concurrency, so that it may grow to what the account has; set reservedConcurrentExecutions, or pass maxConnections',
+    };
+  }
+  const each = poolSize === 1 ? '' : ` × ${poolSize} connections`;
+  return { connections: reserved * poolSize, how: `${reserved} concurrent runs${each}` };
+}
+
+function worstCaseOfService(service: ecs.BaseService, { poolSize, maxTasks }: ServiceConsumerOptions): WorstCase {
+  const resource = service.node.findAll().find((child) => child instanceof ecs.CfnService) as
+    ecs.CfnService | undefined;
+  const tasks = maxTasks ?? resource?.desiredCount;
+  if (tasks === undefined || Token.isUnresolved(tasks))
+    return { how: 'neither desiredCount nor maxTasks says how many tasks there are; pass maxTasks' };
+  const deployment: unknown = resource && Stack.of(resource).resolve(resource.deploymentConfiguration);
+  const percent = (deployment as { readonly maximumPercent?: number } | undefined)?.maximumPercent ?? 200;
+  const most = Math.floor((tasks * percent) / 100);
+  return {
+    connections: most * poolSize,
+    how: `${tasks} tasks, ${most} during a deployment, × ${poolSize} connections`,
+  };
+}
+
+function requireCount(path: string, prop: string, value: number): void {
+  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < 1)
+    throw new Error(
+      `${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : String(value)}; write a whole number from 1 on`,
+    );
+}

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_ROTATION_DAYS } from '../../contract';
+import { RotationEvent } from '../rotate/event';
+import { SecretError, SecretStore } from '../secrets';
+import { Authority, createAuthority, daysLeft, hostsOf, isIssuedBy, issueCertificate, Issued } from './authority';
+
+/** The common name has 64 characters at most, which names of load balancers exceed; clients look at the alternative names. */
+const SUBJECT = 'cdk-postgres pooler';
+
+/** A certificate and the root that clients trust, as the secret of a pooler has them. */
+interface CertificateDocument extends Issued {
+  readonly ca: string;
+}
+
+/**
+ * The authority of a secret, made the first time. What is there and cannot be read is no reason to make another: clients trust the one that
+ * was there.
+ */
+export async function ensureAuthority(store: SecretStore, secret: string, request: string): Promise<Authority> {
+  const { text } = await store.get(secret);
+  const known = readAuthority(secret, text);
+  if (known) return known;
+  const authority = createAuthority(SUBJECT, AUTHORITY_DAYS);
+  await store.put(secret, authority, tokenOf(request, 'authority'), 'AWSCURRENT');
+  return authority;
+}
+
+/** Makes the certificate unless the one that is there is for these hosts, of this authority, and far from its end. */
+export async function ensureCertificate(
+  store: SecretStore,
+  options: {
+    readonly secret: string;
+    readonly authority: Authority;
+    readonly hosts: readonly string[];
+    readonly request: string;
+    readonly now: number;
+  },
+): Promise<'made' | 'kept'> {
+  const { secret, authority, hosts, request, now } = options;
+  const current = readCertificate((await store.get(secret)).text);
+  if (
+    current &&
+    isIssuedBy(current.certificate, authority) &&
+    hostsOf(current.certificate).join() === hosts.join() &&
+    daysLeft(current.certificate, now) > CERTIFICATE_ROTATION_DAYS
+  )
+    return 'kept';
+  await store.put(secret, issue(authority, hosts), tokenOf(request, 'certificate'), 'AWSCURRENT');
+  return 'made';
+}
+
+/** One step of a rotation by Secrets Manager: a new certificate of the same authority, for the same hosts. */
+export async function rotateCertificate(
+  store: SecretStore,
+  authoritySecret: string,
+  { step, secret, token }: RotationEvent,
+): Promise<void> {
+  const stages = (await store.describe(secret)).stages;
+  if (!stages.has(token)) throw new SecretError(secret, `has no version ${token} to rotate to`);
+  if (stages.get(token)!.includes('AWSCURRENT')) return;
+  switch (step) {
+    case 'createSecret': {
+      if (readCertificate((await store.find(secret, { id: token, stage: 'AWSPENDING' }))?.text)) return;
+      const current = requireCertificate(secret, (await store.get(secret)).text);
+      const authority = requireAuthority(authoritySecret, (await store.get(authoritySecret)).text);
+      await store.put(secret, issue(authority, hostsOf(current.certificate)), token, 'AWSPENDING');
+      return;
+    }
+    case 'setSecret':
+      // Nobody has to be told: the pooler reads the current version by itself.
+      return;
+    case 'testSecret': {
+      const pending = requireCertificate(secret, (await store.get(secret, { id: token, stage: 'AWSPENDING' })).text);
+      const authority = requireAuthority(authoritySecret, (await store.get(authoritySecret)).text);
+      if (!isIssuedBy(pending.certificate, authority))
+        throw new SecretError(secret, 'has a new certificate that is not of the authority that clients trust');
+      return;
+    }
+    case 'finishSecret': {
+      const [before] = [...stages].find(([, names]) => names.includes('AWSCURRENT')) ?? [];
+      await store.makeCurrent(secret, token, before ?? token);
+    }
+  }
+}
+
+function issue(authority: Authority, hosts: readonly string[]): CertificateDocument {
+  const issued = issueCertificate(authority, hosts, { validDays: CERTIFICATE_DAYS, subject: SUBJECT });
+  return { ...issued, ca: authority.certificate };
+}
+
+function readAuthority(secret: string, text: string | undefined): Authority | undefined {
+  const { name, certificate, privateKey } = fieldsOf(text);
+  if (certificate === undefined && privateKey === undefined) return undefined;
+  if (typeof name !== 'string' || typeof certificate !== 'string' || typeof privateKey !== 'string')
+    throw new SecretError(
+      secret,
+      'has an authority in part; restore an earlier version of it, since clients trust that one',
+    );
+  return { name, certificate, privateKey };
+}
+
+function requireAuthority(secret: string, text: string | undefined): Authority {
+  const authority = readAuthority(secret, text);
+  if (!authority) throw new SecretError(secret, 'has no authority yet; deploy the stack first');
+  return authority;
+}
+
+function readCertificate(text: string | undefined): CertificateDocument | undefined {
+  const { certificate, privateKey, ca } = fieldsOf(text);
+  return typeof certificate === 'string' && typeof privateKey === 'string' && typeof ca === 'string'
+    ? { certificate, privateKey, ca }
+    : undefined;
+}
+
+function requireCertificate(secret: string, text: string | undefined): CertificateDocument {
+  const document = readCertificate(text);
+  if (!document) throw new SecretError(secret, 'has no certificate yet; deploy the stack first');
+  return document;
+}
+
+function fieldsOf(text: string | undefined): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text ?? '{}');
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** The same request twice makes one version. */
+function tokenOf(request: string, what: string): string {
+  return createHash('sha256').update(`${request}/${what}`).digest('hex');
+}

@@ -1,0 +1,2 @@
+export * from './authority';
+export { ensureAuthority, ensureCertificate, rotateCertificate } from './certificate-secrets';

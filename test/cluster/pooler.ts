@@ -1,0 +1,196 @@
+import { ChildProcess, spawn, spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as net from 'node:net';
+import * as path from 'node:path';
+import * as readline from 'node:readline';
+import { POOLER_FOLDER, POOLER_VARIABLE, PoolerDocument } from '../../lib/contract';
+import { rootFolder } from './availability.js';
+
+const ROOT = path.resolve(__dirname, '..', '..');
+const IMAGE = path.join(ROOT, 'assets', 'pgbouncer');
+
+/** The user of the image. */
+const USER = 10001;
+
+/**
+ * What the container runtime does with the image: a root file system that nobody writes, a tmpfs, the user of the image. The mounts are
+ * in a namespace of their own and go with the last process in it. Debian's node and pgbouncer are those of the root folder, as in the image.
+ */
+const CONTAINER = `
+  mount --bind "$ROOTFS" "$ROOTFS"
+  mount -o remount,bind,ro "$ROOTFS"
+  mount -t proc proc "$ROOTFS/proc"
+  mount --rbind /dev "$ROOTFS/dev"
+  mount -t tmpfs -o size=16m,uid=${USER},gid=${USER},mode=0700 tmpfs "$ROOTFS${POOLER_FOLDER}"
+  ulimit -n "$(ulimit -Hn)"
+  exec chroot --userspec=${USER}:${USER} "$ROOTFS" "$@"`;
+
+/** A task of the pooler: the bundle and the entrypoint of the image, with the configuration that the task would get. */
+export class TestPooler {
+  readonly lines: string[] = [];
+  readonly ended: Promise<number | null>;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly document: PoolerDocument,
+    private readonly environment: Readonly<Record<string, string>>,
+  ) {
+    for (const stream of [child.stdout!, child.stderr!])
+      readline.createInterface({ input: stream }).on('line', (line) => this.lines.push(line));
+    this.ended = new Promise((resolve) => child.once('close', resolve));
+  }
+
+  static async start(
+    document: PoolerDocument,
+    environment: Readonly<Record<string, string>>,
+    options: { readonly untilHealthy?: boolean } = {},
+  ): Promise<TestPooler> {
+    const variables = {
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      [POOLER_VARIABLE]: JSON.stringify(document),
+      ...environment,
+    };
+    for (const file of ['agent.js', 'rds-ca.pem'])
+      fs.copyFileSync(path.join(IMAGE, file), path.join(rootFolder(), 'opt/pooler', file));
+    const child = spawn(
+      'unshare',
+      ['--mount', '--propagation', 'private', 'sh', '-euc', CONTAINER, 'container', ...entrypoint()],
+      { env: { ...variables, ROOTFS: rootFolder() }, stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    const pooler = new TestPooler(child, document, variables);
+    if (options.untilHealthy !== false) {
+      await pooler
+        .waitFor(() => pooler.health() === undefined, 'the pooler is healthy', 30_000)
+        .catch(async (error) => {
+          await pooler.kill();
+          throw error;
+        });
+    }
+    return pooler;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+  get port(): number {
+    return Number(this.document.port);
+  }
+  /** The tmpfs, as it is seen from outside. */
+  get folder(): string {
+    return `/proc/${this.pid}/root${POOLER_FOLDER}`;
+  }
+
+  /** Ids of the PgBouncer processes. */
+  processes(): number[] {
+    const children = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').trim();
+    return children === '' ? [] : children.split(' ').map(Number);
+  }
+
+  /** What ECS runs to know whether the task is healthy: undefined when it is, or what it printed. */
+  health(): string | undefined {
+    const { status, stderr } = this.exec([...entrypoint(), 'health'], this.environment);
+    return status === 0 ? undefined : stderr.trim();
+  }
+
+  /** A command on the console of a process, as its own user is allowed to. */
+  console(command: string, process = 1): Record<string, unknown>[] {
+    const script = `
+      const net = require('node:net');
+      const [sockets, port, command] = process.argv.slice(1);
+      const text = (s) => Buffer.from(s + '\\0');
+      const startup = Buffer.concat([Buffer.from([0, 3, 0, 0]), ...['user', 'pgbouncer', 'database', 'pgbouncer', ''].map(text)]);
+      const framed = (type, body) => { const size = Buffer.alloc(4); size.writeUInt32BE(body.length + 4); return Buffer.concat([Buffer.from(type), size, body]); };
+      const socket = net.connect(sockets + '/.s.PGSQL.' + port);
+      socket.write(framed('', startup));
+      let data = Buffer.alloc(0), asked = false, names = []; const rows = [];
+      socket.on('data', (chunk) => {
+        data = Buffer.concat([data, chunk]);
+        while (data.length >= 5 && data.length > data.readUInt32BE(1)) {
+          const type = String.fromCharCode(data[0]); const body = data.subarray(5, data.readUInt32BE(1) + 1); data = data.subarray(data.readUInt32BE(1) + 1);
+          if (type === 'T') { names = []; let at = 2; for (let n = body.readUInt16BE(0); n > 0; n--) { const end = body.indexOf(0, at); names.push(body.toString('utf8', at, end)); at = end + 19; } }
+          if (type === 'D') { let at = 2; rows.push(Object.fromEntries(names.map((name) => { const size = body.readInt32BE(at); at += 4; if (size < 0) return [name, null]; at += size; return [name, body.toString('utf8', at - size, at)]; }))); }
+          if (type === 'E') { console.error(body.toString()); process.exit(1); }
+          if (type === 'Z' && asked) { console.log(JSON.stringify(rows)); process.exit(0); }
+          if (type === 'Z') { asked = true; socket.write(framed('Q', text(command))); }
+        }
+      });`;
+    const { status, stdout, stderr } = this.exec(
+      ['node', '-e', script, `${POOLER_FOLDER}/${process}`, String(this.port), command],
+      this.environment,
+    );
+    if (status !== 0) throw new Error(stderr);
+    return JSON.parse(stdout) as Record<string, unknown>[];
+  }
+
+  /** The metrics lines so far. */
+  metrics(): Record<string, unknown>[] {
+    return this.lines
+      .filter((line) => line.includes('"_aws"'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  /** As ECS stops a task. */
+  terminate(): void {
+    this.child.kill('SIGTERM');
+  }
+
+  /** As a host that fails: nobody is told anything. */
+  async kill(): Promise<void> {
+    const all = this.child.exitCode === null ? this.processes() : [];
+    this.child.kill('SIGKILL');
+    for (const pid of all) process.kill(pid, 'SIGKILL');
+    await this.ended;
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.kill();
+  }
+
+  async waitFor(condition: () => boolean | Promise<boolean>, what: string, milliseconds = 15_000): Promise<void> {
+    const until = Date.now() + milliseconds;
+    while (!(await condition())) {
+      if (Date.now() > until || this.child.exitCode !== null)
+        throw new Error(`not within ${milliseconds} ms: ${what}\n${this.lines.slice(-30).join('\n')}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  private exec(command: readonly string[], env: Readonly<Record<string, string>>) {
+    return spawnSync(
+      'nsenter',
+      [
+        '--target',
+        String(this.pid),
+        '--mount',
+        '--root',
+        '--setuid',
+        String(USER),
+        '--setgid',
+        String(USER),
+        ...command,
+      ],
+      { env, encoding: 'utf8', timeout: 10_000 },
+    );
+  }
+}
+
+/** A command in the root folder, as root: for what stands around the pooler. */
+export function inRootFolder(command: readonly string[]): [file: string, args: string[]] {
+  const script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"';
+  return ['unshare', ['--mount', '--propagation', 'private', 'sh', '-euc', script, rootFolder(), ...command]];
+}
+
+/** What the Dockerfile says that is run. */
+export function entrypoint(): string[] {
+  const dockerfile = fs.readFileSync(path.join(IMAGE, 'Dockerfile'), 'utf8');
+  return JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)![1]) as string[];
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,127 @@
+import { aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Authentication, ExternalPoolerOptions, ExternalPostgres, Pooler, ServerTrust } from '../../lib';
+import { aurora, cleanStack, findingsOf, handler, quiet } from './support';
+
+quiet();
+
+jest.mock('../../lib/server/package-root', () => ({
+  functionBundle: () => jest.requireActual('../server/state/fake-bundles').fakeBundle(),
+}));
+
+function supabase(options: Partial<ExternalPoolerOptions> = {}) {
+  const made = cleanStack();
+  const adminSecret = new secretsmanager.Secret(made.stack, 'Admin');
+  const server = ExternalPostgres.fromEndpoint(made.stack, 'Supabase', {
+    host: 'db.abc.supabase.co',
+    adminSecret,
+    identity: 'abc',
+    maxConnections: 60,
+  });
+  const pool = server.addPooler('Pool', Pooler.external({ host: 'aws-0.pooler.supabase.com', port: 6543, ...options }));
+  return { ...made, server, pool };
+}
+
+test('CP-20: the environment names the pooler, with the user name that it asks for', () => {
+  const made = supabase({ userName: '{role}.abc', maxServerConnections: 15 });
+  made.server.addDatabase('app').addLoginRole('api').grantConnect(handler(made), { through: made.pool });
+  Template.fromStack(made.stack).hasResourceProperties('AWS::Lambda::Function', {
+    Environment: {
+      Variables: Match.objectLike({
+        PGHOST: 'aws-0.pooler.supabase.com',
+        PGPORT: '6543',
+        PGUSER: 'api.abc',
+        PGSSLMODE: 'verify-full',
+        PGSSLROOTCERT: 'system',
+      }),
+    },
+  });
+});
+
+test('CP-20: its capabilities are what is stated, and what its mode implies', () => {
+  expect(supabase().pool.capabilities).toEqual({
+    mode: 'transaction',
+    preparedStatements: false,
+    sessionFeatures: false,
+    iamAuthentication: false,
+    cancel: true,
+  });
+  expect(supabase({ mode: 'session' }).pool.capabilities).toMatchObject({
+    preparedStatements: true,
+    sessionFeatures: true,
+  });
+  expect(supabase({ preparedStatements: true }).pool.capabilities.preparedStatements).toBe(true);
+});
+
+test('CP-11: a role by IAM token goes through it where it says so, with a token of the server', () => {
+  const refused = aurora();
+  const without = refused.server.addPooler('Pool', Pooler.external({ host: 'pool.example.com' }));
+  const role = refused.server.addDatabase('app').addLoginRole('api', { authentication: Authentication.iam() });
+  expect(() => role.grantConnect(handler(refused), { through: without })).toThrow(
+    /authentication is Authentication.iam\(\), and the pooler Test\/Postgres\/Pool cannot hand a token on.*Pooler.rdsProxy\(\) on RDS and Aurora/,
+  );
+  const made = aurora();
+  const pool = made.server.addPooler(
+    'Pool',
+    Pooler.external({ host: 'pool.example.com', iamAuthentication: true, maxServerConnections: 10 }),
+  );
+  made.server
+    .addDatabase('app')
+    .addLoginRole('api', { authentication: Authentication.iam() })
+    .grantConnect(handler(made), { through: pool });
+  expect(JSON.stringify(Template.fromStack(made.stack).findResources('AWS::IAM::Policy'))).toContain(
+    JSON.stringify(made.stack.resolve(made.server.identity)),
+  );
+});
+
+test('its certificate is trusted from where it says, and its security groups let the application in', () => {
+  const made = aurora();
+  const group = new ec2.SecurityGroup(made.stack, 'PoolerGroup', { vpc: made.vpc, allowAllOutbound: false });
+  const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----';
+  const pool = made.server.addPooler(
+    'Pool',
+    Pooler.external({
+      host: 'pool.example.com',
+      trust: ServerTrust.pem(pem),
+      securityGroups: [group],
+      maxServerConnections: 10,
+    }),
+  );
+  made.server.addDatabase('app').addLoginRole('api').grantConnect(handler(made), { through: pool });
+  const template = Template.fromStack(made.stack);
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ PGSSLROOTPEM: pem, PGSSLROOTCERT: Match.absent() }) },
+  });
+  template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+    FromPort: 5432,
+    GroupId: made.stack.resolve(group.securityGroupId),
+  });
+});
+
+test('CP-4: how many connections it opens has to be stated where the server is known', () => {
+  expect(findingsOf(supabase().stack)).toEqual(['CP-4']);
+  expect(findingsOf(supabase({ maxServerConnections: 15 }).stack)).toEqual([]);
+  expect(findingsOf(supabase({ maxServerConnections: 55 }).stack)).toEqual(['CP-4']);
+});
+
+test.each([
+  [{ host: 'postgres://x' }, /host must be a host name/],
+  [{ mode: 'statement' }, /mode is "statement"; a pooler is in transaction or session mode/],
+  [{ userName: 'api.abc' }, /userName is "api.abc"; write where the role's name stands in it/],
+  [{ maxServerConnections: 0 }, /maxServerConnections is 0/],
+  [{ port: 0 }, /port is 0/],
+])('%j is refused', (options, message) => {
+  expect(() => supabase(options)).toThrow(message);
+});
+
+test('nobody is passed for a pooler but what addPooler() gave', () => {
+  const made = aurora();
+  const role = made.server.addDatabase('app').addLoginRole('api');
+  expect(() => role.grantConnect(handler(made), { through: { host: 'x' } as never })).toThrow(
+    /through must be what server.addPooler\(\) gave/,
+  );
+  const other = supabase();
+  expect(() => role.grantConnect(handler(made, 'Other'), { through: other.pool })).toThrow(
+    /names a pooler of Test\/Supabase; the role is one of Test\/Postgres/,
+  );
+});
