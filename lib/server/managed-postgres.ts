@@ -9,9 +9,9 @@ import {
 } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
 import { Platform } from '../contract';
-import type { ProxyTarget } from '../pooling/rds-proxy';
 import { existingCluster, existingInstance, scalingOf } from './monitoring/existing';
 import { PlatformMonitoring } from './monitoring/watched';
+import type { ProxyTarget } from '../pooling/rds-proxy';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
@@ -84,19 +84,19 @@ export interface ManagedPostgresOptions extends SharedPostgresOptions {
   readonly iamAuthentication?: boolean;
 
   /**
-   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
-   *
-   * @default - not known, and nothing is compared
-   */
-  readonly maxConnections?: number;
-
-  /**
    * The class, of a cluster that of its smallest node. Thresholds of `addMonitoring()` follow it.
    *
    * @default - as the construct has it. An imported one does not say it: then nothing watches the memory, and the probe measures how
    * many connections are used
    */
   readonly instanceType?: ec2.InstanceType;
+
+  /**
+   * How many sessions the server takes (`max_connections`), with which the connection budget is compared (CP-2, CP-4).
+   *
+   * @default - not known, and nothing is compared
+   */
+  readonly maxConnections?: number;
 
   /**
    * What the server is for.
@@ -166,9 +166,9 @@ export class ManagedPostgres {
       made: cfn ? [cfn, ...nodesOf(cluster)] : [],
       secret: isSecretApplied(cfn) ? secretOf(cluster) : undefined,
       pauses: pausesOf(cfn),
-      hasReaders: !cfn || cfn.engine === 'postgres' || nodesOf(cluster).length > 1,
       watch: (server) =>
         existingCluster(server, cluster, { instanceType: options.instanceType, pauses: pausesOf(cfn) }),
+      hasReaders: !cfn || cfn.engine === 'postgres' || nodesOf(cluster).length > 1,
     });
   }
 
@@ -198,8 +198,8 @@ export class ManagedPostgres {
       made: cfn ? [cfn] : [],
       secret: secretOf(instance),
       pauses: false,
-      hasReaders: false,
       watch: (server) => existingInstance(server, instance, options),
+      hasReaders: false,
     });
   }
 
@@ -220,9 +220,9 @@ interface Found {
   readonly made: IConstruct[];
   readonly secret?: secretsmanager.ISecret;
   readonly pauses: boolean;
+  readonly watch: (server: Construct) => PlatformMonitoring;
   /** Whether nodes serve reads, as far as this app knows. */
   readonly hasReaders: boolean;
-  readonly watch: (server: Construct) => PlatformMonitoring;
 }
 
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {

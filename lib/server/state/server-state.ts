@@ -176,9 +176,9 @@ export class ServerState extends Construct {
     const stack = Stack.of(this);
     this.stateName = props.stateName ?? (Token.isUnresolved(stack.stackName) ? stack.node.path : stack.stackName);
     this.applied = lazily(() => (this.resource ? [this.resource] : []));
-    this.endpoints = lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : []));
     // Not thrown where the template is resolved: CDK would bury the message under the path of each token.
     this.node.addValidation({ validate: () => (this.isEmpty ? [] : [...this.encoded().problems]) });
+    this.endpoints = lazily(() => (props.vpc ? endpointsInStack(this, props.vpc) : []));
   }
 
   /** Whether the declaration is empty, and nothing is created. */
