@@ -83,6 +83,7 @@ async function run(
     identityBefore: asMap(request.oldProperties?.Server).Identity,
     holder: holderOf(request),
     request: { id: request.requestId, at: request.requestedAt },
+    noteUnchanged: request.type !== 'Update' || rollback || request.requestedAt === undefined,
     deadline: limits.deadline,
     rollback,
     secrets: roleSecrets({

@@ -34,7 +34,8 @@ export class LocalStorage {
   }
 
   responseUrl(requestId: string): string {
-    return `${this.endpoint}/cloudformation/${requestId}?signature=preview`;
+    const signed = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+    return `${this.endpoint}/cloudformation/${requestId}?signature=preview&X-Amz-Date=${signed}`;
   }
 
   answerTo(requestId: string): FunctionAnswer | undefined {

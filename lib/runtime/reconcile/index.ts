@@ -295,10 +295,17 @@ class Run {
     if (before !== undefined) throw new AnsweredError(before === 'late' ? undefined : before.status);
   }
 
-  /** All that a run with nothing to do writes, and once: whatever was made before its request is over. */
+  /** All that a run with nothing to do writes, if it is asked to, and once: whatever was made before its request is over. */
   private async noteAnswered(admin: Session, { unwritable, requests, exists, mendable }: LedgerHead): Promise<void> {
-    const { request, mode } = this.options;
-    if (request === undefined || mode !== 'apply' || unwritable || requests?.at(-1)?.id === request.id) return;
+    const { request, mode, noteUnchanged } = this.options;
+    if (
+      request === undefined ||
+      !noteUnchanged ||
+      mode !== 'apply' ||
+      unwritable ||
+      requests?.at(-1)?.id === request.id
+    )
+      return;
     const answered = { ...request, status: 'SUCCESS' } as const;
     await recordRequest(admin, this.desired.name, answered, { exists, requests, mendable });
   }

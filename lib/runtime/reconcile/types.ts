@@ -163,6 +163,11 @@ export interface ReconcileOptions {
   readonly holder?: string;
   /** The request that this run answers. One that is over, since a later one was carried out, is an `AnsweredError`. */
   readonly request?: RunRequest;
+  /**
+   * Whether the request is noted in the ledger where there is nothing to do, too. An update that goes forward needs no note: what was made
+   * before it is late by the time of what changed something, or went back, since.
+   */
+  readonly noteUnchanged?: boolean;
   /** Also compute who can do what, for the report. */
   readonly access?: boolean;
   /** Told what is being done, in a few words. */

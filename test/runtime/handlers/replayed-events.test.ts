@@ -198,7 +198,15 @@ describe('an event that is not in the ledger when it comes late', () => {
     const [idle, update] = [event.update(OLD, OLD), event.update(NEW, OLD)];
     expect(await send(idle, update)).toEqual(['SUCCESS unchanged', 'SUCCESS applied']);
     const before = await everything();
-    expect(await send(idle)).toEqual(['SUCCESS answered']);
+    expect(await send(idle)).toEqual(['FAILED']);
+    expect(responses.last.Reason).toContain('came too late, and nothing was changed');
+    expect(await everything()).toEqual(before);
+  });
+
+  test('an Update that goes forward and has nothing to do leaves nothing in the ledger', async () => {
+    await send(event.create(OLD));
+    const before = await everything();
+    expect(await send(event.update(OLD, OLD))).toEqual(['SUCCESS unchanged']);
     expect(await everything()).toEqual(before);
   });
 
