@@ -37,6 +37,13 @@ const DRIVERS: readonly Driver[] = [
     refused: /certificate/,
   },
   {
+    heading: 'Drizzle',
+    file: 'drizzle.js',
+    run: [process.execPath, path.join(rootFolder(), FOLDER, 'drizzle.js')],
+    here: true,
+    refused: /certificate/,
+  },
+  {
     heading: 'psycopg',
     file: 'connect.py',
     run: ['python3', `${FOLDER}/connect.py`],
