@@ -92,34 +92,14 @@ export class TestPooler {
     return status === 0 ? undefined : stderr.trim();
   }
 
-  /** A command on the console of a process, as its own user is allowed to. */
+  /** A command on the console of a process, as an operator gives it. */
   console(command: string, process = 1): Record<string, unknown>[] {
-    const script = `
-      const net = require('node:net');
-      const [sockets, port, command] = process.argv.slice(1);
-      const text = (s) => Buffer.from(s + '\\0');
-      const startup = Buffer.concat([Buffer.from([0, 3, 0, 0]), ...['user', 'pgbouncer', 'database', 'pgbouncer', ''].map(text)]);
-      const framed = (type, body) => { const size = Buffer.alloc(4); size.writeUInt32BE(body.length + 4); return Buffer.concat([Buffer.from(type), size, body]); };
-      const socket = net.connect(sockets + '/.s.PGSQL.' + port);
-      socket.write(framed('', startup));
-      let data = Buffer.alloc(0), asked = false, names = []; const rows = [];
-      socket.on('data', (chunk) => {
-        data = Buffer.concat([data, chunk]);
-        while (data.length >= 5 && data.length > data.readUInt32BE(1)) {
-          const type = String.fromCharCode(data[0]); const body = data.subarray(5, data.readUInt32BE(1) + 1); data = data.subarray(data.readUInt32BE(1) + 1);
-          if (type === 'T') { names = []; let at = 2; for (let n = body.readUInt16BE(0); n > 0; n--) { const end = body.indexOf(0, at); names.push(body.toString('utf8', at, end)); at = end + 19; } }
-          if (type === 'D') { let at = 2; rows.push(Object.fromEntries(names.map((name) => { const size = body.readInt32BE(at); at += 4; if (size < 0) return [name, null]; at += size; return [name, body.toString('utf8', at - size, at)]; }))); }
-          if (type === 'E') { console.error(body.toString()); process.exit(1); }
-          if (type === 'Z' && asked) { console.log(JSON.stringify(rows)); process.exit(0); }
-          if (type === 'Z') { asked = true; socket.write(framed('Q', text(command))); }
-        }
-      });`;
     const { status, stdout, stderr } = this.exec(
-      ['node', '-e', script, `${POOLER_FOLDER}/${process}`, String(this.port), command],
+      [...entrypoint(), 'console', command, String(process)],
       this.environment,
     );
     if (status !== 0) throw new Error(stderr);
-    return JSON.parse(stdout) as Record<string, unknown>[];
+    return (JSON.parse(stdout) as Record<number, Record<string, unknown>[]>)[process];
   }
 
   /** The metrics lines so far. */
