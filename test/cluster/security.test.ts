@@ -97,6 +97,16 @@ describeCluster('TLS', () => {
         () => distrusting.metrics().some(({ ServerFailures }) => Number(ServerFailures) > 0),
         'the metric tells of it',
       );
+      // Whoever only asks for TLS is let in by the same server.
+      for (const process of [1, 2]) {
+        const file = `${distrusting.folder}/pgbouncer-${process}.ini`;
+        fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('sslmode = verify-full', 'sslmode = require'));
+        distrusting.console('RELOAD', process);
+      }
+      await distrusting.waitFor(
+        async () => (await problemOf(setting.connect(distrusting.port))) === 'none',
+        'the server is trusted unseen',
+      );
       await distrusting.stop();
     }
   });
