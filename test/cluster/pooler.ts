@@ -19,6 +19,8 @@ const USER = 10001;
 const CONTAINER = `
   mount --bind "$ROOTFS" "$ROOTFS"
   mount -o remount,bind,ro "$ROOTFS"
+  mount --bind "$IMAGE" "$ROOTFS/opt/pooler"
+  mount -o remount,bind,ro "$ROOTFS/opt/pooler"
   mount -t proc proc "$ROOTFS/proc"
   mount --rbind /dev "$ROOTFS/dev"
   mount -t tmpfs -o size=16m,uid=${USER},gid=${USER},mode=0700 tmpfs "$ROOTFS${POOLER_FOLDER}"
@@ -50,12 +52,10 @@ export class TestPooler {
       [POOLER_VARIABLE]: JSON.stringify(document),
       ...environment,
     };
-    for (const file of ['agent.js', 'rds-ca.pem'])
-      fs.copyFileSync(path.join(IMAGE, file), path.join(rootFolder(), 'opt/pooler', file));
     const child = spawn(
       'unshare',
       ['--mount', '--propagation', 'private', 'sh', '-euc', CONTAINER, 'container', ...entrypoint()],
-      { env: { ...variables, ROOTFS: rootFolder() }, stdio: ['ignore', 'pipe', 'pipe'] },
+      { env: { ...variables, ROOTFS: rootFolder(), IMAGE }, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const pooler = new TestPooler(child, document, variables);
     if (options.untilHealthy !== false) {
@@ -166,11 +166,20 @@ export function entrypoint(): string[] {
   return JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)![1]) as string[];
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
+let ports = 0;
+
+/**
+ * From a range of this process's own, below those that the system hands out: PgBouncer shares a port with whoever else is willing to, and
+ * so would not notice that another run has taken it.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + (process.pid % 440) * 50 + (ports++ % 50);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = net.createServer();
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-  });
+    if (isFree) return port;
+  }
 }
