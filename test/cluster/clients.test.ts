@@ -9,7 +9,9 @@ import { PASSWORD, Setting } from './setting';
 const describeCluster = clusterProblem() === undefined ? describe : describe.skip;
 
 const ROOT = path.resolve(__dirname, '..', '..');
-const FOLDER = '/opt/clients';
+const SHARED = '/opt/clients';
+/** Several runs may share the root folder. */
+const FOLDER = `${SHARED}/${process.pid}`;
 const JDBC = '/usr/share/java/postgresql.jar';
 
 /** The program under a heading of docs/clients.md. */
@@ -37,6 +39,13 @@ const DRIVERS: readonly Driver[] = [
     refused: /certificate/,
   },
   {
+    heading: 'Drizzle',
+    file: 'drizzle.js',
+    run: [process.execPath, path.join(rootFolder(), FOLDER, 'drizzle.js')],
+    here: true,
+    refused: /certificate/,
+  },
+  {
     heading: 'psycopg',
     file: 'connect.py',
     run: ['python3', `${FOLDER}/connect.py`],
@@ -59,7 +68,7 @@ const DRIVERS: readonly Driver[] = [
 ];
 
 /** Debian's Go finds the packages of Debian in a path of its own. */
-const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: `${FOLDER}/go-cache`, GOFLAGS: '-p=2' };
+const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: `${SHARED}/go-cache`, GOFLAGS: '-p=2' };
 
 function run(
   command: readonly string[],
@@ -84,11 +93,15 @@ describeCluster('the programs of docs/clients.md', () => {
     setting = await Setting.start();
     pooler = await setting.startPooler();
     const files = path.join(rootFolder(), FOLDER);
+    fs.mkdirSync(files, { recursive: true });
     fs.writeFileSync(path.join(files, 'pooler-ca.pem'), setting.authority.ca);
     fs.writeFileSync(path.join(files, 'server-ca.pem'), setting.server.ca!);
     fs.writeFileSync(path.join(files, 'other-ca.pem'), createAuthority('other').ca);
   });
-  afterAll(() => setting?.stop());
+  afterAll(async () => {
+    await setting?.stop();
+    fs.rmSync(path.join(rootFolder(), FOLDER), { recursive: true, force: true });
+  });
 
   const environment = (port: number, root: string, here = false) => ({
     ...GO,

@@ -1,5 +1,8 @@
 import { ChildProcess, spawn } from 'node:child_process';
+import * as fs from 'node:fs';
 import * as net from 'node:net';
+import * as path from 'node:path';
+import { rootFolder } from './availability.js';
 import { freePort, inRootFolder } from './pooler';
 
 /**
@@ -29,16 +32,20 @@ listen pooler
   balance roundrobin
 ${targets.map((target) => `  server t${target} 127.0.0.1:${target} disabled`).join('\n')}
 `;
-    const child = spawn(...inRootFolder(['/usr/sbin/haproxy', '-db', '-f', '/dev/stdin']), {
-      stdio: ['pipe', 'ignore', 'pipe'],
+    const file = `/opt/clients/haproxy-${port}.cfg`;
+    fs.writeFileSync(path.join(rootFolder(), file), configuration);
+    const child = spawn(...inRootFolder(['/usr/sbin/haproxy', '-db', '-f', file]), {
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    child.stdin.end(configuration);
     const balancer = new LoadBalancer(child, port, adminPort);
     for (let tries = 0; ; tries++) {
       const answer = await balancer.admin('show info').catch(() => '');
-      if (answer.includes('HAProxy')) return balancer;
+      if (answer.includes('HAProxy')) {
+        fs.rmSync(path.join(rootFolder(), file));
+        return balancer;
+      }
       if (tries > 100 || child.exitCode !== null) throw new Error(`HAProxy does not start: ${said}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

@@ -19,6 +19,8 @@ const USER = 10001;
 const CONTAINER = `
   mount --bind "$ROOTFS" "$ROOTFS"
   mount -o remount,bind,ro "$ROOTFS"
+  mount --bind "$IMAGE" "$ROOTFS/opt/pooler"
+  mount -o remount,bind,ro "$ROOTFS/opt/pooler"
   mount -t proc proc "$ROOTFS/proc"
   mount --rbind /dev "$ROOTFS/dev"
   mount -t tmpfs -o size=16m,uid=${USER},gid=${USER},mode=0700 tmpfs "$ROOTFS${POOLER_FOLDER}"
@@ -50,12 +52,10 @@ export class TestPooler {
       [POOLER_VARIABLE]: JSON.stringify(document),
       ...environment,
     };
-    for (const file of ['agent.js', 'rds-ca.pem'])
-      fs.copyFileSync(path.join(IMAGE, file), path.join(rootFolder(), 'opt/pooler', file));
     const child = spawn(
       'unshare',
       ['--mount', '--propagation', 'private', 'sh', '-euc', CONTAINER, 'container', ...entrypoint()],
-      { env: { ...variables, ROOTFS: rootFolder() }, stdio: ['ignore', 'pipe', 'pipe'] },
+      { env: { ...variables, ROOTFS: rootFolder(), IMAGE }, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const pooler = new TestPooler(child, document, variables);
     if (options.untilHealthy !== false) {
@@ -92,34 +92,14 @@ export class TestPooler {
     return status === 0 ? undefined : stderr.trim();
   }
 
-  /** A command on the console of a process, as its own user is allowed to. */
+  /** A command on the console of a process, as an operator gives it. */
   console(command: string, process = 1): Record<string, unknown>[] {
-    const script = `
-      const net = require('node:net');
-      const [sockets, port, command] = process.argv.slice(1);
-      const text = (s) => Buffer.from(s + '\\0');
-      const startup = Buffer.concat([Buffer.from([0, 3, 0, 0]), ...['user', 'pgbouncer', 'database', 'pgbouncer', ''].map(text)]);
-      const framed = (type, body) => { const size = Buffer.alloc(4); size.writeUInt32BE(body.length + 4); return Buffer.concat([Buffer.from(type), size, body]); };
-      const socket = net.connect(sockets + '/.s.PGSQL.' + port);
-      socket.write(framed('', startup));
-      let data = Buffer.alloc(0), asked = false, names = []; const rows = [];
-      socket.on('data', (chunk) => {
-        data = Buffer.concat([data, chunk]);
-        while (data.length >= 5 && data.length > data.readUInt32BE(1)) {
-          const type = String.fromCharCode(data[0]); const body = data.subarray(5, data.readUInt32BE(1) + 1); data = data.subarray(data.readUInt32BE(1) + 1);
-          if (type === 'T') { names = []; let at = 2; for (let n = body.readUInt16BE(0); n > 0; n--) { const end = body.indexOf(0, at); names.push(body.toString('utf8', at, end)); at = end + 19; } }
-          if (type === 'D') { let at = 2; rows.push(Object.fromEntries(names.map((name) => { const size = body.readInt32BE(at); at += 4; if (size < 0) return [name, null]; at += size; return [name, body.toString('utf8', at - size, at)]; }))); }
-          if (type === 'E') { console.error(body.toString()); process.exit(1); }
-          if (type === 'Z' && asked) { console.log(JSON.stringify(rows)); process.exit(0); }
-          if (type === 'Z') { asked = true; socket.write(framed('Q', text(command))); }
-        }
-      });`;
     const { status, stdout, stderr } = this.exec(
-      ['node', '-e', script, `${POOLER_FOLDER}/${process}`, String(this.port), command],
+      [...entrypoint(), 'console', command, String(process)],
       this.environment,
     );
     if (status !== 0) throw new Error(stderr);
-    return JSON.parse(stdout) as Record<string, unknown>[];
+    return (JSON.parse(stdout) as Record<number, Record<string, unknown>[]>)[process];
   }
 
   /** The metrics lines so far. */
@@ -186,11 +166,20 @@ export function entrypoint(): string[] {
   return JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)![1]) as string[];
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
+let ports = 0;
+
+/**
+ * From a range of this process's own, below those that the system hands out: PgBouncer shares a port with whoever else is willing to, and
+ * so would not notice that another run has taken it.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + (process.pid % 440) * 50 + (ports++ % 50);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = net.createServer();
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-  });
+    if (isFree) return port;
+  }
 }

@@ -104,6 +104,7 @@ export class Setting {
   pool(port: number, changes: PoolConfig = {}): Pool {
     const pool = new Pool({ ...this.config(port), ...changes });
     pool.on('error', () => undefined);
+    pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;
   }
 

@@ -23,8 +23,8 @@ const AFTER_FAILURE = 3_000;
 /** A password that PgBouncer, or the server, takes for wrong: the one of them may know an older one than the other. */
 const REFUSED = /^C-.* pooler error: SASL authentication failed|^server login failed: .*password authentication failed/;
 /** Clients come and go. What was wrong with one stands in a line of its own. */
-const CLIENT_LEAVES = /^C-\S+ \S+ closing because: /;
-const SERVER_LEAVES = /^S-\S+ .* closing because: /;
+const CLIENT_LEAVES = /^C-.* closing because: .* \(age=\d+s\)$/;
+const SERVER_LEAVES = /^S-.* closing because: .* \(age=\d+s\)$/;
 /** Why a server connection is closed when nothing is wrong with the server. */
 const BY_ITSELF =
   /closing because: (server idle timeout|server lifetime over|database configuration changed|client disconnect|evicted)/;
@@ -176,7 +176,8 @@ export class Agent {
   private read(process: number, line: string): void {
     const [, level = 'LOG', text = line] = /^\S+ \S+ \S+ \[\d+\] (\w+) (.*)$/.exec(line) ?? [];
     const isProblem = level !== 'LOG' && level !== 'DEBUG' && level !== 'NOISE';
-    if (CLIENT_LEAVES.test(text)) return;
+    // By its level too: a client chooses the names in a line, and would hide what was refused to it.
+    if (!isProblem && CLIENT_LEAVES.test(text)) return;
     const serverLeaves = SERVER_LEAVES.test(text);
     if (serverLeaves && BY_ITSELF.test(text)) return;
     if (serverLeaves) this.counts.serverFailures++;

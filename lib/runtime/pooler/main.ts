@@ -1,7 +1,7 @@
 import { decodePooler, POOLER_FOLDER, POOLER_VARIABLE, PoolerConfiguration } from '../../contract';
 import { logLine } from '../handlers/log';
 import { Agent } from './agent';
-import { stateProblem } from './console';
+import { askConsole, stateProblem } from './console';
 import { filesIn } from './files';
 
 function readConfiguration(): PoolerConfiguration {
@@ -33,15 +33,38 @@ async function health({ processes, port }: PoolerConfiguration): Promise<number>
   return problems.length > 0 ? 1 : 0;
 }
 
-async function main(): Promise<number> {
-  const configuration = readConfiguration();
-  return process.argv[2] === 'health' ? health(configuration) : new Agent(configuration).run();
+/** `console COMMAND [PROCESS]`: a command of PgBouncer's console, to all processes or to one; prints the rows by process. */
+async function runOnConsole({ processes, port }: PoolerConfiguration, command: string, only?: string): Promise<number> {
+  const all = Array.from({ length: processes }, (_, at) => at + 1).filter(
+    (each) => only === undefined || String(each) === only,
+  );
+  const answers: Record<string, unknown> = {};
+  for (const each of all)
+    answers[each] = await askConsole({ sockets: filesIn(POOLER_FOLDER).sockets(each), port }, command);
+  console.log(JSON.stringify(answers));
+  return 0;
 }
 
-main().then(
-  (code) => process.exit(code),
-  (error: unknown) => {
-    logLine('failed', { problem: (error as Error).message }, 'error');
-    process.exit(1);
-  },
-);
+function main(): Promise<number> {
+  const [what, ...rest] = process.argv.slice(2);
+  const configuration = readConfiguration();
+  switch (what) {
+    case undefined:
+      return new Agent(configuration).run();
+    case 'health':
+      return health(configuration);
+    case 'console':
+      if (rest[0] !== undefined) return runOnConsole(configuration, rest[0], rest[1]);
+  }
+  throw new Error(`${process.argv.slice(2).join(' ')} is none of: health, console COMMAND [PROCESS]`);
+}
+
+Promise.resolve()
+  .then(main)
+  .then(
+    (code) => process.exit(code),
+    (error: unknown) => {
+      logLine('failed', { problem: (error as Error).message }, 'error');
+      process.exit(1);
+    },
+  );

@@ -35,7 +35,7 @@ export class Processes {
   }
 
   running(): number[] {
-    return [...this.children.keys()].sort();
+    return [...this.children.keys()].sort((a, b) => a - b);
   }
 
   signal(process: number, signal: NodeJS.Signals): void {

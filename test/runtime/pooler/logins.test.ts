@@ -65,14 +65,14 @@ describe('who may log in', () => {
   });
 
   test.each([
-    ['no verifier', { username: 'api', password: 'one' }, 'has no verifier yet'],
+    ['no verifier', { username: 'api', password: 'clear-1' }, 'has no verifier yet'],
     [
       'the verifier of another password',
-      { ...secret('api', 'one'), password: 'two' },
+      { ...secret('api', 'clear-1'), password: 'clear-2' },
       'a verifier of another password',
     ],
-    ['another role', secret('other', 'one'), 'is the secret of the role "other", not of "api"'],
-    ['no JSON', 'one', 'is not JSON'],
+    ['another role', secret('other', 'clear-1'), 'is the secret of the role "other", not of "api"'],
+    ['no JSON', 'clear-1', 'is not JSON'],
   ])('is nobody by a secret with %s, which is told of without its content', async (_, value, problem) => {
     const good = secret('good', 'well');
     const logins = new RoleLogins(store, { api: manager.create('api', value), good: manager.create('good', good) });
@@ -80,7 +80,7 @@ describe('who may log in', () => {
     expect(look.verifiers).toEqual(new Map([['good', good.verifier]]));
     expect([...look.problems.keys()]).toEqual(['api']);
     expect(look.problems.get('api')).toContain(problem);
-    expect(look.problems.get('api')).not.toMatch(/\bone\b|\btwo\b/);
+    expect(look.problems.get('api')).not.toContain('clear-');
   });
 
   test('stays who it was while Secrets Manager does not answer', async () => {

@@ -40,12 +40,13 @@ async function stop(): Promise<void> {
 }
 
 /** A new process: nothing but the secrets and the server is known to it. */
-async function runStep(event: RotationEvent, secretOfAdmin: string | undefined = admin): Promise<void> {
+async function runStep(event: RotationEvent, secretOfAdmin: string | undefined = admin, pickup = 0): Promise<void> {
   const store = new SecretStore({ ...manager.config, maxAttempts: 1 });
   try {
     await rotate(event, {
       store,
       adminSecret: secretOfAdmin,
+      pickup,
       server: { host: server.host, port: proxy.port, ca: false, database: 'postgres' },
     });
   } finally {
@@ -74,6 +75,27 @@ async function logsIn(login: Login | undefined): Promise<boolean> {
 describe.each(VERSIONS)('two logins that take turns, on PostgreSQL %d', (version) => {
   beforeEach(() => setup(version));
   afterEach(stop);
+
+  test('the third step leaves poolers the time to read the verifier of the next login, before anybody needs it', async () => {
+    const token = manager.beginRotation(arn);
+    const event = (step: RotationEvent['step']) => ({ step, secret: arn, token });
+    await runStep(event('createSecret'), admin, 700);
+    const timed = async (step: RotationEvent['step']) => {
+      const from = Date.now();
+      await runStep(event(step), admin, 700);
+      return Date.now() - from;
+    };
+    expect(valueOf('AWSPENDING')).toMatchObject({
+      username: 'api_2',
+      verifier: expect.stringContaining('SCRAM-SHA-256'),
+    });
+    expect(await timed('testSecret')).toBeGreaterThanOrEqual(695);
+    expect(valueOf()!.username).toBe('api_1');
+    await runStep(event('finishSecret'));
+    expect(valueOf()!.username).toBe('api_2');
+    // Nobody waits for what is over.
+    expect(await timed('testSecret')).toBeLessThan(695);
+  });
 
   test('SEC-18: each rotation gives the turn to the other login, and the one before goes on until the rotation after', async () => {
     const first = valueOf()!;
