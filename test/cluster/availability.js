@@ -13,6 +13,7 @@ function rootFolder() {
 
 /** Why the real parts cannot run here; undefined: they can. */
 function clusterProblem() {
+  if (process.env.CDK_POSTGRES_CLUSTER_PROBLEM) return process.env.CDK_POSTGRES_CLUSTER_PROBLEM;
   if (process.platform !== 'linux') return 'the parts need Linux';
   if (process.getuid?.() !== 0) return 'the parts need root, for namespaces and a root folder of their own';
   if (fs.existsSync(path.join(rootFolder(), 'cdk-postgres-cluster'))) return undefined;

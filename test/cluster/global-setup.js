@@ -5,9 +5,17 @@ const { clusterFolder, clusterProblem } = require('./availability.js');
 
 /** The root folder is built before the first test, which takes a few minutes once. */
 module.exports = async () => {
+  if (clusterProblem() === undefined) {
+    try {
+      execFileSync(path.join(__dirname, 'root-folder.sh'), [clusterFolder()], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+    } catch (error) {
+      // A machine that reaches no mirror of Debian. The workers get it with the environment.
+      process.env.CDK_POSTGRES_CLUSTER_PROBLEM = `Debian's packages could not be installed (${error.message})`;
+    }
+  }
   const problem = clusterProblem();
   if (problem !== undefined) process.stderr.write(`\nNo real pooler is started: ${problem}.\n\n`);
-  else
-    execFileSync(path.join(__dirname, 'root-folder.sh'), [clusterFolder()], { stdio: ['ignore', 'ignore', 'inherit'] });
   await temporaryFolder();
 };
