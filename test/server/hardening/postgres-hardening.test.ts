@@ -259,6 +259,23 @@ describe.each([
   });
 });
 
+test.each(['rds', 'aurora'] as const)(
+  '%s: two mixins do what one would, whichever comes first, and one that is applied twice does it once',
+  (kind) => {
+    const applied = (...mixins: PostgresHardening[]) => {
+      const { app, stack, server } = plain(kind);
+      for (const mixin of mixins) server.with(mixin);
+      expect(errors(app)).toEqual([]);
+      return resources(stack);
+    };
+    const [tls, group] = [enforce(HardeningItem.FORCE_TLS), enforce(HardeningItem.OWN_PARAMETER_GROUP)];
+    const both = applied(enforce(HardeningItem.OWN_PARAMETER_GROUP, HardeningItem.FORCE_TLS));
+    expect(applied(tls, group)).toEqual(both);
+    expect(applied(group, tls)).toEqual(both);
+    expect(applied(tls, tls, group, group, new PostgresHardening())).toEqual(both);
+  },
+);
+
 test('OPS-10: from 18 on log_connections is a list', () => {
   const { stack, server } = plain('rds', { parameters: {}, version: '18.1' });
   server.with(enforce(HardeningItem.LOG_CONNECTIONS));
