@@ -60,14 +60,14 @@ test('a role that sees no sessions of others says so, instead of a server withou
 test('a database that is dropped since it was listed, or whose DROP was interrupted, is no failure of the probe', async () => {
   await server.query(['CREATE DATABASE invalid_one', 'CREATE DATABASE goes']);
   await asSuper("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'invalid_one'");
-  const original = Client.prototype.connect as (this: Client) => Promise<void>;
+  const original = Client.prototype.connect as unknown as (this: Client) => Promise<void>;
   const spy = jest.spyOn(Client.prototype, 'connect').mockImplementation(async function (this: Client) {
     if (this.database === 'goes' && this.user === LOGIN.user) {
       spy.mockRestore();
       await server.query('DROP DATABASE goes');
     }
     await original.call(this);
-  } as unknown as typeof original);
+  } as never);
   const found = await look();
   spy.mockRestore();
   await asSuper("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'invalid_one'");
