@@ -1,11 +1,11 @@
 import { RDSClient } from '@aws-sdk/client-rds';
 import { Command } from 'commander';
-import * as fs from 'node:fs';
 import { CheckReport, checkTemplate } from '../../lib/runtime/guard';
-import { AssemblyStack, readAssembly } from '../../lib/runtime/preview/assembly';
+import { AssemblyStack } from '../../lib/runtime/preview/assembly';
 import { CliError, EXIT } from '../cli-error';
 import { showTable } from '../output/table';
 import { Output, Progress } from '../output/terminal';
+import { synthesisedStack } from '../synthesised-stack';
 import { required } from './required';
 
 interface CheckCommandOptions {
@@ -39,7 +39,7 @@ Exit code: 0 nothing to do (newer defaults are told, and wait for nobody), 2 the
 waits, 1 error.`,
     )
     .action(async (options: CheckCommandOptions) => {
-      const stack = findStack(options);
+      const stack = synthesisedStack(options.appDir, options.stack);
       const progress = new Progress();
       progress.say(`looking at the servers of ${stack.id}`);
       const reports = await look(stack, options).finally(() => progress.done());
@@ -49,16 +49,6 @@ waits, 1 error.`,
       for (const report of reports) showReport(output, report);
       process.exitCode = reports.some(needsSomebody) ? EXIT.changes : EXIT.nothing;
     });
-}
-
-function findStack({ appDir, stack }: CheckCommandOptions): AssemblyStack {
-  if (!fs.existsSync(appDir)) {
-    throw new CliError(`${appDir} does not exist: run cdk synth first, or name the folder with --app-dir`);
-  }
-  const { stacks } = readAssembly(appDir);
-  const found = stacks.find(({ id, stackName }) => [id, stackName].includes(stack));
-  if (!found) throw new CliError(`${appDir} has no stack ${stack}; it has ${stacks.map(({ id }) => id).join(', ')}`);
-  return found;
 }
 
 async function look(stack: AssemblyStack, options: CheckCommandOptions): Promise<CheckReport[]> {

@@ -4,9 +4,9 @@ import { Command } from 'commander';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { ACTIONS, Item, readRows, Verdict, verifyAccount } from '../../lib/runtime/verify';
-import { readAssembly } from '../../lib/runtime/preview/assembly';
 import { CliError, EXIT } from '../cli-error';
 import { Output, Progress } from '../output/terminal';
+import { synthesisedStack } from '../synthesised-stack';
 
 interface VerifyAccountOptions {
   readonly stack?: string;
@@ -62,12 +62,7 @@ function printPermissions(output: Output): void {
 
 async function look({ stack, appDir, region: given }: VerifyAccountOptions): Promise<Item[]> {
   if (stack === undefined) throw new CliError('name the stack with --stack, or print the policy with --permissions');
-  if (!fs.existsSync(appDir)) {
-    throw new CliError(`${appDir} does not exist: run cdk synth first, or name the folder with --app-dir`);
-  }
-  const { stacks } = readAssembly(appDir);
-  const found = stacks.find(({ id, stackName }) => [id, stackName].includes(stack));
-  if (!found) throw new CliError(`${appDir} has no stack ${stack}; it has ${stacks.map(({ id }) => id).join(', ')}`);
+  const found = synthesisedStack(appDir, stack);
   const region = given ?? found.statedRegion ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION;
   if (!region) throw new CliError('the stack states no region: give --region or set AWS_REGION');
   const rows = readRows(fs.readFileSync(path.join(__dirname, '..', TABLE), 'utf8'));

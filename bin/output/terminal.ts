@@ -23,7 +23,7 @@ export class Output {
   }
 
   line(text = ''): void {
-    if (!this.json) this.stream.write(`${text}\n`);
+    if (!this.json) this.stream.write(`${visible(text)}\n`);
   }
 
   heading(text: string): void {
@@ -41,6 +41,13 @@ export class Output {
     const later = ' '.repeat(visibleLength(indent));
     wrap(text, this.width - later.length).forEach((line, at) => this.line((at === 0 ? indent : later) + style(line)));
   }
+}
+
+/** All but colours, ends of lines and tabs: a name that somebody gave a role may steer a terminal. */
+const STEERING = /\x1b(?!\[\d+m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g;
+
+function visible(text: string): string {
+  return text.replace(STEERING, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 function visibleLength(text: string): number {

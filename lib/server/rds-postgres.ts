@@ -1,6 +1,7 @@
 import {
   Duration,
   Size,
+  SizeRoundingBehavior,
   aws_backup as backup,
   aws_cloudwatch as cloudwatch,
   aws_rds as rds,
@@ -163,7 +164,7 @@ export class RdsPostgres extends ManagedServerBase {
     const settings = this._settings;
     const production = this.profile.isProduction;
     const allocated = props.allocatedStorage ?? Size.gibibytes(production ? 100 : 20);
-    const ceiling = props.maxAllocatedStorage ?? Size.gibibytes(allocated.toGibibytes() * 5);
+    const ceiling = props.maxAllocatedStorage ?? Size.gibibytes(Math.min(MOST_GIB, allocated.toGibibytes() * 5));
     checkStorage(this.node.path, allocated, ceiling);
 
     const engine = rds.DatabaseInstanceEngine.postgres({
@@ -391,8 +392,17 @@ export class RdsPostgres extends ManagedServerBase {
   }
 }
 
+/** What RDS takes for PostgreSQL on gp3. */
+const LEAST_GIB = 20;
+const MOST_GIB = 65_536;
+
 function checkStorage(path: string, allocated: Size, ceiling: Size): void {
   if (allocated.isUnresolved() || ceiling.isUnresolved()) return;
+  for (const [prop, size] of Object.entries({ allocatedStorage: allocated, maxAllocatedStorage: ceiling })) {
+    const gib = size.toGibibytes({ rounding: SizeRoundingBehavior.NONE });
+    if (Number.isInteger(gib) && gib >= LEAST_GIB && gib <= MOST_GIB) continue;
+    throw new Error(`${path}: ${prop} is ${gib} GiB; RDS takes whole GiB from ${LEAST_GIB} to ${MOST_GIB}`);
+  }
   if (ceiling.toGibibytes() < allocated.toGibibytes()) {
     throw new Error(
       `${path}: maxAllocatedStorage is ${ceiling.toGibibytes()} GiB, less than allocatedStorage with ${allocated.toGibibytes()} GiB`,

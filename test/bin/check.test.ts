@@ -1,4 +1,4 @@
-import { App, Stack } from 'aws-cdk-lib';
+import { App, Stack, Stage } from 'aws-cdk-lib';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -181,6 +181,18 @@ describe('cdk-postgres check says what went wrong, with exit code 1', () => {
     const { code, stderr } = await cli(['check', '--stack', 'Tset', '--app-dir', synthesised()]);
     expect(stderr).toMatch(/has no stack Tset; it has Test\n$/);
     expect(code).toBe(1);
+  });
+
+  test('where several stages have a stack of the name, instead of looking at one of them', async () => {
+    const outdir = path.join(root, 'stages');
+    const app = new App({ outdir });
+    for (const stage of ['Dev', 'Prod']) new Stack(new Stage(app, stage), 'Shop', { stackName: 'shop' });
+    app.synth();
+    const { code, stderr } = await cli(['check', '--offline', '--stack', 'shop', '--app-dir', outdir]);
+    expect(stderr).toMatch(/several stacks of the name shop: give the path, Dev\/Shop, Prod\/Shop\n$/);
+    expect(code).toBe(1);
+    const { stdout } = await cli(['check', '--offline', '--stack', 'Prod/Shop', '--app-dir', outdir]);
+    expect(stdout).toContain('Prod/Shop has no server');
   });
 
   test('where nobody says which region', async () => {

@@ -42,6 +42,12 @@ describe('progress', () => {
 });
 
 describe('text', () => {
+  test('of a server steers no terminal, and our own colours stay', () => {
+    const { stream: file, text } = stream(false);
+    new Output(file).line('\x1b[31mthe role\x1b[39m a\x1b[2Jb\x1b]0;title\x07\rc\x9bd');
+    expect(text()).toBe('\x1b[31mthe role\x1b[39m a\\x1b[2Jb\\x1b]0;title\\x07\\x0dc\\x9bd\n');
+  });
+
   test('goes on below itself, and a mark stands before its first line alone', () => {
     const { stream: file, text } = stream(false, 24);
     new Output(file).wrapped('a text of more than one line', '  - ');

@@ -280,6 +280,10 @@ describe('overrides', () => {
       },
       { AllocatedStorage: '400', MaxAllocatedStorage: 1024, Iops: 12000, StorageThroughput: 500 },
     ));
+  test('OPS-4: storage may grow fivefold, and not beyond what RDS takes', () => {
+    instance({ allocatedStorage: Size.gibibytes(400) }, { MaxAllocatedStorage: 2000 });
+    instance({ allocatedStorage: Size.tebibytes(20) }, { MaxAllocatedStorage: 65_536 });
+  });
   test('the alarm threshold follows the storage', () =>
     make({ allocatedStorage: Size.gibibytes(400) })
       .template()
@@ -410,6 +414,16 @@ describe('fails for malformed input, naming construct, prop and value', () => {
     ['no retention', { pointInTimeRecovery: Duration.days(0) }, /pointInTimeRecovery is 0 days/],
     ['an identifier with capitals', { identifier: 'Orders' }, /identifier 'Orders'/],
     ['an identifier with two hyphens', { identifier: 'a--b' }, /identifier 'a--b'/],
+    [
+      'less storage than RDS takes',
+      { allocatedStorage: Size.gibibytes(10) },
+      /allocatedStorage is 10 GiB; RDS takes whole GiB from 20 to 65536/,
+    ],
+    [
+      'a ceiling above what RDS takes',
+      { maxAllocatedStorage: Size.tebibytes(65) },
+      /maxAllocatedStorage is 66560 GiB; RDS takes whole GiB from 20 to 65536/,
+    ],
     [
       'a ceiling below the storage',
       { allocatedStorage: Size.gibibytes(100), maxAllocatedStorage: Size.gibibytes(50) },

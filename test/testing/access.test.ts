@@ -1,4 +1,4 @@
-import { App, Stack, Stage, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { App, NestedStack, Stack, Stage, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { SaasStack } from '../../examples/saas/saas-stack';
 import { ExternalPostgres } from '../../lib';
 import { expectAccess } from '../../lib/testing';
@@ -87,4 +87,40 @@ test('several servers of a stack are said one after the other', () => {
 
 test('a stack that declares nothing is an error', () => {
   expect(() => expectAccess(new Stack(new App(), 'S'))).toThrow('S declares nothing inside a PostgreSQL server');
+});
+
+const external = (stack: Stack, id: string, role: string) => {
+  const adminSecret = new secretsmanager.Secret(stack, `${id}Admin`);
+  const server = ExternalPostgres.fromEndpoint(stack, id, { host: 'db.example.com', identity: role, adminSecret });
+  server.addDatabase('shop').addLoginRole(role);
+};
+
+test('of stages with stacks of one name, each is read by its path', () => {
+  const app = new App();
+  const [dev, prod] = ['Dev', 'Prod'].map((stage) => {
+    const stack = new Stack(new Stage(app, stage), 'Shop', { stackName: 'shop' });
+    external(stack, 'Db', `of_${stage.toLowerCase()}`);
+    return stack;
+  });
+  expect(expectAccess(dev!)).toContain('Dev/Shop/Db\n  of_dev: ');
+  expect(expectAccess(prod!)).toContain('Prod/Shop/Db\n  of_prod: ');
+});
+
+test('a server of a nested stack is not left out in silence', () => {
+  const stack = new Stack(new App(), 'S');
+  external(stack, 'Db', 'api');
+  expect(expectAccess(stack)).toContain('api: ');
+  external(new NestedStack(stack, 'Inner'), 'Hidden', 'everything');
+  expect(() => expectAccess(stack)).toThrow(/^S\/Inner is a nested stack with a server in it/);
+});
+
+test('called again after app.synth(), it sees what was declared since', () => {
+  const app = new App();
+  const stack = new Stack(app, 'S');
+  external(stack, 'Db', 'api');
+  const before = expectAccess(stack);
+  app.synth();
+  expect(expectAccess(stack)).toBe(before);
+  external(stack, 'Later', 'late');
+  expect(expectAccess(stack)).toContain('late: ');
 });

@@ -10,10 +10,7 @@ export const BK_14: Rule = {
     servers
       .filter(
         ({ resource, isReplica, isRestored }) =>
-          !isReplica &&
-          !isRestored &&
-          isTrue(resource.get('StorageEncrypted')) &&
-          resource.rawOf('KmsKeyId') === undefined,
+          !isReplica && !isRestored && isTrue(resource.get('StorageEncrypted')) && !resource.has('KmsKeyId'),
       )
       .map(({ resource }) => ({
         resource,

@@ -7,7 +7,7 @@ export const LR_21: Rule = {
   fix: 'Set engineLifecycleSupport to OPEN_SOURCE_RDS_EXTENDED_SUPPORT_DISABLED, or to the extended support that you mean to pay for.',
   check: ({ servers }) =>
     servers
-      .filter(({ resource, isReplica }) => !isReplica && resource.rawOf('EngineLifecycleSupport') === undefined)
+      .filter(({ resource, isReplica }) => !isReplica && !resource.has('EngineLifecycleSupport'))
       .map(({ resource }) => ({
         resource,
         property: 'EngineLifecycleSupport',

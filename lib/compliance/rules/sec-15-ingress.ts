@@ -3,7 +3,8 @@ import { TemplateFacts } from '../template/template-facts';
 import { attributeOwner, readValue } from '../template/value';
 import { Rule, RuleViolation } from './rule';
 
-const WORLD = ['0.0.0.0/0', '::/0', '0:0:0:0:0:0:0:0/0'];
+/** Nobody's own network is larger: two halves of the world are the world. */
+const LARGEST_OWN_PREFIX = { v4: 8, v6: 16 };
 
 export const SEC_15_INGRESS: Rule = {
   id: 'SEC-15.ingress',
@@ -39,8 +40,13 @@ function separate(template: TemplateFacts, group: ResourceFacts): RuleViolation[
 }
 
 function world(resource: ResourceFacts, rule: Readonly<Record<string, unknown>>, property: string): RuleViolation[] {
-  const peer = [rule.CidrIp, rule.CidrIpv6].map((cidr) => String(readValue(cidr))).find((cidr) => WORLD.includes(cidr));
+  const peer = [rule.CidrIp, rule.CidrIpv6].map((cidr) => String(readValue(cidr))).find(isWorld);
   return peer === undefined
     ? []
     : [{ resource, property, reason: `it lets in everybody (${peer}) at a PostgreSQL server` }];
+}
+
+function isWorld(cidr: string): boolean {
+  const prefix = /^[0-9a-f.:]+\/(\d{1,3})$/i.exec(cidr)?.[1];
+  return prefix !== undefined && Number(prefix) < LARGEST_OWN_PREFIX[cidr.includes(':') ? 'v6' : 'v4'];
 }

@@ -8,10 +8,9 @@ export const SEC_21: Rule = {
   check: ({ servers }) =>
     servers.flatMap(({ resource, isServerlessV1 }) => {
       if (isServerlessV1) return [];
-      const raw = resource.rawOf('EnableCloudwatchLogsExports');
       const types = resource.list('EnableCloudwatchLogsExports');
       if (
-        raw !== undefined &&
+        resource.has('EnableCloudwatchLogsExports') &&
         (types === undefined || types.some((type) => type === 'postgresql' || typeof type === 'object'))
       )
         return [];

@@ -12,7 +12,7 @@ export const SEC_22: Rule = {
       // A replica or a restored server is encrypted as what it comes from; the first Serverless always is.
       if (isReplica || isRestored || isServerlessV1 || encrypted === UNKNOWN || isTrue(encrypted)) return [];
       // A key without a word about encryption is taken as a wish for it.
-      if (encrypted === undefined && resource.rawOf('KmsKeyId') !== undefined) return [];
+      if (encrypted === undefined && resource.has('KmsKeyId')) return [];
       return [
         {
           resource,

@@ -24,6 +24,11 @@ export class ResourceFacts {
     return readValue(this.properties[property]);
   }
 
+  /** Whether it is set. `null` and AWS::NoValue leave a property out. */
+  has(property: string): boolean {
+    return this.get(property) !== undefined;
+  }
+
   /** As the template has it. */
   rawOf(property: string): unknown {
     return this.properties[property];

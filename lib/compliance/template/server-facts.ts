@@ -1,5 +1,5 @@
 import { ResourceFacts, isMap } from './resource-facts';
-import { UNKNOWN, Value, readValue, textOf } from './value';
+import { UNKNOWN, Value, isFalse, readValue, textOf } from './value';
 
 export const INSTANCE = 'AWS::RDS::DBInstance';
 export const CLUSTER = 'AWS::RDS::DBCluster';
@@ -18,7 +18,7 @@ export class PostgresServerFacts {
   /** The server that the resource is; undefined for other engines, for the nodes of a cluster, and where the engine is not known. */
   static of(resource: ResourceFacts, template: Neighbours): PostgresServerFacts | undefined {
     if (resource.type !== CLUSTER && resource.type !== INSTANCE) return undefined;
-    if (resource.type === INSTANCE && resource.rawOf('DBClusterIdentifier') !== undefined) return undefined;
+    if (resource.type === INSTANCE && resource.has('DBClusterIdentifier')) return undefined;
     const engine = engineOf(resource, template);
     return engine && new PostgresServerFacts(resource, engine, template);
   }
@@ -49,21 +49,31 @@ export class PostgresServerFacts {
 
   /** It follows another server, whose properties decide for it. */
   get isReplica(): boolean {
-    return ['SourceDBInstanceIdentifier', 'SourceDBClusterIdentifier', 'ReplicationSourceIdentifier'].some(
-      (property) => this.resource.rawOf(property) !== undefined,
+    const { resource } = this;
+    if (this.isCluster) return resource.has('ReplicationSourceIdentifier');
+    return (
+      (resource.has('SourceDBInstanceIdentifier') && !this.isOfAMoment) || resource.has('SourceDBClusterIdentifier')
     );
+  }
+
+  /** A restore to a moment names its source as a replica does, and the moment besides. */
+  private get isOfAMoment(): boolean {
+    const latest = this.resource.get('UseLatestRestorableTime');
+    return this.resource.has('RestoreTime') || (latest !== undefined && !isFalse(latest));
   }
 
   /** It starts from data that is there, and takes over whether they are encrypted. */
   get isRestored(): boolean {
-    return [
+    const sources = [
       'DBSnapshotIdentifier',
       'DBClusterSnapshotIdentifier',
       'SnapshotIdentifier',
       'SourceDbiResourceId',
       'SourceDBInstanceAutomatedBackupsArn',
       'SourceDbClusterResourceId',
-    ].some((property) => this.resource.rawOf(property) !== undefined);
+      this.isCluster ? 'SourceDBClusterIdentifier' : 'SourceDBInstanceIdentifier',
+    ];
+    return !this.isReplica && sources.some((property) => this.resource.has(property));
   }
 
   /** The nodes of a cluster that are in this template. */
@@ -85,16 +95,11 @@ export class PostgresServerFacts {
     return major === undefined || !/^\d+$/.test(major) ? undefined : Number(major);
   }
 
-  /** A parameter of the group in use, that of the cluster before those of its nodes. `undefined`: the engine's default holds. */
+  /** A parameter of the groups in use; what a node says holds for it, whatever its cluster says. `undefined`: the engine's default holds. */
   parameter(name: string): Value {
-    const holders: [ResourceFacts, string][] = this.isCluster
-      ? [
-          [this.resource, 'DBClusterParameterGroupName'],
-          ...this.nodes.map((node): [ResourceFacts, string] => [node, 'DBParameterGroupName']),
-        ]
-      : [[this.resource, 'DBParameterGroupName']];
-    const values = holders.map(([resource, property]) => this.parameterOf(resource.rawOf(property), name));
-    return values.find((value) => value !== undefined);
+    const values = this.instances.map((node) => this.parameterOf(node.rawOf('DBParameterGroupName'), name));
+    if (this.isCluster) values.push(this.parameterOf(this.resource.rawOf('DBClusterParameterGroupName'), name));
+    return values.find((value) => textOf(value) !== undefined) ?? values.find((value) => value !== undefined);
   }
 
   private parameterOf(group: unknown, name: string): Value {

@@ -38,15 +38,42 @@ const TABLE = `${SCHEMA}.heartbeat`;
 /** One attempt to connect or to write; a write that hangs for longer is one that failed. */
 const ATTEMPT_MS = 2_000;
 
+/** A beat that is younger is that of a test that runs now, and not of one that was killed. */
+const ALIVE = '1 minute';
+
+/** How long the clean-up waits for a server that takes no writes. */
+const CLEAN_UP_MS = 5_000;
+
+/** What is in the schema, and whether it is a heartbeat that this role has left behind. */
+const FOUND = `
+  SELECT pg_has_role(n.nspowner, 'USAGE') AS own,
+    ARRAY(SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind <> 'i' ORDER BY 1) AS relations,
+    ARRAY(SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = n.oid ORDER BY 1) AS routines,
+    ARRAY(SELECT a.attname || ' ' || a.atttypid::regtype FROM pg_attribute a
+          WHERE a.attrelid = to_regclass('${TABLE}') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns
+  FROM pg_namespace n WHERE n.nspname = '${SCHEMA}'`;
+
+interface Found {
+  readonly own: boolean;
+  readonly relations: readonly string[];
+  readonly routines: readonly string[];
+  readonly columns: readonly string[];
+}
+
 /**
  * Writes one row after another in transactions of their own while something happens to the server, reconnecting as an application would (HA-17).
- * A table of its own in a schema of its own, which is gone afterwards.
+ * A table of its own in a schema of its own, which is gone afterwards. A schema of that name that is none of a heartbeat, or of a test that
+ * runs now, is left alone: then it throws before anything is broken, and so it does where writes fail already.
  */
 export async function measureOutage(settings: ConnectionSettings, options: HeartbeatOptions): Promise<Outage> {
   const heart = new Heart(settings, options);
   try {
     await heart.prepare();
-    await heart.beatSteadily();
+    if (!(await heart.beatSteadily())) {
+      throw new Error(
+        `The server does not take writes steadily, so it is not made to fail over: ${heart.problem ?? 'the time was over'}. See what ails it first.`,
+      );
+    }
     const triggered = options.trigger();
     let failed: unknown;
     triggered.catch((error: unknown) => (failed = error));
@@ -75,20 +102,33 @@ class Heart {
   private longest = 0;
   private failures = 0;
   private firstError?: string;
+  private prepared = false;
 
   constructor(
     private readonly settings: ConnectionSettings,
     private readonly options: HeartbeatOptions,
   ) {}
 
+  /** The first error of a write. */
+  get problem(): string | undefined {
+    return this.firstError;
+  }
+
   async prepare(): Promise<void> {
     const client = await openClient(this.settings, { patience: 30_000 });
     try {
+      await client.query('BEGIN');
+      // Two that begin at once come one after the other, and the second sees the first.
+      await client.query(`SELECT pg_advisory_xact_lock(hashtext('${SCHEMA}'))`);
+      await refuseOthers(client);
       await client.query(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`);
       await client.query(`CREATE SCHEMA ${SCHEMA}`);
       await client.query(
         `CREATE TABLE ${TABLE} (beat bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())`,
       );
+      await client.query(`INSERT INTO ${TABLE} (beat) VALUES (0)`);
+      await client.query('COMMIT');
+      this.prepared = true;
     } finally {
       await client.end();
     }
@@ -127,9 +167,20 @@ class Heart {
     };
   }
 
+  /** Also where the last write failed: then over a new connection, if there is one to be had. */
   async end(): Promise<void> {
-    await this.client?.query(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`).catch(() => undefined);
-    await this.client?.end().catch(() => undefined);
+    try {
+      if (this.prepared) {
+        this.client ??= await openClient(this.settings, { connectTimeout: ATTEMPT_MS, patience: CLEAN_UP_MS });
+        await within(CLEAN_UP_MS, this.client.query(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`));
+      }
+    } catch (error) {
+      this.options.onProgress?.(
+        `the schema ${SCHEMA} is left behind (${(error as Error).message}); the next test removes it`,
+      );
+    } finally {
+      await within(ATTEMPT_MS, this.client?.end() ?? Promise.resolve()).catch(() => undefined);
+    }
   }
 
   private async beat(): Promise<boolean> {
@@ -165,6 +216,36 @@ class Heart {
     this.client = undefined;
     void client?.end().catch(() => undefined);
     (client as unknown as { connection?: { stream?: { destroy(): void } } } | undefined)?.connection?.stream?.destroy();
+  }
+}
+
+/** Whatever else has that name is somebody's, and a drop would take it. */
+async function refuseOthers(client: Client): Promise<void> {
+  const [found] = (await client.query<Found>(FOUND)).rows;
+  if (!found) return;
+  const others = [...found.relations.filter((name) => name !== 'heartbeat'), ...found.routines];
+  const shape = found.columns.join(', ');
+  const isHeartbeat = ['', 'beat bigint, at timestamp with time zone'].includes(shape);
+  if (!found.own || others.length > 0 || !isHeartbeat) {
+    const has = !found.own
+      ? 'belongs to another role'
+      : others.length > 0
+        ? `has ${others.join(', ')}`
+        : `has a table heartbeat with other columns (${shape})`;
+    throw new Error(
+      `The schema ${SCHEMA} is that of the heartbeat, and there is one that ${has}: rename or drop it, and test again`,
+    );
+  }
+  if (shape === '') return;
+  const [{ alive }] = (
+    await client.query<{ alive: boolean }>(
+      `SELECT coalesce(max(at) > clock_timestamp() - interval '${ALIVE}', false) AS alive FROM ${TABLE}`,
+    )
+  ).rows;
+  if (alive) {
+    throw new Error(
+      `Another failover test has written to ${TABLE} within the last minute: let it end, or wait a minute if it was killed`,
+    );
   }
 }
 

@@ -114,7 +114,8 @@ function literalsOnly(server: GuardedServer): GuardedServer {
   const entries = Object.entries(server.CreateOnly).filter(
     ([, value]) => value === null || typeof value !== 'object' || Array.isArray(value),
   );
-  return { ...server, CreateOnly: Object.fromEntries(entries) };
+  const EngineVersion = typeof server.EngineVersion === 'string' ? server.EngineVersion : undefined;
+  return { ...server, EngineVersion, CreateOnly: Object.fromEntries(entries) };
 }
 
 async function reboots(

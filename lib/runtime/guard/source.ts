@@ -117,6 +117,17 @@ export function judgeRestore(server: GuardedServer, found: FoundSource | undefin
     ];
   }
   const objections: Objection[] = [];
+  const engine = server.CreateOnly.Engine;
+  if (typeof engine === 'string' && found.engine && !bringsDataTo(engine.toLowerCase(), found.engine, source.Kind)) {
+    objections.push(
+      objection(
+        `${name} is of ${found.engine}, and RDS restores it to no other engine`,
+        `restore it as ${found.engine}, and move the data to the other server`,
+        { property: 'Engine', before: found.engine, after: engine },
+      ),
+    );
+    return objections;
+  }
   const wanted = readVersion(server.EngineVersion);
   const has = readVersion(found.engineVersion);
   if (wanted && has && (wanted.major !== has.major || (wanted.minor ?? has.minor ?? 0) < (has.minor ?? 0))) {
@@ -178,4 +189,9 @@ export function judgeRestore(server: GuardedServer, found: FoundSource | undefin
     );
   }
   return objections;
+}
+
+/** A snapshot of an RDS instance becomes an Aurora cluster, by a migration of its own; nothing goes from Aurora to RDS. */
+function bringsDataTo(engine: string, found: string, kind: GuardedSource['Kind']): boolean {
+  return engine === found || (engine === 'aurora-postgresql' && found === 'postgres' && kind === 'snapshot');
 }

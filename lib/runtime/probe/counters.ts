@@ -22,7 +22,8 @@ export class CounterMemory {
       // A counter that is smaller than before was reset in between.
       return now === undefined ? [] : [[name, before?.[name] === undefined ? 0 : Math.max(0, now - before[name])]];
     });
-    this.before.set(node, metrics);
+    // What this look could not read, the next one compares with the look before.
+    this.before.set(node, { ...before, ...metrics });
     return { ...metrics, ...Object.fromEntries(counted) };
   }
 }

@@ -72,6 +72,8 @@ export async function probe(connection: ConnectionSettings, options: ProbeOption
         await client.end().catch(() => undefined);
       }
     } catch (error) {
+      // Dropped since it was listed: there is nothing left to look at.
+      if ((error as { code?: string }).code === '3D000') continue;
       look.fail('connection', error, database);
     }
   }
@@ -93,7 +95,7 @@ export async function probeStandby(connection: ConnectionSettings): Promise<Look
   }
 }
 
-type Facts = ServerFacts & { readonly node: string };
+type Facts = ServerFacts & { readonly node: string; readonly role: string; readonly monitors: boolean };
 
 async function open(connection: ConnectionSettings, patience = 0, standby = false): Promise<Client> {
   const client = await openClient(connection, { applicationName: NAME, connectTimeout: 5_000, patience, standby });
@@ -107,7 +109,14 @@ async function open(connection: ConnectionSettings, patience = 0, standby = fals
 }
 
 async function factsOf(client: Client): Promise<Facts> {
-  return (await client.query<Facts>(FACTS)).rows[0];
+  const [facts] = (await client.query<Facts>(FACTS)).rows;
+  // Without the privilege the sessions of others are there, and all that is in them is NULL: everything would look fine.
+  if (!facts.monitors) {
+    throw new Error(
+      `The role ${JSON.stringify(facts.role)} does not see the sessions of others, so that every server would look quiet to it: GRANT pg_monitor TO it`,
+    );
+  }
+  return facts;
 }
 
 /** Numbers of several databases add up. */

@@ -25,12 +25,13 @@ const MOST_FINDINGS = 20;
 export const FACTS = `
   SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby,
     has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS verifiers,
+    session_user::text AS role, pg_has_role('pg_read_all_stats', 'USAGE') AS monitors,
     coalesce(host(inet_server_addr()), '') || ' ' || extract(epoch FROM pg_postmaster_start_time()) AS node`;
 
-/** Where the role may connect to: what is declared, and what is open to everybody. */
+/** Where the role may connect to: what is declared, and what is open to everybody. Nobody enters one whose DROP was interrupted, which has -2. */
 export const DATABASES = `
   SELECT datname AS name FROM pg_database
-  WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT') ORDER BY datname`;
+  WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT') ORDER BY datname`;
 
 /** Evaluated only where a row has a use for it: Aurora refuses it while logical replication is off. */
 const position = ({ standby }: ServerFacts) => (standby ? 'pg_last_wal_replay_lsn()' : 'pg_current_wal_lsn()');
@@ -90,11 +91,11 @@ const blocked: Reading = {
         FROM (SELECT * FROM w ORDER BY waits DESC NULLS LAST LIMIT ${MOST_FINDINGS}) w)
     SELECT count(*) AS "BlockedSessions", coalesce(max(waits), 0) AS "LongestBlockedSeconds",
       ${findings(
-        `pid, usename AS role, datname AS database, application_name AS application, waits AS "waitsSeconds",
+        `pid, usename AS role, datname AS database, application_name AS application, waits AS "waitsSeconds", cardinality(blockers) AS "blockerCount",
          (SELECT json_agg(json_build_object('pid', b.pid, 'role', a.usename, 'application', a.application_name,
             'state', a.state, 'kind', a.backend_type, 'transactionSeconds', ${seconds('a.xact_start')},
             'waitsToo', EXISTS (SELECT FROM w WHERE w.pid = b.pid)))
-          FROM unnest(n.blockers) AS b (pid) LEFT JOIN a ON a.pid = b.pid) AS "blockedBy"`,
+          FROM unnest(n.blockers[1:${MOST_FINDINGS}]) AS b (pid) LEFT JOIN a ON a.pid = b.pid) AS "blockedBy"`,
         'n',
         'waits DESC NULLS LAST',
       )}
@@ -116,7 +117,7 @@ const slots: Reading = {
       j AS (
         SELECT *, wal_status IN ('unreserved', 'lost') OR invalid IS NOT NULL AS risk,
           NOT active AND NOT temporary AND NOT synced AS unused FROM s)
-    SELECT coalesce(max(retained), 0) AS "SlotRetainedBytes", count(*) FILTER (WHERE risk) AS "SlotsAtRisk",
+    SELECT greatest(max(retained), 0) AS "SlotRetainedBytes", count(*) FILTER (WHERE risk) AS "SlotsAtRisk",
       count(*) FILTER (WHERE unused) AS "InactiveSlots",
       ${findings(
         `slot_name AS slot, slot_type AS type, database, active, wal_status AS "walStatus", invalid, retained AS "retainedBytes",
@@ -135,7 +136,7 @@ const replicas: Reading = {
       SELECT r.application_name, r.client_addr, r.state, r.sync_state, pg_wal_lsn_diff(${position(server)}, r.replay_lsn) AS lag
       FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid
       WHERE s.slot_type IS DISTINCT FROM 'logical' AND r.state <> 'backup')
-    SELECT coalesce(max(lag), 0) AS "ReplicaLagBytes",
+    SELECT greatest(max(lag), 0) AS "ReplicaLagBytes",
       ${findings(
         'application_name AS replica, client_addr AS address, state, sync_state AS "syncState", lag AS "lagBytes"',
         '(SELECT * FROM r WHERE lag > 16 * 1024 * 1024) r',

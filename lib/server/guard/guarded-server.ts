@@ -30,12 +30,20 @@ export function readServerResource(
     LogicalId: logicalId(server),
     Type: type,
     Identifier: text(identifierProperty(type)) ?? '',
-    EngineVersion: text('EngineVersion'),
+    // One that only the deployment knows reaches the guard resolved.
+    EngineVersion: versionOf(properties, all),
     ParameterFamily: parameterGroupOf(server, groups)?.family,
     Class: text('DBInstanceClass') ?? text('DBClusterInstanceClass'),
     CreateOnly: Object.fromEntries(createOnly),
     Source: readSource(properties, expectation),
   };
+}
+
+function versionOf(
+  { EngineVersion }: Readonly<Record<string, unknown>>,
+  all: readonly ServerResource[],
+): string | undefined {
+  return (typeof EngineVersion === 'number' ? String(EngineVersion) : plain(EngineVersion, all)) as string | undefined;
 }
 
 /** The literal name of a server, or undefined where the template has none that the guard could ask for. */

@@ -2,7 +2,7 @@ import { CfnResource, Stack, aws_ec2 as ec2, aws_rds as rds } from 'aws-cdk-lib'
 import { Construct, IConstruct } from 'constructs';
 import { ParameterEngine, ParameterLevel } from '../parameters';
 import { SupportedMajor } from '../postgres-version';
-import { referenced } from './parameter-home';
+import { overridesOf, referenced } from './parameter-home';
 
 /** A property as it stands, or undefined: it is not set, or only the deployment knows it. */
 type Known = string | number | boolean | undefined;
@@ -83,7 +83,7 @@ export class HardenedServer {
     return [
       cluster?.replicationSourceIdentifier,
       cluster?.globalClusterIdentifier,
-      instance?.sourceDbInstanceIdentifier,
+      this.isOfAMoment ? undefined : instance?.sourceDbInstanceIdentifier,
       instance?.sourceDbClusterIdentifier,
     ].some((source) => source !== undefined);
   }
@@ -96,7 +96,16 @@ export class HardenedServer {
       cluster?.sourceDbClusterIdentifier,
       instance?.dbSnapshotIdentifier,
       instance?.dbClusterSnapshotIdentifier,
+      this.isOfAMoment ? true : undefined,
     ].some((source) => source !== undefined);
+  }
+
+  /** A restore to a moment names its source as a replica does, and the moment besides. */
+  private get isOfAMoment(): boolean {
+    const { instance } = this;
+    if (!instance) return false;
+    const latest = this.value('useLatestRestorableTime') ?? false;
+    return instance.restoreTime !== undefined || String(latest) !== 'false';
   }
 
   get allocatedStorageGiB(): number | undefined {
@@ -113,14 +122,22 @@ export class HardenedServer {
 
   /** A property of the server as the template will have it. */
   read(property: string, resource: CfnResource = this.resource): Known {
-    const value: unknown = Stack.of(resource).resolve((resource as unknown as Record<string, unknown>)[property]);
+    const value = this.value(property, resource);
     return ['string', 'number', 'boolean'].includes(typeof value) ? (value as Known) : undefined;
   }
 
   /** Whether a property is set to what only the deployment knows. */
   isUnknown(property: string, resource: CfnResource = this.resource): boolean {
-    const value: unknown = Stack.of(resource).resolve((resource as unknown as Record<string, unknown>)[property]);
+    const value = this.value(property, resource);
     return typeof value === 'object' && value !== null && !Array.isArray(value);
+  }
+
+  /** Resolved, of any type. An override has the last word. */
+  value(property: string, resource: CfnResource = this.resource): unknown {
+    const name = property.toLowerCase();
+    const override = Object.entries(overridesOf(resource)).find(([key]) => key.toLowerCase() === name);
+    const stated = override ? override[1] : (resource as unknown as Record<string, unknown>)[property];
+    return Stack.of(resource).resolve(stated);
   }
 
   /** The public subnets that it stands in, where the app knows them. */

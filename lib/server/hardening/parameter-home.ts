@@ -1,4 +1,4 @@
-import { CfnElement, Reference, Stack, Token, Tokenization, aws_rds as rds } from 'aws-cdk-lib';
+import { CfnElement, CfnResource, Reference, Stack, Token, Tokenization, aws_rds as rds } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
 
 type CfnGroup = rds.CfnDBParameterGroup | rds.CfnDBClusterParameterGroup;
@@ -77,9 +77,20 @@ function isMaker(construct: IConstruct | undefined): construct is rds.ParameterG
 /** Undefined: the whole map is known only to the deployment. */
 function parametersOf(group: CfnGroup): Record<string, unknown> | undefined {
   const resolved: unknown = Stack.of(group).resolve(group.parameters) ?? {};
-  const isMap = typeof resolved === 'object' && resolved !== null && !Array.isArray(resolved);
-  if (!isMap || Object.keys(resolved).some((key) => key === 'Ref' || key.startsWith('Fn::'))) return undefined;
-  return resolved as Record<string, unknown>;
+  const override: unknown = Stack.of(group).resolve(overridesOf(group).Parameters) ?? {};
+  if (!isPlain(resolved) || !isPlain(override)) return undefined;
+  return { ...resolved, ...override };
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isMap && !Object.keys(value).some((key) => key === 'Ref' || key.startsWith('Fn::'));
+}
+
+/** What addPropertyOverride() has set, by its CloudFormation name: it has the last word, and reaches no property of the construct. */
+export function overridesOf(resource: CfnResource): Readonly<Record<string, unknown>> {
+  const { rawOverrides } = resource as unknown as { rawOverrides?: { Properties?: Record<string, unknown> } };
+  return rawOverrides?.Properties ?? {};
 }
 
 /**

@@ -77,15 +77,16 @@ export class PostgresHardening extends Mixin {
     const server = HardenedServer.of(construct);
     if (!server) return;
     const known = REPORTED.get(construct);
-    const enforced = known ?? new Set<HardeningId>();
+    const enforced = known ?? new Map<HardeningId, string>();
     if (!known) {
       REPORTED.set(construct, enforced);
       report(server, enforced);
     }
+    for (const [id, reason] of this.enforced) if (!enforced.has(id)) enforced.set(id, reason);
+    // Those of earlier mixins as well: this one may have made what was in their way, such as a group of its own.
     for (const id of Object.keys(HARDENING_TEXTS) as HardeningId[]) {
-      const reason = this.enforced.get(id);
+      const reason = enforced.get(id);
       if (reason === undefined) continue;
-      enforced.add(id);
       const measure = measureOf(id);
       if (measure.missing(server) === undefined || measure.obstacle(server) !== undefined) continue;
       measure.enforce(server);
@@ -94,8 +95,8 @@ export class PostgresHardening extends Mixin {
   }
 }
 
-/** By server, what is enforced on it by all mixins together. */
-const REPORTED = new WeakMap<IConstruct, Set<HardeningId>>();
+/** By server, what is enforced on it by all mixins together, with its reason. */
+const REPORTED = new WeakMap<IConstruct, Map<HardeningId, string>>();
 
 function measureOf(id: HardeningId): Measure {
   if (isParameterItem(id)) return parameterMeasure(id);
@@ -116,7 +117,7 @@ function measureOf(id: HardeningId): Measure {
 }
 
 /** One finding an item, so that each is acknowledged with a reason of its own. Judged when the app is complete: the last word counts. */
-function report(server: HardenedServer, enforced: ReadonlySet<HardeningId>): void {
+function report(server: HardenedServer, enforced: ReadonlyMap<HardeningId, string>): void {
   for (const id of Object.keys(HARDENING_TEXTS) as HardeningId[]) {
     const { requirement, breaks, takesEffect } = HARDENING_TEXTS[id];
     const measure = measureOf(id);

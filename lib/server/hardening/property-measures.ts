@@ -1,4 +1,4 @@
-import { Stack, aws_rds as rds } from 'aws-cdk-lib';
+import { aws_rds as rds } from 'aws-cdk-lib';
 import { HardenedServer } from './hardened-server';
 import { Measure } from './measure';
 
@@ -31,8 +31,8 @@ function missingLogs(server: HardenedServer): string[] {
 }
 
 /** Undefined: only the deployment knows. */
-function exportsOf({ resource }: HardenedServer): string[] | undefined {
-  const exports: unknown = Stack.of(resource).resolve(resource.enableCloudwatchLogsExports) ?? [];
+function exportsOf(server: HardenedServer): string[] | undefined {
+  const exports: unknown = server.value('enableCloudwatchLogsExports') ?? [];
   return Array.isArray(exports) && exports.every((type) => typeof type === 'string') ? exports : undefined;
 }
 

@@ -12,7 +12,7 @@ import {
   ParameterLevel,
 } from './catalogue';
 import { defaultsV1, ParameterDefault } from './defaults-v1';
-import { connections, defaultsV2 } from './defaults-v2';
+import { connections, connectionsOfValue, defaultsV2, MOST_CONNECTIONS } from './defaults-v2';
 import { nearest } from './nearest';
 import { readParameterValue } from './parameter-value';
 import { guardParameters } from './weakened';
@@ -140,11 +140,13 @@ function unknownName(options: BuildParametersOptions, name: string): string {
 function guardConnections(options: BuildParametersOptions, value: string | undefined): void {
   const { scope, engine, instanceType, profile, defaults, level } = options;
   if (defaults !== Defaults.V2 || !instanceType || level !== 'instance') return;
-  const most = Number(connections(engine, instanceType));
+  const bearable = Number(connections(engine, instanceType));
+  const most = Number.isNaN(bearable) ? MOST_CONNECTIONS : bearable;
+  const wanted = value === undefined ? undefined : connectionsOfValue(value, instanceType);
   addFinding(scope, {
     id: 'CP-2',
     check: () =>
-      profile.isProduction && value !== undefined && Number(value) > most
+      profile.isProduction && wanted !== undefined && wanted > most
         ? `${scope.node.path}: parameter max_connections = ${JSON.stringify(value)}: ${instanceType} has memory for ${most}, and more sessions ` +
           'make each other slower'
         : undefined,

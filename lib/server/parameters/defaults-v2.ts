@@ -78,3 +78,12 @@ export function connections(engine: ParameterEngine, instanceType: ec2.InstanceT
   if (memory === undefined) return `LEAST({DBInstanceClassMemory/${share * 1024 ** 2}},${MOST_CONNECTIONS})`;
   return String(Math.min(MOST_CONNECTIONS, Math.floor((memory * 1024) / share)));
 }
+
+/** How many a value means: a number, or a share of the memory where that is known. Undefined: only RDS can say. */
+export function connectionsOfValue(value: string, instanceType: ec2.InstanceType): number | undefined {
+  if (/^\d+$/.test(value)) return Number(value);
+  const [, divisor, least] = /^(?:LEAST\()?\{DBInstanceClassMemory\/(\d+)\}(?:,(\d+)\))?$/i.exec(value) ?? [];
+  const memory = instanceMemoryGiB(instanceType);
+  if (divisor === undefined || memory === undefined) return undefined;
+  return Math.min(Math.floor((memory * 1024 ** 3) / Number(divisor)), Number(least ?? Infinity));
+}

@@ -15,7 +15,10 @@ export function assemblyOf(stack: Stack): { readonly assembly: Assembly; readonl
     else process.env.CDK_VALIDATION = before;
   }
   const assembly = readAssembly(appOf(stack).outdir);
-  const own = assembly.stacks.find(({ id, stackName }) => id === stack.node.path || stackName === stack.stackName);
+  // Two stages may have stacks of one name, for two accounts: the name alone is not enough where the path is known.
+  const own =
+    assembly.stacks.find(({ id }) => id === stack.node.path) ??
+    assembly.stacks.find(({ stackName }) => stackName === stack.stackName);
   if (!own)
     throw new Error(
       `${stack.node.path} is not in ${assembly.directory}: a nested stack is tested with the stack that it is in`,

@@ -35,7 +35,7 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     let deleted = 0;
     const outage = await measure(async () => {
       const client = await server.connect();
-      const result = await client.query('DELETE FROM cdk_postgres_failover_test.heartbeat WHERE beat <= 3');
+      const result = await client.query('DELETE FROM cdk_postgres_failover_test.heartbeat WHERE beat BETWEEN 1 AND 3');
       deleted = result.rowCount ?? 0;
       await client.end();
     });
@@ -59,5 +59,61 @@ describe.each(VERSIONS)('PostgreSQL %s', (version) => {
     await measure(async () => undefined);
     const rows = await server.query("SELECT 1 FROM pg_namespace WHERE nspname LIKE '%failover_test%'");
     expect(rows).toEqual([]);
+  });
+
+  const SCHEMA = 'cdk_postgres_failover_test';
+  const none = async () => undefined;
+  const schemas = () => server.query(`SELECT 1 FROM pg_namespace WHERE nspname = '${SCHEMA}'`);
+
+  test('a schema of that name that is somebody’s is left alone, and nothing is made to fail over', async () => {
+    const triggered = jest.fn(none);
+    for (const [inside, says] of [
+      ['CREATE TABLE invoices (id int)', 'has invoices'],
+      ['CREATE TABLE heartbeat (id int)', 'other columns (id integer)'],
+      ['CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1', 'has f'],
+    ]) {
+      await server.query([`CREATE SCHEMA ${SCHEMA}`, `SET search_path = ${SCHEMA}`, inside]);
+      await expect(measure(triggered)).rejects.toThrow(says);
+      expect(await schemas()).toHaveLength(1);
+      await server.query(`DROP SCHEMA ${SCHEMA} CASCADE`);
+    }
+    expect(triggered).not.toHaveBeenCalled();
+  });
+
+  test('a second test beside one that runs is refused, and disturbs it in nothing', async () => {
+    let second: Promise<unknown> = Promise.resolve();
+    const outage = await measure(async () => {
+      second = measure(none).catch((error: Error) => error.message);
+      await second;
+    });
+    expect(await second).toMatch(/Another failover test/);
+    expect(outage).toMatchObject({ interrupted: false, recovered: true, lost: 0 });
+    expect(await schemas()).toEqual([]);
+  });
+
+  test('what a killed test has left behind is removed by the next one', async () => {
+    await server.query([
+      `CREATE SCHEMA ${SCHEMA}`,
+      `CREATE TABLE ${SCHEMA}.heartbeat (beat bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())`,
+      `INSERT INTO ${SCHEMA}.heartbeat VALUES (1, now() - interval '1 hour')`,
+    ]);
+    expect(await measure(none)).toMatchObject({ recovered: true, lost: 0 });
+    expect(await schemas()).toEqual([]);
+  });
+
+  test('a server that takes no writes is not made to fail over as well', async () => {
+    const triggered = jest.fn(none);
+    const blocked = measureOutage(server.connection(), {
+      trigger: triggered,
+      deadline: Date.now() + 10_000,
+      intervalMs: 50,
+      steady: 100,
+    });
+    for (let tries = 0; tries < 200 && (await schemas()).length === 0; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    await server.query(`DROP TABLE ${SCHEMA}.heartbeat`);
+    await expect(blocked).rejects.toThrow(/does not take writes steadily.*heartbeat" does not exist/);
+    expect(triggered).not.toHaveBeenCalled();
+    expect(await schemas()).toEqual([]);
   });
 });

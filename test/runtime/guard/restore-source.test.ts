@@ -95,6 +95,30 @@ test('a minor version that is older than the source is refused, and a newer one 
   await expect(ask(restored({}, { EngineVersion: '18.6' }))).resolves.toBeDefined();
 });
 
+test.each([
+  ['postgres', 'aurora-postgresql', 'snapshot', false],
+  ['postgres', 'mysql', 'snapshot', false],
+  ['aurora-postgresql', 'aurora-mysql', 'cluster-snapshot', false],
+  ['aurora-postgresql', 'postgres', 'cluster-snapshot', false],
+  ['aurora-postgresql', 'postgres', 'snapshot', true],
+  ['postgres', 'postgres', 'cluster-snapshot', true],
+] as const)('a server of %s from %s, which is a %s: passes %s', async (engine, found, Kind, passes) => {
+  const list = Kind === 'snapshot' ? api.snapshots : api.clusterSnapshots;
+  const xml = SOUND_SNAPSHOT.replaceAll('Encrypted>', Kind === 'snapshot' ? 'Encrypted>' : 'StorageEncrypted>');
+  list.push({ ...fake('s', xml), engine: found });
+  const isAurora = engine === 'aurora-postgresql';
+  const server = restored(
+    { Kind, Identifier: 's', RestoreTime: undefined },
+    {
+      Type: isAurora ? 'AWS::RDS::DBCluster' : 'AWS::RDS::DBInstance',
+      ParameterFamily: `${engine}18`,
+      CreateOnly: { Engine: engine, SnapshotIdentifier: 's' },
+    },
+  );
+  if (passes) await expect(ask(server)).resolves.toBeDefined();
+  else await expect(ask(server)).rejects.toThrow(`is of ${found}, and RDS restores it to no other engine`);
+});
+
 test('a source that is not there is refused, with what to name instead', async () => {
   await expect(ask(restored())).rejects.toThrow(
     /the instance app-postgres does not exist in this account and region.*found by its resource id.*guard:restore-source/,
@@ -127,7 +151,11 @@ test('a cluster: the first and the last moment of its backup', async () => {
     ...fake('app-postgres', `<MasterUsername>postgres</MasterUsername>${window}`),
     engine: 'aurora-postgresql',
   });
-  const at = (RestoreTime: string) => restored({ Kind: 'cluster', RestoreTime }, { Type: 'AWS::RDS::DBCluster' });
+  const at = (RestoreTime: string) =>
+    restored(
+      { Kind: 'cluster', RestoreTime },
+      { Type: 'AWS::RDS::DBCluster', CreateOnly: { Engine: 'aurora-postgresql', RestoreToTime: RestoreTime } },
+    );
   await expect(ask(at('2026-05-01T00:00:00Z'))).resolves.toBeDefined();
   await expect(ask(at('2026-04-19T00:00:00Z'))).rejects.toThrow(/begin at 2026-04-20T00:00:00.000Z/);
   await expect(ask(at('2026-05-03T11:59:00Z'))).rejects.toThrow(/reach to 2026-05-03T11:55/);

@@ -165,3 +165,14 @@ test('a reader that is the server itself counts nothing twice', async () => {
   expect(metrics().CancelledByReplay).toBe(0);
   expect(lines.filter(({ event }) => event === 'reader not read')).toEqual([]);
 });
+
+test('where the time is over, what was found is said, and no reader is waited for', async () => {
+  process.env[SERVER_VARIABLE] = reference({ ReaderHost: 'reader.invalid' });
+  const unread = () => lines.filter(({ event }) => event === 'reader not read').length;
+  await look();
+  expect(unread()).toBe(1);
+  expect((await look(14_000)).failed).toBe(false);
+  expect(unread()).toBe(1);
+  expect(metrics()).toMatchObject({ ProbeFailed: 0, ReadingsFailed: expect.any(Number) });
+  expect(metrics().ReadingsFailed).toBeGreaterThan(0);
+});

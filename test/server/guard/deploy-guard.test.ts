@@ -1,4 +1,5 @@
 import {
+  CfnParameter,
   App,
   Aws,
   Stack,
@@ -113,6 +114,17 @@ test('it gets what the template says about an instance', () => {
       }),
     },
   ]);
+});
+
+test('LIB-12: a version that only the deployment knows reaches the guard, and is judged there', () => {
+  const { stack, resource } = instanceWithGuard();
+  const version = new CfnParameter(stack, 'Version', { default: '19' });
+  resource.addPropertyOverride('EngineVersion', version.valueAsString);
+  const [server] = serversOf(stack);
+  expect(server!.EngineVersion).toEqual({ Ref: 'Version' });
+  const resolved = { ...server!, EngineVersion: '19' };
+  const before = { ...server!, EngineVersion: '18' };
+  expect(judged([resolved], [before]).map(({ id }) => id)).toContain('guard:major-version');
 });
 
 test('a cluster and its nodes are told apart, without a circle between guard and cluster', () => {

@@ -259,6 +259,53 @@ describe.each([
   });
 });
 
+test.each(['rds', 'aurora'] as const)(
+  '%s: two mixins do what one would, whichever comes first, and one that is applied twice does it once',
+  (kind) => {
+    const applied = (...mixins: PostgresHardening[]) => {
+      const { app, stack, server } = plain(kind);
+      for (const mixin of mixins) server.with(mixin);
+      expect(errors(app)).toEqual([]);
+      return resources(stack);
+    };
+    const [tls, group] = [enforce(HardeningItem.FORCE_TLS), enforce(HardeningItem.OWN_PARAMETER_GROUP)];
+    const both = applied(enforce(HardeningItem.OWN_PARAMETER_GROUP, HardeningItem.FORCE_TLS));
+    expect(applied(tls, group)).toEqual(both);
+    expect(applied(group, tls)).toEqual(both);
+    expect(applied(tls, tls, group, group, new PostgresHardening())).toEqual(both);
+  },
+);
+
+test('an override of the template has the last word, and what it takes back is an error', () => {
+  const { app, stack, server } = plain('rds', { parameters: {} });
+  const resource = server.node.defaultChild as rds.CfnDBInstance;
+  resource.addPropertyOverride('DeletionProtection', false);
+  resource.addPropertyOverride('EnableIAMDatabaseAuthentication', false);
+  server.with(enforce(HardeningItem.DELETION_PROTECTION, HardeningItem.IAM_LOGIN, HardeningItem.FORCE_TLS));
+  const group = stack.node.findAll().find((one) => rds.CfnDBParameterGroup.isCfnDBParameterGroup(one))!;
+  (group as rds.CfnDBParameterGroup).addPropertyOverride('Parameters.rds\\.force_ssl', '0');
+  expect(
+    errors(app)
+      .map(({ rule }) => rule)
+      .sort(),
+  ).toEqual(['deletion-protection', 'force-tls', 'iam-login']);
+});
+
+test('BK-3: an instance that is restored to a moment is no replica, and its backups are its own', () => {
+  const reported = (props: rds.CfnDBInstanceProps) => {
+    const app = new App({ context: { '@aws-cdk/core:failSynthOnValidationErrors': false } });
+    const stack = new Stack(app, 'Plain', { env: ENV });
+    const source = { engine: 'postgres', sourceDbInstanceIdentifier: 'orders' };
+    new rds.CfnDBInstance(stack, 'Db', { ...source, ...props }).with(new PostgresHardening());
+    return rules(app);
+  };
+  expect(reported({ restoreTime: '2026-01-01T00:00:00Z' })).toContain('backup-retention');
+  expect(reported({ useLatestRestorableTime: true })).toContain('backup-retention');
+  expect(reported({})).not.toContain('backup-retention');
+  // It is encrypted as its source is.
+  for (const props of [{ useLatestRestorableTime: true }, {}]) expect(reported(props)).not.toContain('encryption');
+});
+
 test('OPS-10: from 18 on log_connections is a list', () => {
   const { stack, server } = plain('rds', { parameters: {}, version: '18.1' });
   server.with(enforce(HardeningItem.LOG_CONNECTIONS));

@@ -128,3 +128,27 @@ test.each(VERSIONS)('PostgreSQL %s takes every value that a stock server knows',
     await server.stop();
   }
 });
+
+test.each([
+  ['r7g.large', '1024', false],
+  ['r7g.large', '1025', true],
+  ['r7g.large', '{DBInstanceClassMemory/16777216}', false],
+  ['r7g.large', '{DBInstanceClassMemory/1048576}', true],
+  ['r7g.large', 'LEAST({DBInstanceClassMemory/1048576},500)', false],
+  // A class that nobody knows yet bears no more than any.
+  ['r99g.large', '2000', false],
+  ['r99g.large', '20000', true],
+])('CP-2: on %s max_connections = %s is a finding: %p', (instanceType, value, finds) => {
+  const { app, stack, vpc } = cleanStack(new App({ context: { '@aws-cdk/core:failSynthOnValidationErrors': false } }));
+  new RdsPostgres(stack, 'Postgres', {
+    vpc,
+    version: PostgresVersion.V18,
+    objectives: OBJECTIVES,
+    defaults: Defaults.V2,
+    instanceType: type(instanceType),
+    parameters: { max_connections: value },
+  });
+  app.synth();
+  const report = readFileSync(join(app.outdir, 'validation-report.json'), 'utf8');
+  expect(report.includes('more sessions make each other slower')).toBe(finds);
+});
