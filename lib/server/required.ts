@@ -99,7 +99,7 @@ export function requireMaxConnections(path: string, value: number | undefined): 
 }
 
 /** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value);
 }
