@@ -24,6 +24,7 @@ import { monitoringRole } from '../monitoring-role';
 import type { IPostgresServer } from '../postgres-server';
 import { acknowledgeOnCopy, copyConnections, copyGuard } from '../replicas/copy';
 import { IReaderEndpoint } from '../replicas/reader-endpoint';
+import { requireInstanceType } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 
 /** How `AuroraPostgres.addGlobalDatabase()` makes a global database of the cluster. */
@@ -170,7 +171,7 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     const settings = primary._settings;
     const production = primary.profile.isProduction;
     const readers = props.readers ?? 1;
-    const instanceType = props.instanceType ?? primary.instanceType;
+    const instanceType = requireInstanceType(path, props.instanceType ?? primary.instanceType);
     requireOtherRegion(this, primary);
     if (!Number.isInteger(readers) || readers < 0 || readers > 16) {
       throw new Error(`${path}: readers is ${readers}; a secondary has 0 to 16 whole nodes`);

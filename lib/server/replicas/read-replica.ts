@@ -26,6 +26,7 @@ import { monitoringRole } from '../monitoring-role';
 import { buildParameters } from '../parameters';
 import type { IPostgresServer } from '../postgres-server';
 import type { RdsPostgres } from '../rds-postgres';
+import { requireInstanceType } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 import { ConflictPolicy } from './conflict-policy';
 import { acknowledgeOnCopy, copyConnections, copyGuard } from './copy';
@@ -197,7 +198,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
 
     const identifier = serverIdentifier(this, props.identifier);
     this._identifier = identifier;
-    const instanceType = props.instanceType ?? source.instanceType;
+    const instanceType = requireInstanceType(path, props.instanceType ?? source.instanceType);
     const overrides = { ...conflicts._parameters(), ...slotSync(path, props, source), ...props.parameters };
     checkPolicyKept(path, conflicts, props.parameters ?? {});
     const parameters = standbyParameters({
