@@ -29,7 +29,7 @@ import type { RdsPostgres } from '../rds-postgres';
 import { requireInstanceType } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 import { ConflictPolicy } from './conflict-policy';
-import { acknowledgeOnCopy, copyConnections, copyGuard } from './copy';
+import { acknowledgeOnCopy, copyConnections, copyGuard, requireOwnNetwork } from './copy';
 import { IReaderEndpoint } from './reader-endpoint';
 import { standbyParameters } from './standby-parameters';
 
@@ -187,6 +187,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     }
 
     const vpc = props.vpc ?? source.vpc;
+    requireOwnNetwork(this, vpc);
     const vpcSubnets = props.vpcSubnets ?? (vpc === source.vpc ? settings.vpcSubnets : defaultSubnets(vpc));
     refusePublicSubnets(path, vpc, vpcSubnets);
     this.encryptionKey = otherRegion
