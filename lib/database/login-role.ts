@@ -15,7 +15,7 @@ import { PooledRole } from '../pooling/pooled-role';
 import { IPooler, PoolerEndpoint, poolerEndpoint } from '../pooling/pooler-endpoint';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
 import { Authentication } from './authentication';
-import type { IReaderEndpoint } from '../server/replicas/reader-endpoint';
+import { type IReaderEndpoint, refuseHeadless } from '../server/replicas/reader-endpoint';
 import type { Database } from './database';
 import { IRole, MembershipOptions, requireKnownRole, RoleBase } from './role';
 import { addSettings, toSetting } from './settings';
@@ -521,6 +521,7 @@ export class LoginRole extends RoleBase {
         `${this.node.path}: grantConnect({ endpoint }) names an endpoint of ${endpoint.server.node.path}; the role is one of ${this.server.node.path}`,
       );
     }
+    refuseHeadless(`${this.node.path}: grantConnect({ endpoint })`, endpoint);
     const region = Stack.of(this).region;
     if (endpoint.region !== region && this.authentication.method !== 'iam') {
       throw new Error(

@@ -28,7 +28,7 @@ import {
 } from '../contract';
 import { poolerImage } from '../server/package-root';
 import type { PostgresServerBase } from '../server/postgres-server';
-import type { IReaderEndpoint } from '../server/replicas/reader-endpoint';
+import { type IReaderEndpoint, refuseHeadless } from '../server/replicas/reader-endpoint';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets, requireServices } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
@@ -187,6 +187,7 @@ export class PgBouncer extends PoolerEndpoint {
     const { endpoint } = options;
     if (endpoint && endpoint.server !== base)
       throw new Error(`${path}: endpoint is one of ${endpoint.server.node.path}; pass one of ${base.node.path}`);
+    if (endpoint) refuseHeadless(`${path}: Pooler.pgBouncer({ endpoint })`, endpoint);
 
     const selection = options.vpcSubnets ?? state.props.vpcSubnets ?? defaultSubnets(vpc);
     const subnets = vpc.selectSubnets(selection);

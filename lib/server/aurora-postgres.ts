@@ -136,7 +136,11 @@ export class AuroraPostgres extends ManagedServerBase {
     id: string,
     props: AuroraPostgresFromPointInTimeProps,
   ): AuroraPostgres {
-    return new AuroraPostgres(scope, id, clusterFromPointInTime(props, props.source, props.restoreTo));
+    return new AuroraPostgres(
+      scope,
+      id,
+      clusterFromPointInTime(`${scope.node.path}/${id}`, props, props.source, props.restoreTo),
+    );
   }
 
   /**

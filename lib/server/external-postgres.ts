@@ -6,7 +6,15 @@ import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireHost, requireIdentity, requireMaxConnections, requirePort, requireVersion } from './required';
+import {
+  requireDefaults,
+  requireHost,
+  requireIdentity,
+  requireMaxConnections,
+  requirePort,
+  requireProfile,
+  requireVersion,
+} from './required';
 
 /** Whom a server's certificate is trusted from. The certificate and the host name are always verified (SEC-12). */
 export class ServerTrust {
@@ -206,7 +214,7 @@ class ExternalServer extends PostgresServerBase {
     this.readerHost = endpoint.readerHost;
     this.port = port;
     this.adminSecret = endpoint.adminSecret;
-    this.profile = endpoint.profile ?? PostgresProfile.production();
+    this.profile = requireProfile(path, endpoint.profile);
     this.connections = new ec2.Connections({
       securityGroups: endpoint.securityGroups ?? [],
       defaultPort: ec2.Port.tcp(port),
@@ -222,7 +230,7 @@ class ExternalServer extends PostgresServerBase {
       vpcSubnets: endpoint.vpcSubnets,
       serverSecurityGroups: endpoint.securityGroups,
       encryptionKey: serverKey(this, { given: endpoint.encryptionKey, retain: this.profile.isProduction }),
-      defaults: endpoint.defaults ?? Defaults.V1,
+      defaults: requireDefaults(path, endpoint.defaults),
       dependencies: [],
       reserveConcurrency: endpoint.reserveConcurrency,
       rotationInterval: endpoint.passwordRotation,

@@ -15,6 +15,7 @@ import type { ProxyTarget } from '../pooling/rds-proxy';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
+import { requireDefaults, requireInstanceType, requireProfile } from './required';
 import { SharedPostgresOptions, SharedServer, SharedServerProps, requireSame } from './shared-postgres';
 
 /** What is said of a server that aws-rds made, where its construct does not say it. */
@@ -228,6 +229,7 @@ interface Found {
 function existingServer(scope: Construct, id: string, options: ManagedPostgresOptions, found: Found): IPostgresServer {
   const path = `${scope.node.path}/${id}`;
   const { construct, kind, engine, endpoint } = found;
+  if (options.instanceType) requireInstanceType(path, options.instanceType);
   const name = construct.node.path;
   requireSame(path, scope, construct, 'account');
   requireSame(path, scope, construct, 'region');
@@ -279,8 +281,8 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
     vpcSubnets: options.vpcSubnets,
     serverSecurityGroups: securityGroups,
     encryptionKey: options.encryptionKey,
-    profile: options.profile ?? PostgresProfile.production(),
-    defaults: options.defaults ?? Defaults.V1,
+    profile: requireProfile(path, options.profile),
+    defaults: requireDefaults(path, options.defaults),
     imports: !inSameStack,
     // The attachment writes host and port into the secret, and comes after the server.
     dependencies: inSameStack && found.made.length > 0 ? [...found.made, adminSecret] : [],

@@ -25,7 +25,16 @@ import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objec
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireObjectives, requirePort, requireVersion } from './required';
+import {
+  requireDefaults,
+  requireInstanceType,
+  requireMasterUsername,
+  requireObjectives,
+  requirePort,
+  requireProfile,
+  requireVersion,
+} from './required';
+import { isRestored } from './recovery/restore';
 import { serverAlarmTopic } from './alarm-topic';
 import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
 import { refuseCopies } from './recovery/backup-copy';
@@ -88,8 +97,8 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     super(scope, id);
     const path = this.node.path;
     this._reserveConcurrency = props.reserveConcurrency;
-    this.profile = props.profile ?? PostgresProfile.production();
-    this.defaults = props.defaults ?? Defaults.V1;
+    this.profile = requireProfile(path, props.profile);
+    this.defaults = requireDefaults(path, props.defaults);
     this.version = requireVersion(path, props.version);
     this.objectives = requireObjectives(path, props.objectives);
     if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
@@ -99,11 +108,13 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     checkHistory(path, this.objectives);
     const production = this.profile.isProduction;
 
-    this.instanceType =
+    this.instanceType = requireInstanceType(
+      path,
       props.instanceType ??
-      (production
-        ? ec2.InstanceType.of(ec2.InstanceClass.R7G, ec2.InstanceSize.LARGE)
-        : ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MEDIUM));
+        (production
+          ? ec2.InstanceType.of(ec2.InstanceClass.R7G, ec2.InstanceSize.LARGE)
+          : ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MEDIUM)),
+    );
     const windows: Windows = {
       backup: props.backupWindow ?? DEFAULT_WINDOWS.backup,
       maintenance: props.maintenanceWindow ?? DEFAULT_WINDOWS.maintenance,
@@ -119,6 +130,8 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     const vpcSubnets = props.vpcSubnets ?? defaultSubnets(props.vpc);
     refusePublicSubnets(path, props.vpc, vpcSubnets);
     const masterUsername = props.masterUsername ?? 'postgres';
+    // That of a source is there, whatever RDS takes today.
+    if (!isRestored(props)) requireMasterUsername(path, masterUsername);
     this.adminSecret = this.masterSecret(masterUsername, companions);
     this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
 

@@ -112,7 +112,11 @@ export class RdsPostgres extends ManagedServerBase {
    * @param props those of a new server, and the source
    */
   public static fromPointInTime(scope: Construct, id: string, props: RdsPostgresFromPointInTimeProps): RdsPostgres {
-    return new RdsPostgres(scope, id, instanceFromPointInTime(props, props.source, props.restoreTo));
+    return new RdsPostgres(
+      scope,
+      id,
+      instanceFromPointInTime(`${scope.node.path}/${id}`, props, props.source, props.restoreTo),
+    );
   }
 
   /**

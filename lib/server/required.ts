@@ -1,6 +1,7 @@
-import { Duration, Token } from 'aws-cdk-lib';
+import { Duration, Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { isIPv6 } from 'node:net';
 import { RecoveryObjectives } from './objectives';
+import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
 
 const OBJECTIVES_EXAMPLE = 'objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(30) }';
@@ -37,6 +38,71 @@ export function requireVersion(path: string, version: PostgresVersion | undefine
   throw new Error(
     `${path}: version is ${shown(version)}; write one as PostgresVersion.V18, or PostgresVersion.of('18.1') for a minor version`,
   );
+}
+
+/** A text would be no production, and so a server without standby, protection and backups. */
+export function requireProfile(path: string, profile: PostgresProfile | undefined): PostgresProfile {
+  if (profile === undefined || profile === null) return PostgresProfile.production();
+  if (profile instanceof PostgresProfile) return profile;
+  throw new Error(
+    `${path}: profile is ${shown(profile)}; write PostgresProfile.production() or PostgresProfile.development()`,
+  );
+}
+
+export function requireDefaults(path: string, defaults: Defaults | undefined): Defaults {
+  if (defaults === undefined || defaults === null) return Defaults.V1;
+  const known = Object.values(Defaults);
+  if (known.includes(defaults)) return defaults;
+  throw new Error(
+    `${path}: defaults is ${shown(defaults)}; write ${known.map((one) => `Defaults.${one}`).join(' or ')}`,
+  );
+}
+
+/** The template gets `db.` before the class, here and in aws-cdk-lib. */
+export function requireInstanceType(path: string, instanceType: ec2.InstanceType): ec2.InstanceType {
+  const name = instanceType.toString();
+  if (Token.isUnresolved(name) || !/^db\./i.test(name)) return instanceType;
+  throw new Error(
+    `${path}: instanceType is '${name}'; leave out 'db.', which the template gets by itself: new InstanceType('${name.slice(3)}')`,
+  );
+}
+
+/** Roles that RDS makes itself, and those that it documents as taken. */
+const RDS_ROLES = [
+  'admin',
+  'rdsadmin',
+  'rdsrepladmin',
+  'rds_ad',
+  'rds_iam',
+  'rds_password',
+  'rds_replication',
+  'rds_superuser',
+];
+
+/** What PostgreSQL takes for no name of a role, and its key words of which pg_get_keywords() says that they are reserved. */
+const RESERVED_WORDS = (
+  'none public ' +
+  'all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current_catalog current_date ' +
+  'current_role current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign ' +
+  'from grant group having in initially intersect into lateral leading limit localtime localtimestamp not null offset on only or order ' +
+  'placing primary references returning select session_user some symmetric system_user table then to trailing true union unique user using ' +
+  'variadic when where window with'
+).split(' ');
+
+/** The name of a new master user, as RDS for PostgreSQL takes it. */
+export function requireMasterUsername(path: string, name: string): string {
+  if (Token.isUnresolved(name)) return name;
+  const refuse = (why: string) => new Error(`${path}: masterUsername is ${shown(name)}; ${why}`);
+  if (typeof name !== 'string' || !/^[a-z][a-z0-9_]{0,62}$/i.test(name))
+    throw refuse('RDS takes 1 to 63 letters, digits and underscores, a letter first');
+  if (name !== name.toLowerCase())
+    throw refuse(
+      `RDS makes it in lower case, and the secret would name a user that is not there; write '${name.toLowerCase()}'`,
+    );
+  if (name.startsWith('pg_')) throw refuse("PostgreSQL reserves names that begin with 'pg_'; choose another one");
+  if (RDS_ROLES.includes(name) || RESERVED_WORDS.includes(name))
+    throw refuse('RDS for PostgreSQL refuses it as a reserved word; choose another one, or leave it out for postgres');
+  return name;
 }
 
 /** A port is a number on every server, and one that is known at synthesis. */
@@ -99,7 +165,7 @@ export function requireMaxConnections(path: string, value: number | undefined): 
 }
 
 /** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value);
 }

@@ -14,7 +14,14 @@ import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireIdentity, requireMaxConnections, requirePort, requireVersion } from './required';
+import {
+  requireDefaults,
+  requireIdentity,
+  requireMaxConnections,
+  requirePort,
+  requireProfile,
+  requireVersion,
+} from './required';
 import { ServerState, ServerStateProps } from './state/server-state';
 
 /** What a server of RDS keeps for superusers, its own and others. */
@@ -190,8 +197,8 @@ export class SharedPostgres {
       majorVersion: version.majorVersion,
       trust: 'rds',
       serverSecurityGroups: attributes.securityGroups,
-      profile: attributes.profile ?? PostgresProfile.production(),
-      defaults: attributes.defaults ?? Defaults.V1,
+      profile: requireProfile(path, attributes.profile),
+      defaults: requireDefaults(path, attributes.defaults),
       imports: false,
       dependencies: [],
     });

@@ -3,7 +3,7 @@ import { decodeState, STATE_RESOURCE_TYPE } from '../contract';
 import { declaredAccessLines } from '../runtime/access';
 import { serverPath, stateDocument, stateResources } from '../runtime/preview/state-resources';
 import { asSentByCloudFormation, TemplateValues } from '../runtime/preview/template-values';
-import { assemblyOf } from './private/assembly-of';
+import { assemblyOf, requireStack } from './private/assembly-of';
 
 /**
  * Who will be able to do what inside the servers of a stack, as text that a reviewer reads, for a snapshot:
@@ -12,6 +12,7 @@ import { assemblyOf } from './private/assembly-of';
  * It is computed from the declaration alone: no server is started, and what somebody granted by hand is not in it.
  */
 export function expectAccess(stack: Stack): string {
+  requireStack('expectAccess', stack);
   refuseNested(stack);
   const { assembly, own } = assemblyOf(stack);
   const values = new TemplateValues({ stacks: assembly.stacks, source: () => undefined });

@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PostgresChecks } from '../compliance/postgres-checks';
-import { appOf, synthesise } from './private/assembly-of';
+import { appOf, requireStack, synthesise } from './private/assembly-of';
 
 /** The packs of cdk-nag 3, by the name that stands before their rules, and the checks of this library. */
 const NAG_CLASSES = {
@@ -73,6 +73,7 @@ interface Finding {
  * so are the plugins that the app has registered.
  */
 export function expectCompliant(stack: Stack, options: ComplianceOptions = {}): ComplianceReport {
+  requireStack('expectCompliant', stack);
   const { packs = DEFAULT_PACKS, acknowledged = [], warnings = false } = options;
   for (const { rule, reason } of acknowledged)
     if (reason.trim() === '') throw new Error(`acknowledged: ${rule} has no reason; say why the finding is right here`);

@@ -1,4 +1,5 @@
 import { App, NestedStack, Stack, Stage, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
 import { SaasStack } from '../../examples/saas/saas-stack';
 import { ExternalPostgres } from '../../lib';
 import { expectAccess } from '../../lib/testing';
@@ -123,4 +124,17 @@ test('called again after app.synth(), it sees what was declared since', () => {
   expect(expectAccess(stack)).toBe(before);
   external(stack, 'Later', 'late');
   expect(expectAccess(stack)).toContain('late: ');
+});
+
+// What no compiler has looked at: plain JavaScript, tsx, `as any`.
+test('what is no stack is refused, with what to pass', () => {
+  const app = new App();
+  const refused = (what: unknown) => () => expectAccess(what as Stack);
+  expect(refused(app)).toThrow(
+    /^expectAccess\(\) got an app or a stage; pass a Stack, such as expectAccess\(stack\), once for each/,
+  );
+  expect(refused(new Construct(new Stack(app, 'S'), 'Part'))).toThrow(
+    /^expectAccess\(\) got the construct S\/Part; pass/,
+  );
+  expect(refused(undefined)).toThrow(/^expectAccess\(\) got undefined; pass a Stack/);
 });

@@ -1,4 +1,5 @@
 import { App, IPolicyValidationPlugin, Stack, Validations, aws_rds as rds, aws_s3 as s3 } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
 import { Template } from 'aws-cdk-lib/assertions';
 import { SaasStack } from '../../examples/saas/saas-stack';
 import { expectCompliant, PackName } from '../../lib/testing';
@@ -139,4 +140,17 @@ test('an unknown pack is refused with those that there are', () => {
   expect(() => expectCompliant(shop().stack, { packs: ['Nist' as PackName] })).toThrow(
     /no pack Nist; there are AwsSolutions, /,
   );
+});
+
+// What no compiler has looked at: plain JavaScript, tsx, `as any`.
+test('what is no stack is refused, with what to pass', () => {
+  const app = new App();
+  const refused = (what: unknown) => () => expectCompliant(what as Stack);
+  expect(refused(app)).toThrow(
+    /^expectCompliant\(\) got an app or a stage; pass a Stack, such as expectCompliant\(stack\), once for each/,
+  );
+  expect(refused(new Construct(new Stack(app, 'S'), 'Part'))).toThrow(
+    /^expectCompliant\(\) got the construct S\/Part; pass/,
+  );
+  expect(refused(undefined)).toThrow(/^expectCompliant\(\) got undefined; pass a Stack/);
 });

@@ -22,8 +22,9 @@ import { serverIdentifier } from '../identifier';
 import { parameterGroup, refusePublicSubnets } from '../managed-server';
 import { monitoringRole } from '../monitoring-role';
 import type { IPostgresServer } from '../postgres-server';
-import { acknowledgeOnCopy, copyConnections, copyGuard } from '../replicas/copy';
-import { IReaderEndpoint } from '../replicas/reader-endpoint';
+import { acknowledgeOnCopy, copyConnections, copyGuard, requireOwnNetwork } from '../replicas/copy';
+import { IReaderEndpoint, markHeadless } from '../replicas/reader-endpoint';
+import { requireInstanceType } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 
 /** How `AuroraPostgres.addGlobalDatabase()` makes a global database of the cluster. */
@@ -170,8 +171,10 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     const settings = primary._settings;
     const production = primary.profile.isProduction;
     const readers = props.readers ?? 1;
-    const instanceType = props.instanceType ?? primary.instanceType;
+    const instanceType = requireInstanceType(path, props.instanceType ?? primary.instanceType);
     requireOtherRegion(this, primary);
+    requireSameAccount(this, primary);
+    requireOwnNetwork(this, props.vpc);
     if (!Number.isInteger(readers) || readers < 0 || readers > 16) {
       throw new Error(`${path}: readers is ${readers}; a secondary has 0 to 16 whole nodes`);
     }
@@ -180,6 +183,7 @@ export class GlobalSecondary extends Resource implements IReaderEndpoint {
     const vpcSubnets = props.vpcSubnets ?? defaultSubnets(props.vpc);
     refusePublicSubnets(path, props.vpc, vpcSubnets);
     this.server = primary;
+    if (readers === 0) markHeadless(this);
     this.port = primary.port;
     this.encryptionKey = serverKey(this, { given: props.encryptionKey, retain: production });
     this.connections = copyConnections(this, 'Aurora secondary', {
@@ -324,6 +328,16 @@ function requireOtherRegion(secondary: Construct, primary: Construct): void {
       `${secondary.node.path}: the primary is in ${there} as well; a secondary stands in another region. Use readers of the primary here`,
     );
   }
+}
+
+/** A global database is one of an account, as every resource that is named without an ARN. */
+function requireSameAccount(secondary: Construct, primary: Construct): void {
+  const [here, there] = [Stack.of(secondary).account, Stack.of(primary).account];
+  if (Token.isUnresolved(here) || Token.isUnresolved(there) || here === there) return;
+  throw new Error(
+    `${secondary.node.path}: this stack is in the account ${here}, and the primary ${primary.node.path} in ${there}; a global database has its ` +
+      'clusters in one account. Put the secondary into a stack of that account; backupCopies brings snapshots into another one',
+  );
 }
 
 function refuseBurstable(path: string, instanceType: ec2.InstanceType, serverless: boolean): void {

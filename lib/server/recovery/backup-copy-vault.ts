@@ -8,7 +8,7 @@ import {
   aws_kms as kms,
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { refuseManagedKey } from './backup-copy';
+import { refuseManagedKey, rememberVault } from './backup-copy';
 import { VaultLock } from './vault-lock';
 
 /** Properties of `BackupCopyVault`. */
@@ -91,10 +91,11 @@ export class BackupCopyVault extends Construct {
         enableKeyRotation: true,
         removalPolicy: RemovalPolicy.RETAIN,
       });
+    const lock = props.vaultLock ?? VaultLock.governance();
     const vault = new backup.BackupVault(this, 'Vault', {
       backupVaultName: props.vaultName,
       encryptionKey: this.encryptionKey,
-      lockConfiguration: (props.vaultLock ?? VaultLock.governance())._configuration(),
+      lockConfiguration: lock._configuration(),
       blockRecoveryPointDeletion: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });
@@ -118,5 +119,6 @@ export class BackupCopyVault extends Construct {
         arnFormat: ArnFormat.COLON_RESOURCE_NAME,
       }),
     );
+    rememberVault(this.vault, { path, lock, sourceAccounts: accounts });
   }
 }

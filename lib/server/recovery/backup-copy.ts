@@ -69,9 +69,51 @@ export function copyActions(
           : undefined,
       fix: 'Copy to the other account in this region, and from there on to the other region; or to the other region of this account.',
     });
+    checkKnownVault(path, vault, { account: stack.account, otherAccount, retention: retention ?? own });
     if (otherAccount !== false) shareKey(scope, encryptionKey, account);
     return { destinationBackupVault: vault, deleteAfter: retention ?? own };
   });
+}
+
+/** What is known of a vault that this app makes for copies. */
+export interface KnownVault {
+  readonly path: string;
+  readonly lock: VaultLock;
+  readonly sourceAccounts: readonly string[];
+}
+
+/** By the construct that names the vault: it is an import of its own app, and says no more than its ARN. */
+const KNOWN_VAULTS = new WeakMap<backup.IBackupVault, KnownVault>();
+
+export function rememberVault(vault: backup.IBackupVault, known: KnownVault): void {
+  KNOWN_VAULTS.set(vault, known);
+}
+
+/** Each copy job would fail, night after night, while the snapshots themselves are made. */
+function checkKnownVault(
+  path: string,
+  vault: backup.IBackupVault,
+  copy: { readonly account: string; readonly otherAccount: boolean | undefined; readonly retention: Duration },
+): void {
+  const known = KNOWN_VAULTS.get(vault);
+  if (!known) return;
+  const refused = copy.retention.isUnresolved() ? undefined : known.lock._refused(copy.retention);
+  if (refused) {
+    throw new Error(
+      `${path}: backupCopies keeps copies in ${known.path} for ${copy.retention.toDays()} days, and the lock of that vault takes ${refused}: every copy ` +
+        'would fail. Set retention of the copy within them, or vaultLock of the vault',
+    );
+  }
+  if (
+    copy.otherAccount === true &&
+    !known.sourceAccounts.includes(copy.account) &&
+    !known.sourceAccounts.some((account) => Token.isUnresolved(account))
+  ) {
+    throw new Error(
+      `${path}: backupCopies names ${known.path}, whose sourceAccounts ${known.sourceAccounts.length === 0 ? 'is empty' : `has ${known.sourceAccounts.join(', ')} alone`}: ` +
+        `account ${copy.account} may copy nothing into it. Add '${copy.account}' to sourceAccounts`,
+    );
+  }
 }
 
 /** A server for development has no backup plan whose snapshots could be copied or locked. */

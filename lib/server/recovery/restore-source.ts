@@ -1,4 +1,5 @@
 import { Token } from 'aws-cdk-lib';
+import { shown } from '../required';
 
 /** The instance whose automated backups a new one is made from. */
 export class InstanceBackups {
@@ -85,6 +86,13 @@ export class ClusterBackups {
 
 /** A snapshot's name, or the ARN of one of AWS Backup, of another account, or of an RDS instance that becomes a cluster. */
 export function snapshotName(path: string, snapshot: string): string {
+  // A regular expression takes undefined for the word, and CloudFormation makes an empty server where no snapshot is named.
+  if (typeof snapshot !== 'string' || snapshot.trim() === '') {
+    throw new Error(
+      `${path}: snapshot is ${shown(snapshot)}; write the name or the ARN of the snapshot, without which the new server would be empty. ` +
+        'Where it comes from the environment, see that the variable is set',
+    );
+  }
   if (Token.isUnresolved(snapshot)) {
     throw new Error(
       `${path}: snapshot is a token; write the name or the ARN, since another value at the next deployment would be another server`,
@@ -109,6 +117,7 @@ function named(place: string, identifier: string): string {
 }
 
 function literal(place: string, value: string): string {
+  if (typeof value !== 'string') throw new Error(`${place}() got ${shown(value)}; write the text`);
   if (Token.isUnresolved(value)) {
     throw new Error(
       `${place}() got a token; write the text, since another value at the next deployment would be another server`,

@@ -1,5 +1,6 @@
 import { Validations, aws_rds as rds } from 'aws-cdk-lib';
 import { ClusterBackups, InstanceBackups, snapshotName } from './restore-source';
+import { shown } from '../required';
 import { RestoreTime } from './restore-time';
 
 /** What an instance is restored from, in the words of its CloudFormation resource. */
@@ -29,7 +30,14 @@ function withRestore<P extends object>(props: P, restore: Restore): P {
   return copy;
 }
 
-export function instanceFromPointInTime<P extends object>(props: P, source: InstanceBackups, time: RestoreTime): P {
+export function instanceFromPointInTime<P extends object>(
+  path: string,
+  props: P,
+  source: InstanceBackups,
+  time: RestoreTime,
+): P {
+  requireSource(path, source, InstanceBackups, "InstanceBackups.ofInstance('orders')", [ClusterBackups, 'a cluster']);
+  requireTime(path, time);
   const { identifier, resourceId, arn } = source._source;
   return withRestore(props, {
     ...(identifier !== undefined && { sourceDbInstanceIdentifier: identifier }),
@@ -47,7 +55,14 @@ export function instanceFromSnapshot<P extends object>(path: string, props: P, s
   return withRestore(props, { dbSnapshotIdentifier: name });
 }
 
-export function clusterFromPointInTime<P extends object>(props: P, source: ClusterBackups, time: RestoreTime): P {
+export function clusterFromPointInTime<P extends object>(
+  path: string,
+  props: P,
+  source: ClusterBackups,
+  time: RestoreTime,
+): P {
+  requireSource(path, source, ClusterBackups, "ClusterBackups.ofCluster('orders')", [InstanceBackups, 'an instance']);
+  requireTime(path, time);
   const { identifier, resourceId } = source._source;
   return withRestore(props, {
     ...(identifier !== undefined && { sourceDbClusterIdentifier: identifier }),
@@ -58,6 +73,28 @@ export function clusterFromPointInTime<P extends object>(props: P, source: Clust
 
 export function clusterFromSnapshot<P extends object>(path: string, props: P, snapshot: string): P {
   return withRestore(props, { snapshotIdentifier: snapshotName(path, snapshot) });
+}
+
+/** The two kinds have like members, so that each would pass for the other, and be looked for where it is not. */
+function requireSource(
+  path: string,
+  source: unknown,
+  kind: typeof InstanceBackups | typeof ClusterBackups,
+  example: string,
+  [other, whose]: readonly [typeof InstanceBackups | typeof ClusterBackups, string],
+): void {
+  if (source instanceof kind) return;
+  const which =
+    source instanceof other ? `${shown(source)}, those of ${whose}, which another class restores` : shown(source);
+  throw new Error(`${path}: source is ${which}; write ${example}`);
+}
+
+/** Anything else has no moment, and would restore to the latest. */
+function requireTime(path: string, time: unknown): void {
+  if (time instanceof RestoreTime) return;
+  throw new Error(
+    `${path}: restoreTo is ${shown(time)}; write RestoreTime.utc('2027-01-12T03:04:05Z'), or RestoreTime.latest() for all that the backups have`,
+  );
 }
 
 export function isRestored(props: object): boolean {

@@ -23,6 +23,8 @@ export interface RunbookFacts {
   }[];
   readonly serverless?: { readonly min: string; readonly max: string };
   readonly multiAz: boolean;
+  /** Of a Multi-AZ DB cluster, which makes its nodes by itself. Undefined: it is none. */
+  readonly multiAzCluster?: { readonly instanceClass: string; readonly storageType: string; readonly iops?: string };
   /** The vault of the daily snapshots. Undefined: there is none. */
   readonly vault?: string;
   readonly copies: readonly string[];

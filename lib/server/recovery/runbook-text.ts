@@ -5,8 +5,9 @@ export function runbookText(facts: RunbookFacts): string {
   return [
     ...introduction(facts),
     ...decide(facts),
-    ...restoreInApp(facts),
-    ...restoreByHand(facts),
+    ...(facts.multiAzCluster
+      ? restoreMultiAz(facts, facts.multiAzCluster)
+      : [...restoreInApp(facts), ...restoreByHand(facts)]),
     ...otherCopies(facts),
     ...check(facts),
     ...switchOver(facts),
@@ -161,13 +162,63 @@ function restoreByHand(facts: RunbookFacts): string[] {
   ];
 }
 
-function otherCopies(facts: RunbookFacts): string[] {
-  const code = (snapshot: string) => [
-    '```ts',
-    `${className(facts)}.fromSnapshot(this, 'Restored', { /* as above, without source and restoreTo */ snapshot: '${snapshot}' });`,
-    '```',
+/** RDS adds `-instance-1` to the name of such a cluster, and takes at most 50 characters. */
+const multiAzTarget = ({ identifier }: RunbookFacts) => `${identifier.slice(0, 48).replace(/-$/, '')}-r`;
+
+/** What a Multi-AZ DB cluster is restored with. Without class and storage type, RDS would look for nodes of Aurora and storage of io1. */
+function multiAzOptions(facts: RunbookFacts, nodes: NonNullable<RunbookFacts['multiAzCluster']>): string[] {
+  return [
+    `  --db-cluster-instance-class ${nodes.instanceClass} --storage-type ${nodes.storageType}${nodes.iops === undefined ? '' : ` --iops ${nodes.iops}`} \\`,
+    `  --db-cluster-parameter-group-name ${facts.parameterGroup} --kms-key-id ${facts.key} --no-publicly-accessible \\`,
+    `  --db-subnet-group-name ${facts.subnetGroup} --vpc-security-group-ids ${facts.securityGroups} \\`,
+    `  --port ${facts.port} --enable-iam-database-authentication --deletion-protection --copy-tags-to-snapshot`,
+    `aws rds wait db-cluster-available --db-cluster-identifier ${multiAzTarget(facts)}`,
+    `aws rds modify-db-cluster --db-cluster-identifier ${multiAzTarget(facts)} --backup-retention-period ${facts.retentionDays} --apply-immediately`,
+  ];
+}
+
+function restoreMultiAz(facts: RunbookFacts, nodes: NonNullable<RunbookFacts['multiAzCluster']>): string[] {
+  return [
+    '## 2. Restore, by hand',
+    '',
+    'RDS restores a Multi-AZ DB cluster to a new Multi-AZ DB cluster, with its three nodes. `MultiAzPostgres` has no construct for it, and',
+    '`AuroraPostgres.fromPointInTime()` does not take its backups. With subnets, security groups, key and parameters of the stack:',
+    '',
+    ...shell(
+      `aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier ${facts.identifier} \\`,
+      `  --db-cluster-identifier ${multiAzTarget(facts)} --restore-to-time 2027-01-12T03:04:05Z \\`,
+      ...multiAzOptions(facts, nodes),
+    ),
+    'After the loss of the server, write `--source-db-cluster-resource-id cluster-…` for the name of the source, and `--use-latest-restorable-time` for',
+    'the time.',
+    '',
+    '## 2b. Go on from there',
+    '',
+    'CloudFormation does not know the restored cluster. Its passwords are those of the moment that is restored: the master user is',
+    `${facts.masterUsername}, and where its secret has been rotated since, section 3 sets the password of today.`,
+    '',
+    '- Only some rows are needed: copy them into this server (section 4), and remove the restored cluster.',
+    '- The server is lost, or all of its data: make a second `MultiAzPostgres` in the app, with another id and the same declarations inside, and load it',
+    '  with `pg_dump` from the restored cluster and `pg_restore`. It is `restored` in what follows; remove the restored cluster afterwards.',
     '',
   ];
+}
+
+function otherCopies(facts: RunbookFacts): string[] {
+  const multiAz = facts.multiAzCluster;
+  const code = (snapshot: string) =>
+    multiAz
+      ? shell(
+          `aws rds restore-db-cluster-from-snapshot --snapshot-identifier ${snapshot} \\`,
+          `  --db-cluster-identifier ${multiAzTarget(facts)} --engine postgres --engine-version ${facts.engineVersion} \\`,
+          ...multiAzOptions(facts, multiAz),
+        )
+      : [
+          '```ts',
+          `${className(facts)}.fromSnapshot(this, 'Restored', { /* as above, without source and restoreTo */ snapshot: '${snapshot}' });`,
+          '```',
+          '',
+        ];
   const snapshotArn = `arn:aws:rds:${facts.region}:…:${facts.isCluster ? 'cluster-' : ''}snapshot:awsbackup:job-…`;
   return [
     '## 2c. From a daily snapshot, or a second copy',
@@ -183,9 +234,10 @@ function otherCopies(facts: RunbookFacts): string[] {
           ...code(snapshotArn),
         ]
       : ['This server has no backup plan.', '']),
-    ...facts.copies.map(
-      (copy) =>
-        `- A copy is in ${copy}. In that account and region, deploy this app's stack with \`fromSnapshot\` and the ARN of the recovery point there.`,
+    ...facts.copies.map((copy) =>
+      multiAz
+        ? `- A copy is in ${copy}. In that account and region, restore it by the command above, with the ARN of the recovery point there, and with key, subnets, groups of that region.`
+        : `- A copy is in ${copy}. In that account and region, deploy this app's stack with \`fromSnapshot\` and the ARN of the recovery point there.`,
     ),
     ...(facts.copies.length > 0 ? [''] : []),
     ...(facts.replicationRegion
@@ -208,7 +260,11 @@ function check(facts: RunbookFacts): string[] {
   return [
     '## 3. Check, before anybody works with it',
     '',
-    '- The deployment has ended well: the log of the function that applies the state says `rehomedFrom` with the resource id of the old server.',
+    ...(facts.multiAzCluster
+      ? []
+      : [
+          '- The deployment has ended well: the log of the function that applies the state says `rehomedFrom` with the resource id of the old server.',
+        ]),
     '- The functions got in. If their log says that the password of the master user is refused, the restore has left the old one:',
     '',
     ...shell(
@@ -261,8 +317,12 @@ function afterwards(facts: RunbookFacts): string[] {
   return [
     '## 6. Afterwards',
     '',
-    '- **Leave `source`, `restoreTo` or `snapshot` in the app as long as the restored server lives.** CloudFormation makes an empty server when they go, and',
-    '  the deploy guard refuses it.',
+    ...(facts.multiAzCluster
+      ? []
+      : [
+          '- **Leave `source`, `restoreTo` or `snapshot` in the app as long as the restored server lives.** CloudFormation makes an empty server when they go, and',
+          '  the deploy guard refuses it.',
+        ]),
     '- Keep the server that nobody uses any more until the case is closed: it is the evidence. Then take its construct out of the app: it stays',
     '  in RDS, with what it stands on. Delete it there:',
     '',
@@ -270,7 +330,9 @@ function afterwards(facts: RunbookFacts): string[] {
       ...(facts.isCluster
         ? [
             'aws rds modify-db-cluster --db-cluster-identifier OLD --no-deletion-protection --apply-immediately',
-            '# each node first: aws rds delete-db-instance --db-instance-identifier OLD-1',
+            ...(facts.multiAzCluster
+              ? []
+              : ['# each node first: aws rds delete-db-instance --db-instance-identifier OLD-1']),
             'aws rds delete-db-cluster --db-cluster-identifier OLD --final-db-snapshot-identifier OLD-final --no-delete-automated-backups',
           ]
         : [

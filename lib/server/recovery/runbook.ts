@@ -68,6 +68,14 @@ function factsOf({ construct, resource, nodes, port, masterUsername, stateName }
     })),
     serverless: scaling && { min: String(scaling.minCapacity), max: String(scaling.maxCapacity) },
     multiAz: !isCluster && resource.multiAz === true,
+    multiAzCluster:
+      isCluster && resource.dbClusterInstanceClass !== undefined
+        ? {
+            instanceClass: word(resource.dbClusterInstanceClass),
+            storageType: word(resource.storageType),
+            iops: resource.iops === undefined ? undefined : word(resource.iops),
+          }
+        : undefined,
     vault: vault && word(vault.ref),
     copies: plan ? copiesOf(stack.resolve((plan as unknown as { backupPlan: unknown }).backupPlan), word) : [],
     replicationRegion: isCluster ? undefined : resource.automaticBackupReplicationRegion,

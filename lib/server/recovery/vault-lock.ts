@@ -69,12 +69,18 @@ export class VaultLock {
 
   /** Throws where every job into the vault would fail. @internal */
   public _check(path: string, retention: Duration): void {
-    const days = retention.toDays();
-    if (days < this.minRetention.toDays() || days > (this.maxRetention?.toDays() ?? Infinity)) {
+    const bounds = this._refused(retention);
+    if (bounds) {
       throw new Error(
-        `${path}: recovery points are kept for ${days} days, and the lock of their vault takes ${this.minRetention.toDays()} to ` +
-          `${this.maxRetention?.toDays() ?? 'any number of'} days: every job would fail`,
+        `${path}: recovery points are kept for ${retention.toDays()} days, and the lock of their vault takes ${bounds}: every job would fail`,
       );
     }
+  }
+
+  /** What the lock takes, where it does not take this. @internal */
+  public _refused(retention: Duration): string | undefined {
+    const days = retention.toDays();
+    if (days >= this.minRetention.toDays() && days <= (this.maxRetention?.toDays() ?? Infinity)) return undefined;
+    return `${this.minRetention.toDays()} to ${this.maxRetention?.toDays() ?? 'any number of'} days`;
   }
 }

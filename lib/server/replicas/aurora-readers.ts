@@ -13,6 +13,7 @@ import type { AuroraPostgres } from '../aurora-postgres';
 import { insightRetention } from '../insights';
 import { parameterGroup } from '../managed-server';
 import type { IPostgresServer } from '../postgres-server';
+import { requireInstanceType } from '../required';
 import { IReaderEndpoint } from './reader-endpoint';
 
 /** How `AuroraPostgres.addReaders()` makes nodes for one purpose. */
@@ -105,7 +106,7 @@ export class AuroraReaders extends Resource implements IReaderEndpoint {
       throw new Error(`${path}: instanceType is set, and the nodes of the server are serverless; leave it out`);
     }
     const maxLag = options.maxLag ?? Duration.seconds(2);
-    const instanceType = options.instanceType ?? source.instanceType;
+    const instanceType = requireInstanceType(path, options.instanceType ?? source.instanceType);
     const own =
       instanceType.toString() !== source.instanceType.toString() || options.instanceParameters !== undefined
         ? parameterGroup(this, 'InstanceParameters', {

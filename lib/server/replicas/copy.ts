@@ -1,4 +1,4 @@
-import { RemovalPolicy, aws_ec2 as ec2, aws_kms as kms, aws_rds as rds } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, Token, aws_ec2 as ec2, aws_kms as kms, aws_rds as rds } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { FindingAcknowledgement, acknowledgeFinding } from '../../compliance';
 import { DeployGuard, isGuardId } from '../guard';
@@ -18,6 +18,15 @@ export function copyConnections(
   });
   securityGroup.applyRemovalPolicy(options.removalPolicy);
   return new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(options.port) });
+}
+
+/** A network is one of a region, and a literal says which: that of a stack that was looked up or made elsewhere does not reach here. */
+export function requireOwnNetwork(copy: Construct, vpc: ec2.IVpc): void {
+  const [here, there] = [Stack.of(copy).region, vpc.env.region];
+  if (Token.isUnresolved(here) || Token.isUnresolved(there) || here === there) return;
+  throw new Error(
+    `${copy.node.path}: vpc is ${vpc.node.path}, a network in ${there}, and this stack is in ${here}; pass one in ${here}`,
+  );
 }
 
 /** The deploy guard of a copy in a stack of its own, where that of its server does not reach. */

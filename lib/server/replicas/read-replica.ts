@@ -26,9 +26,10 @@ import { monitoringRole } from '../monitoring-role';
 import { buildParameters } from '../parameters';
 import type { IPostgresServer } from '../postgres-server';
 import type { RdsPostgres } from '../rds-postgres';
+import { requireInstanceType } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 import { ConflictPolicy } from './conflict-policy';
-import { acknowledgeOnCopy, copyConnections, copyGuard } from './copy';
+import { acknowledgeOnCopy, copyConnections, copyGuard, requireOwnNetwork } from './copy';
 import { IReaderEndpoint } from './reader-endpoint';
 import { standbyParameters } from './standby-parameters';
 
@@ -186,6 +187,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     }
 
     const vpc = props.vpc ?? source.vpc;
+    requireOwnNetwork(this, vpc);
     const vpcSubnets = props.vpcSubnets ?? (vpc === source.vpc ? settings.vpcSubnets : defaultSubnets(vpc));
     refusePublicSubnets(path, vpc, vpcSubnets);
     this.encryptionKey = otherRegion
@@ -197,7 +199,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
 
     const identifier = serverIdentifier(this, props.identifier);
     this._identifier = identifier;
-    const instanceType = props.instanceType ?? source.instanceType;
+    const instanceType = requireInstanceType(path, props.instanceType ?? source.instanceType);
     const overrides = { ...conflicts._parameters(), ...slotSync(path, props, source), ...props.parameters };
     checkPolicyKept(path, conflicts, props.parameters ?? {});
     const parameters = standbyParameters({

@@ -18,3 +18,19 @@ export interface IReaderEndpoint extends ec2.IConnectable {
   /** The region in which it stands. */
   readonly region: string;
 }
+
+/** Addresses behind which no node stands. */
+const HEADLESS = new WeakSet<IReaderEndpoint>();
+
+export function markHeadless(endpoint: IReaderEndpoint): void {
+  HEADLESS.add(endpoint);
+}
+
+/** RDS gives a cluster an address for reads also where nothing answers there. `place` is who asks, and how. */
+export function refuseHeadless(place: string, endpoint: IReaderEndpoint): void {
+  if (!HEADLESS.has(endpoint)) return;
+  throw new Error(
+    `${place} names an endpoint without a node, since its secondary was made with readers: 0, and nobody answers there; set readers to 1 or more, ` +
+      'or leave endpoint out for the primary',
+  );
+}

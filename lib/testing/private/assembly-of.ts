@@ -1,4 +1,5 @@
-import { App, Stack } from 'aws-cdk-lib';
+import { App, Stack, Stage } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
 import { Assembly, AssemblyStack, readAssembly } from '../../runtime/preview/assembly';
 
 /**
@@ -33,6 +34,18 @@ export function synthesise(stack: Stack): void {
   } catch (error) {
     if ((error as Error).name !== 'ValidationFailed') throw error;
   }
+}
+
+/** `caller` is the function that a test calls, for the message. Tests are often not compiled with types. */
+export function requireStack(caller: string, stack: unknown): void {
+  if (Stack.isStack(stack)) return;
+  const what =
+    App.isApp(stack) || Stage.isStage(stack)
+      ? 'an app or a stage'
+      : Construct.isConstruct(stack)
+        ? `the construct ${stack.node.path}`
+        : String(stack);
+  throw new Error(`${caller}() got ${what}; pass a Stack, such as ${caller}(stack), once for each stack of an app`);
 }
 
 export function appOf(stack: Stack): App {

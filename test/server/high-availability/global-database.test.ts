@@ -1,10 +1,12 @@
-import { Duration, Stack, aws_ec2 as ec2 } from 'aws-cdk-lib';
+import { Duration, Stack, aws_ec2 as ec2, aws_iam as iam } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import {
   AuroraPostgres,
+  Authentication,
   GlobalDatabaseOptions,
   GlobalSecondary,
   GlobalSecondaryProps,
+  Pooler,
   PostgresVersion,
 } from '../../../lib';
 import { errorsOfFivePacks } from '../../compliance/five-packs';
@@ -12,7 +14,12 @@ import { OBJECTIVES, cleanStack, quiet } from '../support';
 
 quiet();
 
-function make(options: GlobalDatabaseOptions = {}, more: Partial<GlobalSecondaryProps> = {}, region = 'eu-west-1') {
+function make(
+  options: GlobalDatabaseOptions = {},
+  more: Partial<GlobalSecondaryProps> = {},
+  region = 'eu-west-1',
+  account = '123456789012',
+) {
   const { app, stack, vpc } = cleanStack();
   const server = new AuroraPostgres(stack, 'Postgres', {
     vpc,
@@ -23,7 +30,7 @@ function make(options: GlobalDatabaseOptions = {}, more: Partial<GlobalSecondary
     instanceParameters: { log_min_duration_statement: '250' },
   });
   const global = server.addGlobalDatabase(options);
-  const there = new Stack(app, 'There', { env: { account: '123456789012', region }, terminationProtection: true });
+  const there = new Stack(app, 'There', { env: { account, region }, terminationProtection: true });
   const own = new ec2.Vpc(there, 'Vpc', { natGateways: 1, maxAzs: 2 });
   const secondary = new GlobalSecondary(there, 'Secondary', {
     globalDatabase: global,
@@ -121,7 +128,45 @@ describe('HA-18: Aurora Global Database', () => {
       () => make({}, { instanceType: ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MEDIUM) }),
       /does not take the class t4g.medium/,
     ],
+    [
+      'another account',
+      () => make({}, {}, 'eu-west-1', '210987654321'),
+      /^There\/Secondary: this stack is in the account 210987654321, and the primary Test\/Postgres in 123456789012; .* that account/,
+    ],
+    [
+      'a network of another region',
+      () => make({}, { vpc: cleanStack().vpc }),
+      /^There\/Secondary: vpc is Test\/Vpc, a network in eu-central-1, and this stack is in eu-west-1; pass one in eu-west-1/,
+    ],
   ])('%s is an error', (_what, build, message) => expect(build).toThrow(message));
+
+  test('a network that was looked up in the region is taken', () =>
+    expect(() => {
+      const { there, global } = make();
+      const vpc = ec2.Vpc.fromLookup(there, 'Known', { vpcId: 'vpc-1' });
+      new GlobalSecondary(there, 'Second', { globalDatabase: global, vpc });
+    }).not.toThrow());
+
+  test('nobody is let in at a headless secondary, where nobody answers', () => {
+    const connect = (readers: number) => () => {
+      const { server, secondary } = make({}, { readers });
+      const role = server.addDatabase('app').addLoginRole('api', { authentication: Authentication.iam() });
+      const peer = new ec2.Connections({ peer: ec2.Peer.ipv4('10.0.0.0/16') });
+      role.grantConnect(new iam.Role(server, 'App', { assumedBy: new iam.AccountRootPrincipal() }), {
+        endpoint: secondary,
+        connections: peer,
+        maxConnections: 2,
+      });
+    };
+    expect(connect(0)).toThrow(
+      /^Test\/Postgres\/\S+: grantConnect\(\{ endpoint \}\) names an endpoint without a node, .* readers: 0, .*; set readers to 1 or more/,
+    );
+    expect(connect(1)).not.toThrow();
+    const { server, secondary } = make({}, { readers: 0 });
+    expect(() => server.addPooler('Reads', Pooler.pgBouncer({ endpoint: secondary }))).toThrow(
+      /^Test\/Postgres\/Reads: Pooler\.pgBouncer\(\{ endpoint \}\) names an endpoint without a node/,
+    );
+  });
 
   test('no error in the five packs but those of the network', () =>
     expect(errorsOfFivePacks(make().app).filter((error) => !/There\/Vpc/.test(error))).toEqual([]));

@@ -295,6 +295,49 @@ describe('what cannot be restored is an error that names the place', () => {
   });
 });
 
+// What no compiler has looked at: plain JavaScript, tsx, `as any`.
+describe.each<[string, typeof RdsPostgres | typeof AuroraPostgres, object, object]>([
+  ['RdsPostgres', RdsPostgres, InstanceBackups.ofInstance('orders'), ClusterBackups.ofCluster('orders')],
+  ['AuroraPostgres', AuroraPostgres, ClusterBackups.ofCluster('orders'), InstanceBackups.ofInstance('orders')],
+])('BK-18: %s is not restored from what is none', (_name, Server: any, right, wrong) => {
+  const restore = (how: 'fromSnapshot' | 'fromPointInTime', props: object) => () => {
+    const made = cleanStack();
+    return Server[how](made.stack, 'Restored', { ...common(made), ...props });
+  };
+
+  test.each<[unknown, RegExp]>([
+    [undefined, /^Test\/Restored: snapshot is undefined; write the name or the ARN .* would be empty/],
+    [null, /^Test\/Restored: snapshot is null; write/],
+    ['', /^Test\/Restored: snapshot is ''; write/],
+    [' ', /^Test\/Restored: snapshot is ' '; write/],
+    [{}, /^Test\/Restored: snapshot is a Object; write/],
+  ])('a snapshot that is %p', (snapshot, message) => expect(restore('fromSnapshot', { snapshot })).toThrow(message));
+
+  test.each<[unknown, RegExp]>([
+    [TIME, /^Test\/Restored: restoreTo is '2026-01-12T03:04:05Z'; write RestoreTime\.utc\(/],
+    [undefined, /^Test\/Restored: restoreTo is undefined; write RestoreTime\.utc\(/],
+    [new Date(TIME), /^Test\/Restored: restoreTo is a Date; write RestoreTime\.utc\(/],
+  ])('a time that is %p', (restoreTo, message) =>
+    expect(restore('fromPointInTime', { source: right, restoreTo })).toThrow(message),
+  );
+
+  test.each<[unknown, RegExp]>([
+    [
+      wrong,
+      /^Test\/Restored: source is a (Instance|Cluster)Backups, those of an? \w+, which another class restores; write/,
+    ],
+    ['orders', /^Test\/Restored: source is 'orders'; write (Instance|Cluster)Backups\.of/],
+    [undefined, /^Test\/Restored: source is undefined; write (Instance|Cluster)Backups\.of/],
+  ])('a source that is %p', (source, message) =>
+    expect(restore('fromPointInTime', { source, restoreTo: RestoreTime.latest() })).toThrow(message),
+  );
+
+  test('and is from what is one', () => {
+    expect(restore('fromSnapshot', { snapshot: 'orders' })).not.toThrow();
+    expect(restore('fromPointInTime', { source: right, restoreTo: RestoreTime.utc(TIME) })).not.toThrow();
+  });
+});
+
 test('a new server knows nothing of restores', () => {
   const template = templateOf((made) => {
     new RdsPostgres(made.stack, 'Postgres', { ...common(made), pointInTimeRecovery: Duration.days(20) });

@@ -1,8 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { App, Duration, Stack, Stage, aws_backup as backup, aws_ec2 as ec2, aws_kms as kms } from 'aws-cdk-lib';
+import {
+  App,
+  Duration,
+  Stack,
+  Stage,
+  aws_backup as backup,
+  aws_ec2 as ec2,
+  aws_kms as kms,
+  aws_rds as rds,
+} from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { AuroraPostgres, PostgresVersion, RdsPostgres } from '../../../lib';
+import { AuroraPostgres, MultiAzPostgres, PostgresVersion, RdsPostgres } from '../../../lib';
 import { commandsOf, optionsOf } from '../../support/runbook';
 import { OBJECTIVES, cleanStack, quiet } from '../support';
 
@@ -14,8 +23,8 @@ type Made = ReturnType<typeof cleanStack>;
 
 const common = ({ vpc }: Made) => ({ vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
 
-function runbookOf(make: (made: Made) => unknown): { text: string; template: Template } {
-  const made = cleanStack();
+function runbookOf(make: (made: Made) => unknown, zones?: number): { text: string; template: Template } {
+  const made = cleanStack(undefined, zones);
   make(made);
   made.app.synth();
   return { text: readFileSync(join(made.app.outdir, FILE), 'utf8'), template: Template.fromStack(made.stack) };
@@ -110,7 +119,9 @@ describe('BK-5: the commands', () => {
     (made: Made) => new RdsPostgres(made.stack, 'Postgres', common(made)),
     (made: Made) =>
       new AuroraPostgres(made.stack, 'Postgres', { ...common(made), serverlessV2: { minCapacity: 1, maxCapacity: 4 } }),
-  ].flatMap((make) => commandsOf(runbookOf(make).text).filter((line) => /^aws rds (?!wait)/.test(line)));
+    (made: Made) =>
+      new MultiAzPostgres(made.stack, 'Postgres', { ...common(made), storageType: rds.StorageType.IO1, iops: 3000 }),
+  ].flatMap((make) => commandsOf(runbookOf(make, 3).text).filter((line) => /^aws rds (?!wait)/.test(line)));
   const calls = [...new Set(all)].map((line): [string, string] => [line.split(' ')[2]!, line]);
 
   test.each(calls)('%s has no option that the API does not know', (command, line) => {
@@ -133,6 +144,45 @@ describe('BK-5: the commands', () => {
 test('BK-5: every node of a cluster is made again by hand', () => {
   const { text } = runbookOf((made) => new AuroraPostgres(made.stack, 'Postgres', { ...common(made), readers: 2 }));
   expect(commandsOf(text).filter((line) => line.startsWith('aws rds create-db-instance'))).toHaveLength(3);
+});
+
+describe('BK-5: a Multi-AZ DB cluster', () => {
+  const { text, template } = runbookOf(
+    (made) => new MultiAzPostgres(made.stack, 'Postgres', { ...common(made), masterUsername: 'chief' }),
+    3,
+  );
+  const commands = commandsOf(text);
+  const source = Object.values(template.findResources('AWS::RDS::DBCluster'))[0]!.Properties.DBClusterIdentifier;
+
+  test.each<[string, string]>([
+    ['restore-db-cluster-to-point-in-time', `--source-db-cluster-identifier ${source} `],
+    ['restore-db-cluster-from-snapshot', '--snapshot-identifier arn:aws:rds:eu-central-1:…:cluster-snapshot:'],
+  ])('is restored by %s to one of the same kind, class and port', (command, from) => {
+    const [line] = commands.filter((one) => one.startsWith(`aws rds ${command} `));
+    expect(line).toContain(from);
+    expect(line).toContain('--db-cluster-instance-class db.r6gd.large --storage-type gp3 ');
+    expect(line).toContain('--port 5433 ');
+    expect(line).not.toContain('--iops');
+    expect(line).toMatch(/--db-cluster-identifier \S{1,50} /);
+  });
+
+  test('names no construct that restores it, since there is none', () => {
+    expect(text).toContain('`MultiAzPostgres` has no construct for it');
+    expect(text).not.toMatch(
+      /new AuroraPostgres|fromPointInTime\(this|fromSnapshot|ClusterBackups|create-db-instance|rehomedFrom/,
+    );
+  });
+
+  test('has nothing that is not filled in, and deletes nothing before its last section', () => {
+    expect(text).not.toMatch(/undefined|\[object|\$\{Token|<see the template>|STACK_NAME/);
+    const [before] = text.split('## 6. Afterwards');
+    expect(commandsOf(before!).filter((line) => /\bdelete-|no-deletion-protection/.test(line))).toEqual([]);
+  });
+
+  test('the others have none of its options', () => {
+    const aurora = runbookOf((made) => new AuroraPostgres(made.stack, 'Postgres', common(made))).text;
+    expect(aurora).not.toMatch(/db-cluster-instance-class|MultiAzPostgres/);
+  });
 });
 
 test('BK-5: a serverless cluster scales as before', () => {

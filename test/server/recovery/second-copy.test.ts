@@ -375,6 +375,57 @@ describe('BackupCopyVault', () => {
     expect(keyStatements(Template.fromStack(server.stack)).map(({ Sid }) => Sid)).toContain('BackupCopies210987654321');
   });
 
+  describe('takes what is copied into it, or the server says so', () => {
+    const copyInto = (props: Partial<BackupCopyVaultProps>, retention?: Duration) => () => {
+      const app = new App();
+      const env = { account: '210987654321', region: 'eu-central-1' };
+      const copies = new BackupCopyVault(new Stack(app, 'Copies', { env }), 'Vault', {
+        vaultName: 'postgres-copies',
+        sourceAccounts: ['123456789012'],
+        ...props,
+      });
+      rds(cleanStack(app), { backupCopies: [{ vault: copies.vault, retention }] });
+    };
+
+    test.each<[string, Partial<BackupCopyVaultProps>, Duration | undefined, RegExp]>([
+      [
+        'for too short a time',
+        {},
+        Duration.days(3),
+        /^Test\/Postgres: backupCopies keeps copies in Copies\/Vault for 3 days, and the lock of that vault takes 7 to any number of days: .* Set retention/,
+      ],
+      [
+        'for as long as the snapshot, which is too long',
+        { vaultLock: VaultLock.governance({ maxRetention: Duration.days(10) }) },
+        undefined,
+        /^Test\/Postgres: backupCopies keeps copies in Copies\/Vault for \d+ days, and the lock of that vault takes 7 to 10 days/,
+      ],
+      [
+        'from an account that may not, as none may',
+        { sourceAccounts: undefined },
+        undefined,
+        /^Test\/Postgres: backupCopies names Copies\/Vault, whose sourceAccounts is empty: account 123456789012 .* Add '123456789012'/,
+      ],
+      [
+        'from an account that may not, as another may',
+        { sourceAccounts: ['111111111111'] },
+        undefined,
+        /^Test\/Postgres: .* sourceAccounts has 111111111111 alone: account 123456789012 may copy nothing into it/,
+      ],
+    ])('%s', (_what, props, retention, message) => expect(copyInto(props, retention)).toThrow(message));
+
+    test.each<[string, Partial<BackupCopyVaultProps>, Duration | undefined]>([
+      ['the least that the lock takes', {}, Duration.days(7)],
+      [
+        'less, with a lock that takes it',
+        { vaultLock: VaultLock.governance({ minRetention: Duration.days(1) }) },
+        Duration.days(3),
+      ],
+      ['an account among others', { sourceAccounts: ['111111111111', '123456789012'] }, undefined],
+      ['an account that is a token', { sourceAccounts: [Token.asString({ Ref: 'Account' })] }, undefined],
+    ])('it takes %s', (_what, props, retention) => expect(copyInto(props, retention)).not.toThrow());
+  });
+
   test('a stack without an environment is an error, since nobody elsewhere could name its vault', () => {
     expect(() => new BackupCopyVault(new Stack(new App(), 'Copies'), 'Vault', { vaultName: 'copies' })).toThrow(
       /the stack Copies has no env with account and region/,

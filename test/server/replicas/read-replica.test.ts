@@ -402,6 +402,11 @@ describe('HA-18, BK-14: in another region', () => {
 
   test.each<[string, object, RegExp]>([
     ['without a network', { vpc: undefined }, /vpc is missing; a replica in another region needs a network there/],
+    [
+      'with a network of the region of the server',
+      { vpc: cleanStack().vpc },
+      /^There\/Replica: vpc is Test\/Vpc, a network in eu-central-1, and this stack is in eu-west-1; pass one in eu-west-1/,
+    ],
     ['as the reader host', { readerHost: true }, /only a replica in the stack of its server, Test\/Postgres/],
   ])('%s it is an error', (_what, props, message) => expect(() => elsewhere(props).make()).toThrow(message));
 
