@@ -25,7 +25,7 @@ import { RecoveryCapability, RecoveryObjectives, unmetObjectives } from './objec
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireObjectives, requirePort, requireVersion } from './required';
+import { requireDuration, requireObjectives, requirePort, requireProps, requireVersion, requireVpc } from './required';
 import { serverAlarmTopic } from './alarm-topic';
 import { ControlledReboot, RebootTarget } from './high-availability/controlled-reboot';
 import { refuseCopies } from './recovery/backup-copy';
@@ -87,13 +87,13 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
+    requireProps(path, props, '{ vpc, version: PostgresVersion.V18, objectives }');
     this._reserveConcurrency = props.reserveConcurrency;
     this.profile = props.profile ?? PostgresProfile.production();
     this.defaults = props.defaults ?? Defaults.V1;
     this.version = requireVersion(path, props.version);
     this.objectives = requireObjectives(path, props.objectives);
-    if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
-    this.vpc = props.vpc;
+    this.vpc = requireVpc(path, props.vpc);
     this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
     checkHistory(path, this.objectives);
@@ -122,7 +122,12 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.adminSecret = this.masterSecret(masterUsername, companions);
     this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
 
-    const monitoringInterval = props.monitoringInterval ?? Duration.seconds(production ? 60 : 0);
+    const monitoringInterval = requireDuration(
+      path,
+      'monitoringInterval',
+      props.monitoringInterval ?? Duration.seconds(production ? 60 : 0),
+      'Duration.seconds(60)',
+    );
     this._settings = {
       windows,
       securityGroups,
@@ -453,7 +458,9 @@ export function parameterGroup(
 
 /** Whole days within what RDS takes. A token cannot be judged. */
 function checkRetention(path: string, retention: Duration | undefined): void {
-  if (!retention || retention.isUnresolved()) return;
+  if (retention === undefined) return;
+  requireDuration(path, 'pointInTimeRecovery', retention, 'Duration.days(14)');
+  if (retention.isUnresolved()) return;
   const days = retention.toDays({ integral: false });
   if (!Number.isInteger(days) || days < 1 || days > 35) {
     throw new Error(`${path}: pointInTimeRecovery is ${days} days; RDS keeps 1 to 35 whole days`);
