@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { App, Duration, Stack, Stage, aws_backup as backup, aws_ec2 as ec2, aws_kms as kms } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { AuroraPostgres, PostgresVersion, RdsPostgres } from '../../../lib';
+import { AuroraPostgres, PostgresVersion, RdsPostgres, RestoreTime } from '../../../lib';
 import { commandsOf, optionsOf } from '../../support/runbook';
 import { OBJECTIVES, cleanStack, quiet } from '../support';
 
@@ -93,6 +93,14 @@ describe.each<[string, (made: Made) => RdsPostgres | AuroraPostgres, RegExp, str
       '5. Go back',
       '6. Afterwards',
     ]);
+  });
+
+  test('has a moment that nobody can leave as it is, and a plan that names server and URL', () => {
+    const [, moment] = /RestoreTime\.utc\('(.*)'\)/.exec(text)!;
+    expect(() => RestoreTime.utc(moment!)).toThrow(/is no moment in UTC/);
+    expect(commandsOf(text)).toContain(
+      `npx cdk-postgres plan --stack Test --server Restored --url postgres://chief@NEW_HOST:${isCluster ? 5432 : 5433}/postgres`,
+    );
   });
 
   test('has nothing that is not filled in', () => {
