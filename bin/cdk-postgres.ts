@@ -70,7 +70,7 @@ for (const command of [
 
 async function main(): Promise<void> {
   try {
-    await program.parseAsync();
+    await program.parseAsync(withoutUnknownHelp(process.argv));
   } catch (error) {
     if (error instanceof CommanderError) {
       // Help and version are no errors; commander has said the rest.
@@ -80,6 +80,18 @@ async function main(): Promise<void> {
     process.exitCode = EXIT.error;
     report(error as Error);
   }
+}
+
+/** Commander answers `help chek` with the help of everything; the command itself is answered with the one that was meant. */
+function withoutUnknownHelp(argv: readonly string[]): string[] {
+  const [node, script, first, name] = argv;
+  const isUnknown =
+    first === 'help' &&
+    name !== undefined &&
+    !name.startsWith('-') &&
+    name !== 'help' &&
+    !program.commands.some((command) => command.name() === name);
+  return isUnknown ? [node!, script!, name] : [...argv];
 }
 
 /** Errors that a user can act on are said; a fault of this program shows where it is. */

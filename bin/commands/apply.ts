@@ -24,7 +24,7 @@ export function applyCommand(): Command {
     )
     .option(
       '--acknowledge <hash>',
-      'let the withheld steps of this very plan run (repeatable)',
+      'let the withheld steps of this very plan run; plan prints the hash (repeatable)',
       (value: string, before: readonly string[] = []) => [...before, planHash(value)],
     )
     .addHelpText(

@@ -10,6 +10,7 @@ import { required } from './required';
 
 interface CheckCommandOptions {
   readonly stack: string;
+  readonly server?: string;
   readonly appDir: string;
   readonly region?: string;
   readonly offline?: boolean;
@@ -23,6 +24,7 @@ export function checkCommand(): Command {
       'Compare the servers of a synthesised stack with those that run: what the deploy guard would refuse, which parameters need a reboot, which newer defaults can be opted into. Reads with your AWS credentials and changes nothing.',
     )
     .option('--stack <name>', 'the stack in cdk.out')
+    .option('--server <path>', 'which server of the stack, by its construct path; default: all')
     .option('--app-dir <folder>', 'where the synthesised app is', 'cdk.out')
     .option('--region <region>', 'where the servers run; default: the region of the stack, or AWS_REGION')
     .option('--offline', 'do not ask AWS; what would need it is unknown')
@@ -42,13 +44,23 @@ waits, 1 error.`,
       const stack = synthesisedStack(options.appDir, options.stack);
       const progress = new Progress();
       progress.say(`looking at the servers of ${stack.id}`);
-      const reports = await look(stack, options).finally(() => progress.done());
+      const all = await look(stack, options).finally(() => progress.done());
+      const reports = chosen(all, options);
       const output = new Output(process.stdout, options.json);
       output.document(reports);
       if (reports.length === 0) output.line(`${stack.id} has no server that a deploy guard stands before.`);
       for (const report of reports) showReport(output, report);
       process.exitCode = reports.some(needsSomebody) ? EXIT.changes : EXIT.nothing;
     });
+}
+
+/** As `--server` of the other commands: the path, or a part of it. */
+function chosen(reports: readonly CheckReport[], { server, stack }: CheckCommandOptions): readonly CheckReport[] {
+  if (server === undefined) return reports;
+  const found = reports.filter(({ construct }) => `/${construct}/`.includes(`/${server}/`));
+  if (found.length > 0) return found;
+  const there = reports.map(({ construct }) => construct).join(', ') || 'none';
+  throw new CliError(`${stack} has no server ${server} that a deploy guard stands before; there are ${there}`);
 }
 
 async function look(stack: AssemblyStack, options: CheckCommandOptions): Promise<CheckReport[]> {

@@ -40,7 +40,7 @@ export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAc
   const id = acknowledgement.id.startsWith(`${PLUGIN_NAME}::`)
     ? acknowledgement.id.slice(PLUGIN_NAME.length + 2)
     : acknowledgement.id;
-  if (acknowledgement.reason.trim().length === 0) {
+  if (typeof acknowledgement.reason !== 'string' || acknowledgement.reason.trim().length === 0) {
     throw new Error(
       `${scope.node.path}: acknowledge({ id: '${id}' }) has no reason; say why the exception is right here`,
     );

@@ -572,7 +572,7 @@ export class LoginRole extends RoleBase {
       ['transaction_timeout', 'transactionTimeout', props.transactionTimeout],
     ];
     const durations = timeouts.flatMap(([name, prop, duration]) =>
-      duration ? [[name, toSetting(this, prop, duration)] as const] : [],
+      duration !== undefined ? [[name, toSetting(this, prop, duration)] as const] : [],
     );
     // Members inherit no settings: each login has its own.
     for (const role of this.logins) {

@@ -1,6 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { sessionSettingProblem } from '../server/parameters/session-settings';
+import { requireDuration } from '../server/required';
 import { requireText } from '../server/state/literals';
 import { ServerState } from '../server/state/server-state';
 
@@ -38,6 +39,7 @@ export function addSettings(
 
 /** A duration as PostgreSQL shows it, in its largest whole unit. */
 export function toSetting(by: Construct, prop: string, duration: Duration): string {
+  requireDuration(by.node.path, prop, duration, 'Duration.seconds(15)');
   if (duration.isUnresolved()) throw new Error(`${by.node.path}: ${prop} must be a literal duration, not a token`);
   const milliseconds = duration.toMilliseconds();
   if (milliseconds > 2_147_483_647) {

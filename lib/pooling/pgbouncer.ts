@@ -29,6 +29,7 @@ import {
 import { poolerImage } from '../server/package-root';
 import type { PostgresServerBase } from '../server/postgres-server';
 import { type IReaderEndpoint, refuseHeadless } from '../server/replicas/reader-endpoint';
+import { requireDuration } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets, requireServices } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
@@ -678,6 +679,7 @@ function wholeNumber(path: string, prop: string, value: number, min: number, max
 
 function checkDuration(path: string, prop: string, value: Duration | undefined, min: number): void {
   if (value === undefined) return;
+  requireDuration(path, prop, value, 'Duration.seconds(10)');
   const seconds = value.isUnresolved() ? NaN : value.toSeconds({ integral: false });
   if (!(Number.isInteger(seconds) && seconds >= min && seconds <= 86_400))
     throw new Error(

@@ -15,6 +15,7 @@ import { Construct } from 'constructs';
 import { addFinding } from '../compliance';
 import { serverIdentifier } from '../server/identifier';
 import type { PostgresServerBase } from '../server/postgres-server';
+import { requireDuration } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
@@ -490,6 +491,7 @@ function checkOptions(path: string, options: RdsProxyOptions): void {
 
 function checkSeconds(path: string, prop: string, value: Duration | undefined, min: number, max: number): void {
   if (value === undefined) return;
+  requireDuration(path, prop, value, 'Duration.seconds(10)');
   const seconds = value.isUnresolved() ? NaN : value.toSeconds({ integral: false });
   if (!(Number.isInteger(seconds) && seconds >= min && seconds <= max))
     throw new Error(

@@ -1,4 +1,5 @@
 import {
+  Annotations,
   Duration,
   Validations,
   aws_backup as backup,
@@ -286,6 +287,7 @@ export class AuroraPostgres extends ManagedServerBase {
       monitoringInterval: settings.monitoringInterval,
       monitoringRole: settings.monitoringRole,
     });
+    acknowledgeInsightsByCluster(this.cluster);
     this.cfnCluster.node.addDependency(...logGroups);
     restoreCluster(this.cfnCluster, props);
     this.identity = this.cluster.clusterResourceIdentifier;
@@ -526,6 +528,17 @@ export class AuroraPostgres extends ManagedServerBase {
   protected _isDeletionProtected(): boolean {
     return this.cfnCluster.deletionProtection === true;
   }
+}
+
+/**
+ * Insights of a cluster are on for each of its nodes, as CDK's own warning says. Repeated on the nodes, the same would be a change of every
+ * server that runs.
+ */
+function acknowledgeInsightsByCluster(cluster: IConstruct): void {
+  Annotations.of(cluster).acknowledgeWarning(
+    '@aws-cdk/aws-rds:instancePerformanceInsightsOverridden',
+    'Insights are on for the cluster, and so for each node.',
+  );
 }
 
 /**

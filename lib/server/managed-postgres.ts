@@ -150,6 +150,10 @@ export class ManagedPostgres {
     const { cluster } = options;
     const path = `${scope.node.path}/${id}`;
     if (!cluster) throw new Error(`${path}: cluster is ${String(cluster)}; pass a DatabaseCluster of aws-rds`);
+    if ('instanceEndpoint' in cluster)
+      throw new Error(
+        `${path}: cluster is ${(cluster as IConstruct).node.path}, an instance; use ManagedPostgres.fromInstance() with { instance }`,
+      );
     const resource = cluster.node.defaultChild;
     const cfn = rds.CfnDBCluster.isCfnDBCluster(resource) ? resource : undefined;
     if (cfn?.replicationSourceIdentifier !== undefined) refuseReplica(path, cluster);
@@ -184,6 +188,10 @@ export class ManagedPostgres {
     const { instance } = options;
     const path = `${scope.node.path}/${id}`;
     if (!instance) throw new Error(`${path}: instance is ${String(instance)}; pass a DatabaseInstance of aws-rds`);
+    if ('clusterEndpoint' in instance)
+      throw new Error(
+        `${path}: instance is ${(instance as IConstruct).node.path}, a cluster; use ManagedPostgres.fromCluster() with { cluster }`,
+      );
     const resource = instance.node.defaultChild;
     const cfn = rds.CfnDBInstance.isCfnDBInstance(resource) ? resource : undefined;
     if (cfn?.sourceDbInstanceIdentifier !== undefined || cfn?.sourceDbClusterIdentifier !== undefined)

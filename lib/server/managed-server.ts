@@ -27,12 +27,15 @@ import { PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import {
   requireDefaults,
+  requireDuration,
   requireInstanceType,
   requireMasterUsername,
   requireObjectives,
   requirePort,
   requireProfile,
+  requireProps,
   requireVersion,
+  requireVpc,
 } from './required';
 import { isRestored } from './recovery/restore';
 import { serverAlarmTopic } from './alarm-topic';
@@ -96,13 +99,13 @@ export abstract class ManagedServerBase extends PostgresServerBase {
   constructor(scope: Construct, id: string, props: ManagedServerOptions) {
     super(scope, id);
     const path = this.node.path;
+    requireProps(path, props, '{ vpc, version: PostgresVersion.V18, objectives }');
     this._reserveConcurrency = props.reserveConcurrency;
     this.profile = requireProfile(path, props.profile);
     this.defaults = requireDefaults(path, props.defaults);
     this.version = requireVersion(path, props.version);
     this.objectives = requireObjectives(path, props.objectives);
-    if (!props.vpc) throw new Error(`${path}: vpc is ${String(props.vpc)}; a server needs a network to stand in`);
-    this.vpc = props.vpc;
+    this.vpc = requireVpc(path, props.vpc);
     this.port = requirePort(path, props.port ?? restoredPort(props) ?? DEFAULT_PORT, RDS_PORTS);
     checkRetention(path, props.pointInTimeRecovery);
     checkHistory(path, this.objectives);
@@ -135,7 +138,12 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     this.adminSecret = this.masterSecret(masterUsername, companions);
     this.alarmTopic = props.alarmTopic ?? (production ? serverAlarmTopic(this, this.encryptionKey) : undefined);
 
-    const monitoringInterval = props.monitoringInterval ?? Duration.seconds(production ? 60 : 0);
+    const monitoringInterval = requireDuration(
+      path,
+      'monitoringInterval',
+      props.monitoringInterval ?? Duration.seconds(production ? 60 : 0),
+      'Duration.seconds(60)',
+    );
     this._settings = {
       windows,
       securityGroups,
@@ -466,7 +474,9 @@ export function parameterGroup(
 
 /** Whole days within what RDS takes. A token cannot be judged. */
 function checkRetention(path: string, retention: Duration | undefined): void {
-  if (!retention || retention.isUnresolved()) return;
+  if (retention === undefined) return;
+  requireDuration(path, 'pointInTimeRecovery', retention, 'Duration.days(14)');
+  if (retention.isUnresolved()) return;
   const days = retention.toDays({ integral: false });
   if (!Number.isInteger(days) || days < 1 || days > 35) {
     throw new Error(`${path}: pointInTimeRecovery is ${days} days; RDS keeps 1 to 35 whole days`);

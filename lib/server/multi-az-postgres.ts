@@ -26,6 +26,7 @@ import { RecoveryCapability } from './objectives';
 import { buildParameters, parameterFamily } from './parameters';
 import { clusterReaderEndpoint } from './replicas/cluster-reader';
 import { IReaderEndpoint } from './replicas/reader-endpoint';
+import { requireSize } from './required';
 import { backupPlanHour } from './windows';
 
 /** Properties of `MultiAzPostgres`. */
@@ -102,7 +103,7 @@ export class MultiAzPostgres extends ManagedServerBase {
     const settings = this._settings;
     const path = this.node.path;
     const storageType = props.storageType ?? rds.StorageType.GP3;
-    this.allocated = props.allocatedStorage ?? Size.gibibytes(100);
+    this.allocated = requireSize(path, 'allocatedStorage', props.allocatedStorage ?? Size.gibibytes(100));
     checkLimits(this, { storageType, iops: props.iops, vpcSubnets: settings.vpcSubnets });
 
     const family = parameterFamily('rds', this.version._major);

@@ -28,6 +28,7 @@ import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from '
 import { InstanceBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
 import { ReadReplica, ReadReplicaOptions } from './replicas/read-replica';
+import { requireSize } from './required';
 import { ServerState } from './state/server-state';
 import { freeStorageAlarm } from './storage-alarms';
 
@@ -167,9 +168,15 @@ export class RdsPostgres extends ManagedServerBase {
     super(scope, id, props);
     const settings = this._settings;
     const production = this.profile.isProduction;
-    const allocated = props.allocatedStorage ?? Size.gibibytes(production ? 100 : 20);
-    const ceiling = props.maxAllocatedStorage ?? Size.gibibytes(Math.min(MOST_GIB, allocated.toGibibytes() * 5));
-    checkStorage(this.node.path, allocated, ceiling);
+    const path = this.node.path;
+    const usual = Size.gibibytes(production ? 100 : 20);
+    const allocated = requireSize(path, 'allocatedStorage', props.allocatedStorage ?? usual);
+    const ceiling = requireSize(
+      path,
+      'maxAllocatedStorage',
+      props.maxAllocatedStorage ?? Size.gibibytes(Math.min(MOST_GIB, allocated.toGibibytes() * 5)),
+    );
+    checkStorage(path, allocated, ceiling);
 
     const engine = rds.DatabaseInstanceEngine.postgres({
       version: rds.PostgresEngineVersion.of(this.version.fullVersion, String(this.version.majorVersion), {

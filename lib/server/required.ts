@@ -1,4 +1,4 @@
-import { Duration, Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
+import { Duration, Size, Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { isIPv6 } from 'node:net';
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
@@ -162,6 +162,44 @@ export function requireMaxConnections(path: string, value: number | undefined): 
       `${path}: maxConnections is ${Token.isUnresolved(value) ? 'a token' : shown(value)}; write the server's max_connections, a literal number`,
     );
   return value;
+}
+
+/** A Duration, also where no compiler looks; `example` is what to write for a value of the usual kind. */
+export function requireDuration(path: string, prop: string, value: Duration, example: string): Duration {
+  if (value instanceof Duration) return value;
+  throw new Error(`${path}: ${prop} is ${shown(value)}; write a Duration, such as ${withNumber(example, value)}`);
+}
+
+/** See `requireDuration()`. */
+export function requireSize(path: string, prop: string, value: Size): Size {
+  if (value instanceof Size) return value;
+  throw new Error(
+    `${path}: ${prop} is ${shown(value)}; write a Size, such as ${withNumber('Size.gibibytes(100)', value)}`,
+  );
+}
+
+/** The number that was written is what was meant, most often in the usual unit. */
+function withNumber(example: string, value: unknown): string {
+  const isUsable = typeof value === 'number' && Number.isInteger(value) && value > 0;
+  return isUsable ? example.replace(/\d+/, String(value)) : example;
+}
+
+/** The id of a network is none yet. */
+export function requireVpc(path: string, vpc: ec2.IVpc | undefined): ec2.IVpc {
+  if (!vpc) throw new Error(`${path}: vpc is ${String(vpc)}; a server needs a network to stand in`);
+  if (typeof vpc !== 'object') {
+    const found = typeof vpc === 'string' ? `ec2.Vpc.fromLookup(this, 'Vpc', { vpcId: ${shown(vpc)} })` : 'an ec2.Vpc';
+    throw new Error(`${path}: vpc is ${shown(vpc)}; write ${found}`);
+  }
+  return vpc;
+}
+
+/** The object with all the rest, where no compiler looked. */
+export function requireProps<T extends object>(path: string, props: T | undefined, example: string): T {
+  if (typeof props === 'object' && props !== null) return props;
+  throw new Error(
+    `${path}: its properties are ${props === undefined ? 'missing' : shown(props)}; write an object, such as ${example}`,
+  );
 }
 
 /** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */

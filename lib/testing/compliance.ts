@@ -76,7 +76,8 @@ export function expectCompliant(stack: Stack, options: ComplianceOptions = {}): 
   requireStack('expectCompliant', stack);
   const { packs = DEFAULT_PACKS, acknowledged = [], warnings = false } = options;
   for (const { rule, reason } of acknowledged)
-    if (reason.trim() === '') throw new Error(`acknowledged: ${rule} has no reason; say why the finding is right here`);
+    if (typeof reason !== 'string' || reason.trim() === '')
+      throw new Error(`acknowledged: ${rule} has no reason; say why the finding is right here`);
   const app = appOf(stack);
   const gates = packs.map((pack) => gateOf(app, pack));
   gates.forEach((gate) => (gate.open = true));

@@ -1,7 +1,7 @@
 import { Stack } from 'aws-cdk-lib';
 import * as tls from 'node:tls';
 import { Client } from 'pg';
-import { EmbeddedVersion } from '../runtime/preview/binaries';
+import { EMBEDDED_VERSIONS, EmbeddedVersion } from '../runtime/preview/binaries';
 import { PreviewedResource } from '../runtime/preview/deployment';
 import { PreviewServer } from '../runtime/preview/preview-server';
 import { findStateResource } from '../runtime/preview/state-resources';
@@ -58,6 +58,11 @@ export async function previewServer(stack: Stack, options: PreviewServerOptions 
   const { assembly, own } = assemblyOf(stack);
   const resource = findStateResource({ ...assembly, stacks: [own] }, { server: options.server });
   const version: EmbeddedVersion = options.version ?? 18;
+  // Also where no compiler looks.
+  if (!EMBEDDED_VERSIONS.includes(version))
+    throw new Error(
+      `previewServer({ version: ${JSON.stringify(version)} }) names no PostgreSQL that a preview runs; there are ${EMBEDDED_VERSIONS.join(', ')}`,
+    );
   const server = await PreviewServer.start(version, options.projectDirectory ?? process.cwd(), (key) =>
     assembly.assets.get(key),
   );

@@ -156,6 +156,24 @@ describe('cdk-postgres check', () => {
     expect(code).toBe(0);
   });
 
+  test('shows the one of several servers that --server names, and says which there are', async () => {
+    const outdir = synthesised({}, (server) => {
+      const { vpc } = server;
+      const other = { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES, identifier: 'other-db' };
+      new RdsPostgres(Stack.of(server), 'Other', other).acknowledge({ id: 'OPS-4', reason: 'nobody looks' });
+    });
+    const shown = async (...more: string[]) =>
+      JSON.parse((await check(outdir, '--offline', '--json', ...more)).stdout).map((report: any) => report.construct);
+    expect(await shown()).toEqual(['Test/Postgres', 'Test/Other']);
+    expect(await shown('--server', 'Test/Other')).toEqual(['Test/Other']);
+    expect(await shown('--server', 'Postgres')).toEqual(['Test/Postgres']);
+    const { code, stderr } = await check(outdir, '--offline', '--server', 'Another');
+    expect(stderr).toContain(
+      'Test has no server Another that a deploy guard stands before; there are Test/Postgres, Test/Other',
+    );
+    expect(code).toBe(1);
+  });
+
   test('says that a server does not stand yet', async () => {
     const { code, stdout } = await check(synthesised());
     expect(stdout).toMatch(/^ {2}shop-db +18 +none$/m);

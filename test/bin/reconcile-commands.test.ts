@@ -127,6 +127,43 @@ test('a plan needs only to read: a role without any right gets one, and leaves n
   expect(writes).toEqual([]);
 });
 
+describe('a URL with another database than the one with the ledger', () => {
+  const at = (database: string, command: string, state = stateFile) => {
+    const url = `postgres://${server.master.user}@127.0.0.1:${server.port}/${database}`;
+    return cli([command, '--url', url, '--state', state, '--ca', caFile], {
+      env: { PGPASSWORD: server.master.password },
+    });
+  };
+  const ledgers = (database: string) =>
+    server.query("SELECT nspname FROM pg_namespace WHERE nspname = 'cdk_postgres'", { database, superuser: true });
+
+  test('that is declared, gets no second ledger: apply refuses and plan says so', async () => {
+    const applied = await at('app', 'apply');
+    expect(applied.stderr).toContain(
+      'there is no ledger in the database "app", which this state declares: the ledger is in the admin database',
+    );
+    expect(applied.stderr).toContain('connect to postgres');
+    expect(applied.stderr).not.toContain('GRANT CREATE');
+    expect(applied.code).toBe(1);
+    expect(await ledgers('app')).toEqual([]);
+    expect((await at('app', 'plan')).stdout).toContain('there is no ledger in the database "app"');
+  });
+
+  test('that is not declared, is said by a plan, and may be where the ledger is to be', async () => {
+    await server.query('CREATE DATABASE maintenance');
+    const state = path.join(folder, 'maintenance.json');
+    const document = declaration({ name: 'kept-elsewhere', roles: [], memberships: [], settings: [], databases: [] });
+    fs.writeFileSync(state, JSON.stringify(encodeState(document)));
+    const planned = await at('maintenance', 'plan', state);
+    expect(planned.stdout.replace(/\s+/g, ' ')).toContain(
+      'there is no ledger in the database "maintenance": if the one of this server is in another, such as postgres, connect there',
+    );
+    expect((await at('maintenance', 'apply', state)).code).toBe(0);
+    expect(await ledgers('maintenance')).toHaveLength(1);
+    expect((await at('maintenance', 'plan', state)).stdout).not.toContain('no ledger');
+  });
+});
+
 test('--json prints the whole report, with the same exit code', async () => {
   await server.query('GRANT CREATE ON SCHEMA billing TO api', { database: 'app', superuser: true });
   const planned = await run('plan', '--json');

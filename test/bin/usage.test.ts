@@ -46,6 +46,12 @@ test('help is no error, and every command has examples', async () => {
 describe('a mistake is said without a stack trace, with exit code 1', () => {
   test.each([
     ['an unknown command', ['plann'], 'Did you mean plan?'],
+    ['help of an unknown command', ['help', 'chek'], 'Did you mean check?'],
+    [
+      'an acknowledgement without a hash',
+      ['apply', '--url', URL, '--state', 'x', '--acknowledge'],
+      "'--acknowledge <hash>' argument missing",
+    ],
     ['an unknown option', ['plan', '--url', URL, '--sate', 'x'], "unknown option '--sate'"],
     ['a misspelt option that is required', ['plan', '--urll', URL, '--state', 'x'], 'Did you mean --url?'],
     ['a misspelt option of another command', ['handover', '--url', URL, '--form', 'a'], 'Did you mean --from?'],

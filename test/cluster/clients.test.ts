@@ -138,4 +138,21 @@ describeCluster('the programs of docs/clients.md', () => {
     },
     300_000,
   );
+
+  test.each(DRIVERS.filter(({ here }) => here))(
+    '$heading: takes the root as a text too, as grantConnect() gives it, and the public roots of the platform',
+    async ({ heading, file, run: command, refused }) => {
+      fs.writeFileSync(path.join(rootFolder(), FOLDER, file), program(heading));
+      const { PGSSLROOTCERT, ...env } = environment(pooler.port, 'pooler-ca.pem', true);
+      const connected = { code: 0, output: 'connected\n' };
+      const PGSSLROOTPEM = setting.authority.ca;
+      expect(await run(command, { ...env, PGSSLROOTPEM }, true)).toEqual(connected);
+      const system = { ...env, PGSSLROOTCERT: 'system' };
+      expect(await run(command, { ...system, NODE_EXTRA_CA_CERTS: PGSSLROOTCERT }, true)).toEqual(connected);
+      const stranger = await run(command, system, true);
+      expect(stranger.code).not.toBe(0);
+      expect(stranger.output).toMatch(refused);
+    },
+    300_000,
+  );
 });

@@ -1,5 +1,5 @@
 import { Duration, aws_ec2 as ec2, aws_rds as rds } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { AuroraPostgres, AuroraPostgresProps } from '../../lib/server/aurora-postgres';
 import { PostgresProfile } from '../../lib/server/postgres-profile';
 import { PostgresVersion } from '../../lib/server/postgres-version';
@@ -18,6 +18,20 @@ function make(props: Partial<AuroraPostgresProps> = {}, acknowledge: string[] = 
   acknowledge.forEach((id) => server.acknowledge({ id, reason: 'a test of an override' }));
   return { app, stack, vpc, server, template: () => Template.fromStack(stack) };
 }
+
+test('a synthesis has no warning of CDK about Insights of nodes, which the cluster turns on; another cluster keeps its own', () => {
+  const { stack, vpc } = make({ readers: 2 });
+  const says = Match.stringLikeRegexp('Performance Insights');
+  Annotations.fromStack(stack).hasNoWarning('*', says);
+  new rds.DatabaseCluster(stack, 'Other', {
+    engine: rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_16_6 }),
+    writer: rds.ClusterInstance.provisioned('Writer', { enablePerformanceInsights: false }),
+    enablePerformanceInsights: true,
+    vpc,
+    vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+  });
+  Annotations.fromStack(stack).hasWarning('/Test/Other', says);
+});
 
 const nodes = (template: Template) => Object.values(template.findResources('AWS::RDS::DBInstance'));
 

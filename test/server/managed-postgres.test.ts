@@ -656,3 +656,23 @@ test('nothing passed is an error that says what to pass', () => {
     'instance is undefined; pass a DatabaseInstance of aws-rds',
   );
 });
+
+test('an instance is no cluster and a cluster no instance, and the message names the other way', () => {
+  const stack = new Stack(new App(), 'Plain', { env: ENV });
+  const vpc = new ec2.Vpc(stack, 'Vpc');
+  const instance = new rds.DatabaseInstance(stack, 'Instance', {
+    engine: rds.DatabaseInstanceEngine.postgres({ version: rds.PostgresEngineVersion.VER_17 }),
+    vpc,
+  });
+  const cluster = new rds.DatabaseCluster(stack, 'Cluster', {
+    engine: rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_16_6 }),
+    writer: rds.ClusterInstance.provisioned('writer'),
+    vpc,
+  });
+  expect(() => ManagedPostgres.fromCluster(stack, 'M', { cluster: instance as never })).toThrow(
+    'Plain/M: cluster is Plain/Instance, an instance; use ManagedPostgres.fromInstance() with { instance }',
+  );
+  expect(() => ManagedPostgres.fromInstance(stack, 'M', { instance: cluster as never })).toThrow(
+    'Plain/M: instance is Plain/Cluster, a cluster; use ManagedPostgres.fromCluster() with { cluster }',
+  );
+});

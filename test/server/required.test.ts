@@ -1,5 +1,17 @@
 import { Duration, Lazy, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
-import { AuroraPostgres, Defaults, PostgresProfile, PostgresVersion, RdsPostgres, SharedPostgres } from '../../lib';
+import {
+  AuroraPostgres,
+  ConflictPolicy,
+  Defaults,
+  HardeningItem,
+  MultiAzPostgres,
+  Pooler,
+  PostgresHardening,
+  PostgresProfile,
+  PostgresVersion,
+  RdsPostgres,
+  SharedPostgres,
+} from '../../lib';
 import { OBJECTIVES, cleanStack, quiet } from './support';
 
 quiet();
@@ -42,6 +54,23 @@ const CASES: [string, object, RegExp][] = [
   ]),
   ['a master user in capitals', { masterUsername: 'Chief' }, /masterUsername is 'Chief'; .*; write 'chief'/],
   ['a master user of PostgreSQL', { masterUsername: 'pg_dba' }, /masterUsername is 'pg_dba'; PostgreSQL reserves/],
+  [
+    'the id of a network',
+    { vpc: 'vpc-123' },
+    /vpc is 'vpc-123'; write ec2\.Vpc\.fromLookup\(this, 'Vpc', { vpcId: 'vpc-123' }\)/,
+  ],
+  [
+    'a number of days',
+    { pointInTimeRecovery: 21 },
+    /pointInTimeRecovery is 21; write a Duration, such as Duration\.days\(21\)/,
+  ],
+  ['no days', { pointInTimeRecovery: 0 }, /pointInTimeRecovery is 0; write a Duration, such as Duration\.days\(14\)/],
+  [
+    'days as text',
+    { passwordRotation: '30d' },
+    /passwordRotation is '30d'; write a Duration, such as Duration\.days\(30\)/,
+  ],
+  ['a number of seconds', { monitoringInterval: 60 }, /monitoringInterval is 60; write .* Duration\.seconds\(60\)/],
 ];
 
 describe.each([
@@ -86,4 +115,101 @@ test.each<[string, object, RegExp]>([
       ...attributes,
     }),
   ).toThrow(message);
+});
+
+test.each([RdsPostgres, AuroraPostgres])('%p fails without any properties', (Server) => {
+  const { stack } = cleanStack();
+  expect(() => new Server(stack, 'Postgres', undefined as never)).toThrow(
+    /^Test\/Postgres: its properties are missing; write an object, such as { vpc, version: PostgresVersion\.V18, objectives }/,
+  );
+});
+
+test('MultiAzPostgres fails for storage as a number', () => {
+  const { stack, vpc } = cleanStack();
+  const props = { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES, allocatedStorage: 200 as never };
+  expect(() => new MultiAzPostgres(stack, 'Postgres', props)).toThrow(
+    /^Test\/Postgres: allocatedStorage is 200; write a Size, such as Size\.gibibytes\(200\)/,
+  );
+});
+
+describe('an RdsPostgres', () => {
+  const make = (props: object = {}) => {
+    const { stack, vpc } = cleanStack();
+    return new RdsPostgres(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES, ...props });
+  };
+
+  test.each<[object, RegExp]>([
+    [{ allocatedStorage: 200 }, /: allocatedStorage is 200; write a Size, such as Size\.gibibytes\(200\)/],
+    [{ allocatedStorage: '200 GiB' }, /: allocatedStorage is '200 GiB'; write a Size, such as Size\.gibibytes\(100\)/],
+    [{ maxAllocatedStorage: 500 }, /: maxAllocatedStorage is 500; write a Size, such as Size\.gibibytes\(500\)/],
+    [
+      { backupReplication: { region: 'eu-west-1' } },
+      /: backupReplication\.encryptionKey is missing; pass a customer key of eu-west-1/,
+    ],
+  ])('fails for %j', (props, message) => {
+    expect(() => make(props)).toThrow(message);
+    expect(() => make(props)).toThrow(/^Test\/Postgres: /);
+  });
+
+  // What is called as plain JavaScript calls it.
+  test.each<[string, (server: any) => unknown, RegExp]>([
+    [
+      'a timeout',
+      (server) => server.addDatabase('app').addLoginRole('api', { statementTimeout: 15 }),
+      /^Test\/Postgres\/.*: statementTimeout is 15; write .* Duration\.seconds\(15\)/,
+    ],
+    [
+      'the interval of the monitoring',
+      (server) => server.addMonitoring({ every: '1h' }),
+      /^Test\/Postgres: every is '1h'; write .* Duration\.minutes\(5\)/,
+    ],
+    [
+      'the interval of the drift detection',
+      (server) => server.addDriftDetection({ every: 2 }),
+      /^Test\/Postgres: every is 2; write .* Duration\.hours\(2\)/,
+    ],
+    [
+      'a schedule',
+      (server) => server.addFailoverTest({ schedule: Duration.days(7) }),
+      /^Test\/Postgres: addFailoverTest\({ schedule }\) .* write events\.Schedule\.rate\(that duration\)/,
+    ],
+    [
+      'an outage',
+      (server) => server.addFailoverTest({ maxOutage: 2 }),
+      /^Test\/Postgres: maxOutage is 2; write .* Duration\.minutes\(2\)/,
+    ],
+    [
+      'a replica without options',
+      (server) => server.addReadReplica('R'),
+      /^Test\/Postgres\/R: purpose is missing; say what the replica is for/,
+    ],
+    [
+      'the lag of a replica',
+      (server) => server.addReadReplica('R', { purpose: 'p', conflicts: ConflictPolicy.fresh(), maxLag: 60 }),
+      /^Test\/Postgres\/R: maxLag is 60; write .* Duration\.seconds\(60\)/,
+    ],
+    [
+      'an acknowledgement without a reason',
+      (server) => server.acknowledge({ id: 'HA-1' }),
+      /^Test\/Postgres: acknowledge\({ id: 'HA-1' }\) has no reason/,
+    ],
+    [
+      'an acknowledged plan without a reason',
+      (server) => server.acknowledgePlan('0123456789abcdef'),
+      /^Test\/Postgres: .* needs a reason/,
+    ],
+    [
+      'the timeout of a pooler',
+      (server) => server.addPooler('Pool', Pooler.rdsProxy({ borrowTimeout: 10 as never })),
+      /: borrowTimeout is 10; write .* Duration\.seconds\(10\)/,
+    ],
+  ])('fails for %s that has another type', (_what, use, message) => {
+    const server = make();
+    expect(() => use(server)).toThrow(message);
+  });
+});
+
+test('PostgresHardening fails for an item without a reason', () => {
+  const enforce = [{ item: HardeningItem.DELETION_PROTECTION } as never];
+  expect(() => new PostgresHardening({ enforce })).toThrow(/deletion-protection is enforced without a reason/);
 });

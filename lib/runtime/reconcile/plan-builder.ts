@@ -94,7 +94,7 @@ export class PlanBuilder {
     private readonly acknowledged: ReadonlySet<string>,
     readonly rehomed: boolean,
     readonly rollback: boolean,
-    toBeRead: boolean,
+    readonly toBeRead: boolean,
     private readonly onlyAdd: boolean,
   ) {
     this.power = new Power(observed, toBeRead);

@@ -462,16 +462,55 @@ export function guardIam(builder: PlanBuilder, previous: Previous): void {
   }
   for (const role of builder.desired.roles) {
     if (role.authentication === 'iam' || !after.has(role.name)) continue;
-    if (role.authentication === 'password') {
+    if (role.authentication === 'none' && role.login) continue;
+    const name = JSON.stringify(role.name);
+    const way = wayTo(IAM_ROLE, role.name, builder.observed.memberships, follows);
+    const byHand = way?.find((m) => !pairs.has(JSON.stringify([m.role, m.member])));
+    const is = byHand ? `is a member of ${IAM_ROLE}${through(way!)}` : `would be a member of ${IAM_ROLE}`;
+    const problem =
+      role.authentication === 'password'
+        ? `the role ${name} logs in by password and ${is}, which allows IAM tokens alone`
+        : `the role ${name} does not log in and ${is}; every member of it ${byHand ? 'loses' : 'would lose'} its password login`;
+    if (!byHand) {
       builder.refuse(
-        `the role ${JSON.stringify(role.name)} logs in by password and would be a member of ${IAM_ROLE}, which allows IAM tokens alone: remove the membership, or choose IAM login`,
+        `${problem}: ${role.authentication === 'password' ? 'remove the membership, or choose IAM login' : 'make only login roles IAM roles'}`,
       );
-    } else if (!role.login) {
-      builder.refuse(
-        `the role ${JSON.stringify(role.name)} does not log in and would be a member of ${IAM_ROLE}; every member of it would lose its password login: make only login roles IAM roles`,
-      );
+      continue;
+    }
+    const grantedBy = byHand.grantor === '' ? '' : ` GRANTED BY ${ident(byHand.grantor)}`;
+    const remedy = `somebody granted that by hand, and nothing is applied before it is gone: REVOKE ${ident(byHand.role)} FROM ${ident(byHand.member)}${grantedBy};`;
+    // A plan that is only read shows the rest too, where the membership is one of its differences.
+    if (builder.toBeRead && declared.has(byHand.member)) builder.notes.push(`${problem}; ${remedy}`);
+    else builder.refuse(`${problem}; ${remedy}`);
+  }
+}
+
+const through = (way: readonly ObservedMembership[]) =>
+  way.length === 1
+    ? ''
+    : ` through ${way
+        .slice(0, -1)
+        .map((m) => JSON.stringify(m.role))
+        .join(' and ')}`;
+
+/** The memberships by which `member` reaches `role` now, from the member up; undefined: it does not. */
+function wayTo(
+  role: string,
+  member: string,
+  memberships: readonly ObservedMembership[],
+  follows: (m: ObservedMembership) => boolean,
+): ObservedMembership[] | undefined {
+  const ways: [string, ObservedMembership[]][] = [[member, []]];
+  const seen = new Set([member]);
+  for (const [at, way] of ways) {
+    for (const m of memberships) {
+      if (m.member !== at || !follows(m) || seen.has(m.role)) continue;
+      if (m.role === role) return [...way, m];
+      seen.add(m.role);
+      ways.push([m.role, [...way, m]]);
     }
   }
+  return undefined;
 }
 
 export function guardCycles(builder: PlanBuilder): void {

@@ -30,6 +30,18 @@ export interface PlanOptions {
   /** It will not be run by the connected role, which may have no power at all. */
   readonly toBeRead?: boolean;
 }
+/** The ledger is in one database alone: who connects to another would make a second one, and each would know half of the truth. */
+function ledgerElsewhere(desired: DesiredState, ledger: Ledger, database: string): string | undefined {
+  if (ledger.exists || database === ADMIN_DATABASE) return undefined;
+  const name = JSON.stringify(database);
+  if (desired.databases.some((declared) => declared.name === database)) {
+    return `there is no ledger in the database ${name}, which this state declares: the ledger is in the admin database, and what it knows is not seen from here; connect to ${ADMIN_DATABASE}, or to the one that you keep the ledger in`;
+  }
+  return `there is no ledger in the database ${name}: if the one of this server is in another, such as ${ADMIN_DATABASE}, connect there; an apply from here makes one in ${name}`;
+}
+
+/** Where the ledger is unless the connection says otherwise. */
+const ADMIN_DATABASE = 'postgres';
 
 /**
  * From what is declared, what was declared before (the ledger) and what is there, the steps in between. Pure: the same three give the
@@ -57,7 +69,10 @@ export function makePlan(
   const previous = new Previous(ledger.previous);
   if (ledger.unreadable)
     builder.notes.push(`everything is treated as not made by this state, since ${ledger.unreadable}`);
-  if (ledger.unwritable && !options.toBeRead) builder.refuse(ledger.unwritable);
+  const misplaced = ledgerElsewhere(desired, ledger, adminDatabase);
+  if (misplaced && options.toBeRead) builder.notes.push(misplaced);
+  else if (misplaced && desired.databases.some(({ name }) => name === adminDatabase)) builder.refuse(misplaced);
+  else if (ledger.unwritable && !options.toBeRead) builder.refuse(ledger.unwritable);
   planRoles(builder, previous);
   planOwners(builder);
   guardCycles(builder);

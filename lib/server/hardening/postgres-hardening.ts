@@ -50,7 +50,7 @@ export class PostgresHardening extends Mixin {
     for (const { item, reason } of options.enforce ?? []) {
       if (!(item instanceof HardeningItem))
         throw new Error(`PostgresHardening: enforce names ${String(item)}, which is no HardeningItem`);
-      if (reason.trim() === '')
+      if (typeof reason !== 'string' || reason.trim() === '')
         throw new Error(
           `PostgresHardening: ${item.name} is enforced without a reason; say why nobody is broken who must not be`,
         );

@@ -13,6 +13,7 @@ import {
 import { Construct } from 'constructs';
 import { addFinding } from '../../compliance';
 import { FAILOVER_METRICS, FAILOVER_TARGET_VARIABLE, METRIC_NAMESPACE } from '../../contract';
+import { requireDuration } from '../required';
 import { ServerState } from '../state/server-state';
 
 /** How `addFailoverTest()` tests. */
@@ -84,7 +85,13 @@ export class FailoverTest extends Construct {
       value: `aws lambda invoke --cli-read-timeout 900 --function-name ${this.functionName} /dev/stdout`,
     });
     const { schedule } = options;
-    if (schedule) {
+    if (schedule !== undefined) {
+      if (!(schedule instanceof events.Schedule)) {
+        const example = (schedule as unknown) instanceof Duration ? 'rate(that duration)' : 'rate(Duration.days(7))';
+        throw new Error(
+          `${path}: addFailoverTest({ schedule }) is no Schedule of aws-events; write events.Schedule.${example}, or leave it out to run it by hand`,
+        );
+      }
       const rule = new events.Rule(this, 'Schedule', {
         description: `Tests the failover of the PostgreSQL server ${path}`.slice(0, 512),
         schedule,
@@ -100,7 +107,7 @@ export class FailoverTest extends Construct {
           : undefined,
       fix: 'Leave the schedule out and invoke the function when somebody watches, or put the schedule on a server that is no production.',
     });
-    const maxOutage = options.maxOutage ?? context.rto;
+    const maxOutage = requireDuration(path, 'maxOutage', options.maxOutage ?? context.rto, 'Duration.minutes(2)');
     const topic = options.alarmTopic ?? context.topic;
     if (topic) this.addAlarms(state, path, maxOutage, topic);
   }

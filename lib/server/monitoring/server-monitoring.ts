@@ -8,6 +8,7 @@ import {
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { METRIC_NAMESPACE, PROBE_METRICS, ProbeMetric } from '../../contract';
+import { requireDuration } from '../required';
 import { letPublish } from '../alarm-topic';
 import { requireInteger } from '../state/literals';
 import { ServerState } from '../state/server-state';
@@ -124,6 +125,7 @@ export class ServerMonitoring extends Construct implements IServerMonitoring {
 
 /** An alarm over three intervals stays within a day, and EventBridge takes whole minutes. */
 function checkInterval(path: string, every: Duration): void {
+  requireDuration(path, 'every', every, 'Duration.minutes(5)');
   if (every.isUnresolved())
     throw new Error(`${path}: every is a token; write how often, since the alarms depend on it`);
   const minutes = every.toMinutes({ integral: false });

@@ -1,5 +1,6 @@
 import { Duration, Stack, Token, aws_kms as kms, aws_rds as rds } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
+import { requireDuration } from '../required';
 import { refuseManagedKey } from './backup-copy';
 
 /** Automated backups of an instance in another region, from which it is restored to any second (BK-13). */
@@ -37,6 +38,11 @@ export function replicateBackups(
       `${path}: backupReplication.region is ${region}, the server's own; a second copy belongs into another region`,
     );
   }
+  if (!encryptionKey) {
+    throw new Error(
+      `${path}: backupReplication.encryptionKey is missing; pass a customer key of ${region}, since the server's own cannot be used there`,
+    );
+  }
   refuseManagedKey(
     path,
     'backupReplication.encryptionKey',
@@ -49,7 +55,12 @@ export function replicateBackups(
       `${path}: backupReplication.encryptionKey is a key of ${place}, and cannot encrypt in ${region}; use a key that is made there`,
     );
   }
-  const retention = replication.retention ?? pointInTimeRecovery;
+  const retention = requireDuration(
+    path,
+    'backupReplication.retention',
+    replication.retention ?? pointInTimeRecovery,
+    'Duration.days(14)',
+  );
   const days = retention.toDays({ integral: false });
   if (!Number.isInteger(days) || days < 1 || days > 35) {
     throw new Error(`${path}: backupReplication.retention is ${days} days; RDS keeps 1 to 35 whole days`);

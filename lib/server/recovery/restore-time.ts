@@ -16,7 +16,7 @@ export class RestoreTime {
       );
     }
     if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(time) || !isMoment(time)) {
-      throw new Error(`RestoreTime.utc('${time}') is no moment in UTC; write it such as '2027-01-12T03:04:05Z'`);
+      throw new Error(`RestoreTime.utc('${time}') is no moment in UTC; write it such as '2026-01-12T03:04:05Z'`);
     }
     if (Date.parse(time) > Date.now()) {
       throw new Error(`RestoreTime.utc('${time}') is in the future; no backup reaches there`);

@@ -93,7 +93,7 @@ function restoreInApp(facts: RunbookFacts): string[] {
     '  encryptionKey: server.encryptionKey,',
     `  source: ${backups(facts)}.of${facts.isCluster ? 'Cluster' : 'Instance'}('${facts.identifier}'),`,
     `  // A server that has been deleted: ${backups(facts)}.ofResource('${facts.isCluster ? 'cluster' : 'db'}-…')`,
-    "  restoreTo: RestoreTime.utc('2027-01-12T03:04:05Z'),",
+    "  restoreTo: RestoreTime.utc('YYYY-MM-DDThh:mm:ssZ'), // the second before the damage",
     '  // After the loss of the server: RestoreTime.latest()',
     '});',
     '```',
@@ -127,7 +127,7 @@ function restoreByHand(facts: RunbookFacts): string[] {
   const commands = facts.isCluster
     ? [
         `aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier ${facts.identifier} \\`,
-        `  --db-cluster-identifier ${target} --restore-to-time 2027-01-12T03:04:05Z \\`,
+        `  --db-cluster-identifier ${target} --restore-to-time YYYY-MM-DDThh:mm:ssZ \\`,
         `  --db-cluster-parameter-group-name ${facts.parameterGroup} --kms-key-id ${facts.key} \\`,
         ...(facts.serverless
           ? [
@@ -146,7 +146,7 @@ function restoreByHand(facts: RunbookFacts): string[] {
       ]
     : [
         `aws rds restore-db-instance-to-point-in-time --source-db-instance-identifier ${facts.identifier} \\`,
-        `  --target-db-instance-identifier ${target} --restore-time 2027-01-12T03:04:05Z \\`,
+        `  --target-db-instance-identifier ${target} --restore-time YYYY-MM-DDThh:mm:ssZ \\`,
         `  --db-parameter-group-name ${facts.parameterGroup} --no-publicly-accessible ${facts.multiAz ? '--multi-az' : '--no-multi-az'} \\`,
         ...common,
         `aws rds wait db-instance-available --db-instance-identifier ${target}`,
@@ -274,7 +274,12 @@ function check(facts: RunbookFacts): string[] {
     '- It is set up as the old one; what a restore did not bring is set with the next deployment or with `aws rds modify-db-…`:',
     '',
     ...shell(settings),
-    `- \`npx cdk-postgres plan --stack ${facts.stackName}\` has no step.`,
+    '- A plan has no step. NEW_HOST is the endpoint of the new server:',
+    '',
+    ...shell(
+      `npx cdk-postgres plan --stack ${facts.stackName} --server Restored \\`,
+      `  --url postgres://${facts.masterUsername}@NEW_HOST:${facts.isCluster ? 5432 : facts.port}/postgres`,
+    ),
     '- The damage is not in it, and the last good row is. Ask for the newest row of the busiest table, and for the rows that were lost.',
     '',
   ];

@@ -26,7 +26,7 @@ import { monitoringRole } from '../monitoring-role';
 import { buildParameters } from '../parameters';
 import type { IPostgresServer } from '../postgres-server';
 import type { RdsPostgres } from '../rds-postgres';
-import { requireInstanceType } from '../required';
+import { requireDuration, requireInstanceType, requireProps } from '../required';
 import { defaultSubnets } from '../state/vpc-services';
 import { ConflictPolicy } from './conflict-policy';
 import { acknowledgeOnCopy, copyConnections, copyGuard, requireOwnNetwork } from './copy';
@@ -161,19 +161,29 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
    */
   constructor(scope: Construct, id: string, props: ReadReplicaProps) {
     super(scope, id);
-    const { source, conflicts } = props;
     const path = this.node.path;
+    const example = "{ purpose: 'reports', conflicts: ConflictPolicy.longQueries() }";
+    const { source, conflicts } = requireProps(path, props, example);
+    if (!source) throw new Error(`${path}: source is ${String(source)}; pass the RdsPostgres that it copies`);
     const settings = source._settings;
     const production = source.profile.isProduction;
     const sameStack = Stack.of(this) === Stack.of(source);
     const otherRegion = isElsewhere(this, source);
-    if (props.purpose.trim() === '') throw new Error(`${path}: purpose is empty; say what the replica is for`);
+    if (typeof props.purpose !== 'string' || props.purpose.trim() === '')
+      throw new Error(
+        `${path}: purpose is ${props.purpose === undefined ? 'missing' : 'empty'}; say what the replica is for`,
+      );
     if (!(conflicts instanceof ConflictPolicy)) {
       throw new Error(`${path}: conflicts is missing; choose ConflictPolicy.fresh(), longQueries() or feedback()`);
     }
     this.server = source;
     this.port = source.port;
-    this.maxLag = props.maxLag ?? Duration.seconds(300 + conflicts.replayDelay.toSeconds({ integral: false }));
+    this.maxLag = requireDuration(
+      path,
+      'maxLag',
+      props.maxLag ?? Duration.seconds(300 + conflicts.replayDelay.toSeconds({ integral: false })),
+      'Duration.seconds(300)',
+    );
     checkLag(path, this.maxLag, conflicts);
     if (otherRegion && !props.vpc)
       throw new Error(`${path}: vpc is missing; a replica in another region needs a network there`);

@@ -9,6 +9,7 @@ import {
 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { METRIC_NAMESPACE } from '../../contract';
+import { requireDuration } from '../required';
 import { DriftDetectionOptions } from '../drift-detection-options';
 import { ServerState } from './server-state';
 
@@ -76,6 +77,7 @@ export class DriftDetection extends Construct {
 
 /** An alarm over two intervals reaches back a week at most, and takes periods of whole minutes. */
 function checkInterval(path: string, every: Duration): void {
+  requireDuration(path, 'every', every, 'Duration.hours(6)');
   if (every.isUnresolved())
     throw new Error(`${path}: every is a token; write how often, since the alarms depend on it`);
   const hours = every.toHours({ integral: false });

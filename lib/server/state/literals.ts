@@ -1,5 +1,6 @@
 import { Annotations, Duration, Token } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
+import { requireDuration } from '../required';
 import { isPlainName, NameKind, nameProblem } from '../../contract';
 
 /** Fails for a value that is known only at deployment, where a line of the desired state needs it at synthesis. */
@@ -62,6 +63,7 @@ export function requireMoment(scope: IConstruct, prop: string, value: Date): str
 
 /** Fails for a duration that is a token, no whole number of days, or out of its range. */
 export function requireDays(scope: IConstruct, prop: string, value: Duration, min: number, max: number): number {
+  requireDuration(scope.node.path, prop, value, `Duration.days(${Math.min(30, max)})`);
   const days = value.isUnresolved() ? NaN : value.toDays({ integral: false });
   if (!Number.isInteger(days) || days < min || days > max) {
     const given = value.isUnresolved() ? 'a token' : value.toHumanString();

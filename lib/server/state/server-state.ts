@@ -219,7 +219,8 @@ export class ServerState extends Construct {
     if (!/^[0-9a-f]{8,64}$/.test(hash)) {
       throw new Error(`${path}: ${JSON.stringify(hash)} is not a plan's hash; copy it from the plan that was withheld`);
     }
-    if (reason.trim() === '') throw new Error(`${path}: the acknowledgement of the plan ${hash} needs a reason`);
+    if (typeof reason !== 'string' || reason.trim() === '')
+      throw new Error(`${path}: the acknowledgement of the plan ${hash} needs a reason`);
     this.node.addMetadata('cdk-postgres:acknowledged-plan', { hash, reason });
     this.revision++;
     this.declaration.acknowledgePlan(hash);

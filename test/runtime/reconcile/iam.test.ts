@@ -127,6 +127,32 @@ describe.each(VERSIONS)('IAM roles on PostgreSQL %i', (version) => {
     await (await server.connect({ user: 'api', password: 'api-password' })).end();
   });
 
+  test('case 36: a membership that somebody made by hand is named with its way and its remedy, and a plan shows the rest too', async () => {
+    const api = login('api', { authentication: 'password' });
+    const state = rolesOnly([api, iam('report')]);
+    await apply(server, state, { secrets });
+    await server.query(['GRANT report TO api', 'ALTER ROLE report NOLOGIN']);
+    const says = /role "api" logs in by password and is a member of rds_iam through "report", .*: (REVOKE .*);/;
+    const { plan: read } = await plan(server, state);
+    const remedy = says.exec(read.notes.join('\n'))?.[1];
+    expect(remedy).toBe('REVOKE "report" FROM "api" GRANTED BY "master"');
+    const shown = [...read.steps, ...read.withheld].map(({ object }) => object);
+    expect(shown).toEqual(expect.arrayContaining(['membership of api in report', 'role report']));
+    await expectRefused(state, says);
+    await server.query(remedy!);
+    await apply(server, state, { secrets });
+    expect((await plan(server, state)).plan.notes).toEqual([]);
+  });
+
+  test('case 36: a group that the role is declared in, and that somebody made an IAM role by hand, refuses a plan too', async () => {
+    await server.query('CREATE ROLE team');
+    const state = rolesOnly([login('api', { authentication: 'password' })], inherits('team', 'api'));
+    await apply(server, state, { secrets });
+    await server.query('GRANT rds_iam TO team');
+    const says = /"api" logs in by password and is a member of rds_iam through "team", .* REVOKE "rds_iam" FROM "team"/;
+    await expect(plan(server, state)).rejects.toThrow(says);
+  });
+
   test('case 36: a role goes from a password to IAM and back', async () => {
     const byPassword = rolesOnly([login('api', { authentication: 'password' })]);
     const byIam = rolesOnly([iam('api')]);

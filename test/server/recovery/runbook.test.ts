@@ -11,7 +11,7 @@ import {
   aws_rds as rds,
 } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { AuroraPostgres, MultiAzPostgres, PostgresVersion, RdsPostgres } from '../../../lib';
+import { AuroraPostgres, MultiAzPostgres, PostgresVersion, RdsPostgres, RestoreTime } from '../../../lib';
 import { commandsOf, optionsOf } from '../../support/runbook';
 import { OBJECTIVES, cleanStack, quiet } from '../support';
 
@@ -102,6 +102,14 @@ describe.each<[string, (made: Made) => RdsPostgres | AuroraPostgres, RegExp, str
       '5. Go back',
       '6. Afterwards',
     ]);
+  });
+
+  test('has a moment that nobody can leave as it is, and a plan that names server and URL', () => {
+    const [, moment] = /RestoreTime\.utc\('(.*)'\)/.exec(text)!;
+    expect(() => RestoreTime.utc(moment!)).toThrow(/is no moment in UTC/);
+    expect(commandsOf(text)).toContain(
+      `npx cdk-postgres plan --stack Test --server Restored --url postgres://chief@NEW_HOST:${isCluster ? 5432 : 5433}/postgres`,
+    );
   });
 
   test('has nothing that is not filled in', () => {
