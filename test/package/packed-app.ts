@@ -38,7 +38,9 @@ export class PackedApp {
     const dependencies = Object.fromEntries(PEERS.map((peer) => [peer, installedVersion(peer)]));
     this.write('package.json', JSON.stringify({ private: true, dependencies }));
     const before = this.packages();
-    this.npm('install', '--offline', '--no-audit', '--no-fund', `./${tarball}`);
+    // To lay out peers npm asks for metadata of them, though they are there; whether they fit is asked for afterwards, of what is there.
+    this.npm('install', '--offline', '--legacy-peer-deps', '--no-audit', '--no-fund', `./${tarball}`);
+    this.npm('ls', ...PEERS);
     this.installed = this.packages().filter((name) => !before.includes(name));
   }
 
