@@ -29,8 +29,10 @@ export class Emulator {
     const running = runningPort();
     const port = running ?? process.env.AWS_EMULATOR_PORT ?? String(await freePort());
     if (running === undefined) {
-      // Its first start builds a root folder from Debian's packages, and says nothing meanwhile.
-      await run(path.join(emulatorFolder(), 'start'), [], { ...process.env, AWS_EMULATOR_PORT: port });
+      // Its first start builds a root folder from Debian's packages, and says nothing meanwhile. The scripts of these packages run in
+      // that folder, where jest's own temporary folder is not.
+      const env = { ...process.env, TMPDIR: '/tmp', AWS_EMULATOR_PORT: port };
+      await run(path.join(emulatorFolder(), 'start'), [], env);
     } else {
       process.stderr.write(`The emulator runs already on port ${port}: this suite uses it and leaves it running.\n`);
     }

@@ -186,7 +186,7 @@ function restoreMultiAz(facts: RunbookFacts, nodes: NonNullable<RunbookFacts['mu
     '',
     ...shell(
       `aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier ${facts.identifier} \\`,
-      `  --db-cluster-identifier ${multiAzTarget(facts)} --restore-to-time 2027-01-12T03:04:05Z \\`,
+      `  --db-cluster-identifier ${multiAzTarget(facts)} --restore-to-time YYYY-MM-DDThh:mm:ssZ \\`,
       ...multiAzOptions(facts, nodes),
     ),
     'After the loss of the server, write `--source-db-cluster-resource-id cluster-…` for the name of the source, and `--use-latest-restorable-time` for',
