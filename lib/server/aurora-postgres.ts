@@ -28,6 +28,7 @@ import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { RebootTarget } from './high-availability/controlled-reboot';
+import { SecondCopyOptions } from './recovery/backup-copy';
 import { snapshotRetention } from './recovery/history';
 import { clusterFromPointInTime, clusterFromSnapshot, restoreCluster } from './recovery/restore';
 import { ClusterBackups } from './recovery/restore-source';
@@ -49,7 +50,7 @@ export interface ServerlessV2Capacity {
 }
 
 /** Properties of `AuroraPostgres`. */
-export interface AuroraPostgresProps extends ManagedServerOptions {
+export interface AuroraPostgresProps extends ManagedServerOptions, SecondCopyOptions {
   /**
    * Nodes besides the writer. They serve reads, and one of them takes over from a lost writer (HA-1).
    *

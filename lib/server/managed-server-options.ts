@@ -11,10 +11,10 @@ import { AllowedExtensions } from './allowed-extensions';
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
-import { SecondCopyOptions } from './recovery/backup-copy';
+import { VaultLock } from './recovery/vault-lock';
 
 /** What `RdsPostgres` and `AuroraPostgres` have in common. */
-export interface ManagedServerOptions extends SecondCopyOptions {
+export interface ManagedServerOptions {
   /** The network the server stands in. */
   readonly vpc: ec2.IVpc;
 
@@ -59,6 +59,13 @@ export interface ManagedServerOptions extends SecondCopyOptions {
    * finding
    */
   readonly pointInTimeRecovery?: Duration;
+
+  /**
+   * The lock of the vault with the daily snapshots (BK-13).
+   *
+   * @default VaultLock.governance()
+   */
+  readonly backupVaultLock?: VaultLock;
 
   /**
    * The class of each node.

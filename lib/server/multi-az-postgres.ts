@@ -24,9 +24,12 @@ import { clusterEvents, slotBytes, watchedStandbys } from './monitoring/platform
 import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters, parameterFamily } from './parameters';
+import { SecondCopyOptions } from './recovery/backup-copy';
+import { snapshotRetention } from './recovery/history';
 import { clusterReaderEndpoint } from './replicas/cluster-reader';
 import { IReaderEndpoint } from './replicas/reader-endpoint';
 import { requireSize } from './required';
+import { requireStorage, STORAGE_RANGE } from './storage-range';
 import { backupPlanHour } from './windows';
 
 /** Properties of `MultiAzPostgres`. */
@@ -70,7 +73,8 @@ const LONGEST_IDENTIFIER = 50;
  * commit (HA-21). It fails over faster than `RdsPostgres`, and its standbys serve reads.
  *
  * `instanceType` is r6gd.large by default and takes classes with disks of their own (a `d` in the family, such as m6gd), since others are not offered.
- * It does not stop and start, grow its storage, change its port, go through a blue/green deployment, or keep backups in another region.
+ * It does not stop and start, grow its storage, change its port, go through a blue/green deployment, or keep backups in another region or
+ * account: AWS Backup copies no snapshots of it.
  */
 export class MultiAzPostgres extends ManagedServerBase {
   /** The cluster; aws-cdk-lib has no L2 construct for it. */
@@ -105,6 +109,10 @@ export class MultiAzPostgres extends ManagedServerBase {
     const storageType = props.storageType ?? rds.StorageType.GP3;
     this.allocated = requireSize(path, 'allocatedStorage', props.allocatedStorage ?? Size.gibibytes(100));
     checkLimits(this, { storageType, iops: props.iops, vpcSubnets: settings.vpcSubnets });
+    const { least, leastWithProvisionedIops } = STORAGE_RANGE;
+    const isGp3 = storageType === rds.StorageType.GP3;
+    requireStorage(path, 'allocatedStorage', this.allocated, isGp3 ? least : leastWithProvisionedIops);
+    refuseBackupCopies(path, props);
 
     const family = parameterFamily('rds', this.version._major);
     this.parameters = buildParameters({
@@ -191,7 +199,8 @@ export class MultiAzPostgres extends ManagedServerBase {
         resource: backup.BackupResource.fromArn(this.cluster.attrDbClusterArn),
         encryptionKey: this.encryptionKey,
         hour: backupPlanHour(path, settings.windows),
-        retention: Duration.days(35),
+        retention: snapshotRetention(props.objectives),
+        lock: props.backupVaultLock,
       });
     }
   }
@@ -307,6 +316,14 @@ export class MultiAzPostgres extends ManagedServerBase {
   protected _isDeletionProtected(): boolean {
     return this.cluster.deletionProtection === true;
   }
+}
+
+/** No compiler sees it in plain JavaScript, and nobody would miss the copies before they are needed. */
+function refuseBackupCopies(path: string, { backupCopies }: MultiAzPostgresProps & SecondCopyOptions): void {
+  if (backupCopies === undefined) return;
+  throw new Error(
+    `${path}: backupCopies is set, and AWS Backup does not copy snapshots of a Multi-AZ DB cluster; leave it out, or use RdsPostgres or AuroraPostgres`,
+  );
 }
 
 /** What RDS would refuse after minutes. */

@@ -1,7 +1,6 @@
 import {
   Duration,
   Size,
-  SizeRoundingBehavior,
   aws_backup as backup,
   aws_cloudwatch as cloudwatch,
   aws_rds as rds,
@@ -22,6 +21,7 @@ import { PlatformMonitoring } from './monitoring/watched';
 import { RecoveryCapability } from './objectives';
 import { buildParameters } from './parameters';
 import { RebootTarget } from './high-availability/controlled-reboot';
+import { SecondCopyOptions } from './recovery/backup-copy';
 import { BackupReplication, replicateBackups } from './recovery/backup-replication';
 import { snapshotRetention } from './recovery/history';
 import { instanceFromPointInTime, instanceFromSnapshot, restoreInstance } from './recovery/restore';
@@ -29,11 +29,12 @@ import { InstanceBackups } from './recovery/restore-source';
 import { RestoreTime } from './recovery/restore-time';
 import { ReadReplica, ReadReplicaOptions } from './replicas/read-replica';
 import { requireSize } from './required';
+import { requireStorage, STORAGE_RANGE } from './storage-range';
 import { ServerState } from './state/server-state';
 import { freeStorageAlarm } from './storage-alarms';
 
 /** Properties of `RdsPostgres`. */
-export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions {
+export interface RdsPostgresProps extends ManagedServerOptions, StorageOptions, SecondCopyOptions {
   /**
    * A synchronous standby in another zone that takes over by itself (HA-1).
    *
@@ -174,7 +175,7 @@ export class RdsPostgres extends ManagedServerBase {
     const ceiling = requireSize(
       path,
       'maxAllocatedStorage',
-      props.maxAllocatedStorage ?? Size.gibibytes(Math.min(MOST_GIB, allocated.toGibibytes() * 5)),
+      props.maxAllocatedStorage ?? Size.gibibytes(Math.min(STORAGE_RANGE.most, allocated.toGibibytes() * 5)),
     );
     checkStorage(path, allocated, ceiling);
 
@@ -403,17 +404,10 @@ export class RdsPostgres extends ManagedServerBase {
   }
 }
 
-/** What RDS takes for PostgreSQL on gp3. */
-const LEAST_GIB = 20;
-const MOST_GIB = 65_536;
-
 function checkStorage(path: string, allocated: Size, ceiling: Size): void {
+  requireStorage(path, 'allocatedStorage', allocated);
+  requireStorage(path, 'maxAllocatedStorage', ceiling);
   if (allocated.isUnresolved() || ceiling.isUnresolved()) return;
-  for (const [prop, size] of Object.entries({ allocatedStorage: allocated, maxAllocatedStorage: ceiling })) {
-    const gib = size.toGibibytes({ rounding: SizeRoundingBehavior.NONE });
-    if (Number.isInteger(gib) && gib >= LEAST_GIB && gib <= MOST_GIB) continue;
-    throw new Error(`${path}: ${prop} is ${gib} GiB; RDS takes whole GiB from ${LEAST_GIB} to ${MOST_GIB}`);
-  }
   if (ceiling.toGibibytes() < allocated.toGibibytes()) {
     throw new Error(
       `${path}: maxAllocatedStorage is ${ceiling.toGibibytes()} GiB, less than allocatedStorage with ${allocated.toGibibytes()} GiB`,

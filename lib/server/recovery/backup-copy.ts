@@ -19,7 +19,7 @@ export interface BackupCopy {
   readonly retention?: Duration;
 }
 
-/** Snapshots in vaults, and copies of them. */
+/** Copies of a server's daily snapshots. */
 export interface SecondCopyOptions {
   /**
    * Copies of the daily snapshots in other regions or accounts (BK-13). The server's key lets the account of each vault use it (BK-14).
@@ -27,13 +27,6 @@ export interface SecondCopyOptions {
    * @default - none: snapshots and server are lost together with the account or the region
    */
   readonly backupCopies?: BackupCopy[];
-
-  /**
-   * The lock of the vault with the daily snapshots.
-   *
-   * @default VaultLock.governance()
-   */
-  readonly backupVaultLock?: VaultLock;
 }
 
 /** What a daily backup plan gets of the server. */
@@ -117,7 +110,10 @@ function checkKnownVault(
 }
 
 /** A server for development has no backup plan whose snapshots could be copied or locked. */
-export function refuseCopies(path: string, options: SecondCopyOptions): void {
+export function refuseCopies(
+  path: string,
+  options: SecondCopyOptions & { readonly backupVaultLock?: VaultLock },
+): void {
   for (const prop of ['backupCopies', 'backupVaultLock'] as const) {
     if (options[prop] !== undefined) {
       throw new Error(

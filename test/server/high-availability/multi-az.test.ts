@@ -1,6 +1,6 @@
-import { App, Size, Stack, aws_ec2 as ec2, aws_rds as rds } from 'aws-cdk-lib';
+import { App, Duration, Size, Stack, aws_ec2 as ec2, aws_rds as rds } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import { MultiAzPostgres, MultiAzPostgresProps, PostgresVersion } from '../../../lib';
+import { MultiAzPostgres, MultiAzPostgresProps, PostgresVersion, VaultLock } from '../../../lib';
 import { errorsOfFivePacks } from '../../compliance/five-packs';
 import { OBJECTIVES, cleanStack, quiet } from '../support';
 
@@ -173,6 +173,21 @@ describe('HA-21: a Multi-AZ DB cluster', () => {
     ],
     ['gp2', { storageType: rds.StorageType.GP2 }, /storageType is gp2; a Multi-AZ DB cluster takes GP3, IO1 and IO2/],
     ['io1 without iops', { storageType: rds.StorageType.IO1 }, /storageType io1 needs iops/],
+    [
+      'too little storage',
+      { allocatedStorage: Size.gibibytes(19) },
+      /allocatedStorage is 19 GiB; RDS takes whole GiB from 20 to 65536/,
+    ],
+    [
+      'too little storage for io1',
+      { allocatedStorage: Size.gibibytes(50), storageType: rds.StorageType.IO1, iops: 1000 },
+      /allocatedStorage is 50 GiB; RDS takes whole GiB from 100 to 65536/,
+    ],
+    [
+      'copies of its snapshots',
+      { backupCopies: [] } as Partial<MultiAzPostgresProps>,
+      /Postgres: backupCopies is set, and AWS Backup does not copy snapshots of a Multi-AZ DB cluster/,
+    ],
   ])('%s is an error', (_what, props, message) => expect(() => make(props)).toThrow(message));
 
   test('two zones are an error', () =>
@@ -188,6 +203,19 @@ describe('HA-21: a Multi-AZ DB cluster', () => {
     const { app, server } = make();
     server.cluster.storageEncrypted = false;
     expect(errorsOfFivePacks(app).join('\n')).toMatch(/AwsSolutions-RDS2/);
+  });
+
+  test('BK-13: its daily snapshots are locked as asked, and kept as long as the history', () => {
+    const { template } = make({
+      objectives: { ...OBJECTIVES, history: Duration.days(90) },
+      backupVaultLock: VaultLock.governance({ minRetention: Duration.days(60) }),
+    });
+    template().hasResourceProperties('AWS::Backup::BackupVault', {
+      LockConfiguration: Match.objectLike({ MinRetentionDays: 60 }),
+    });
+    template().hasResourceProperties('AWS::Backup::BackupPlan', {
+      BackupPlan: { BackupPlanRule: [Match.objectLike({ Lifecycle: { DeleteAfterDays: 90 } })] },
+    });
   });
 
   test('its stack is protected', () => expect(Stack.of(make().server).terminationProtection).toBe(true));
