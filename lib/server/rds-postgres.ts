@@ -90,7 +90,10 @@ export interface RdsPostgresFromPointInTimeProps extends RdsPostgresProps {
 
 /** Properties of `RdsPostgres.fromSnapshot()`: those of a new server, and where its data comes from. */
 export interface RdsPostgresFromSnapshotProps extends RdsPostgresProps {
-  /** The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. */
+  /**
+   * The name of a snapshot in this account, or the ARN of one: of AWS Backup, or shared by another account. One of a Multi-AZ DB cluster
+   * is named by its ARN.
+   */
   readonly snapshot: string;
 }
 
@@ -122,7 +125,7 @@ export class RdsPostgres extends ManagedServerBase {
   }
 
   /**
-   * Restores a new instance from a snapshot, such as one of AWS Backup or of another account (BK-18).
+   * Restores a new instance from a snapshot, such as one of AWS Backup, of another account, or of a `MultiAzPostgres` (BK-18).
    *
    * As with `fromPointInTime()`, master user, storage key and storage are the source's.
    *

@@ -77,7 +77,9 @@ async function describeSource(
         new DescribeDBClusterSnapshotsCommand({ DBClusterSnapshotIdentifier: Identifier, IncludeShared }),
       );
       const one = answer.DBClusterSnapshots?.[0];
-      return one && { ...common({ ...one, AllocatedStorage: undefined }), encrypted: one.StorageEncrypted };
+      // Aurora's storage is of no size.
+      const AllocatedStorage = one?.Engine === 'postgres' ? one.AllocatedStorage : undefined;
+      return one && { ...common({ ...one, AllocatedStorage }), encrypted: one.StorageEncrypted };
     }
   }
 }
@@ -139,7 +141,8 @@ export function judgeRestore(server: GuardedServer, found: FoundSource | undefin
       }),
     );
   }
-  if (found.encrypted === false && source.Kind !== 'cluster-snapshot') {
+  const encryptsMeanwhile = source.Kind === 'cluster-snapshot' && server.Type === 'AWS::RDS::DBCluster';
+  if (found.encrypted === false && !encryptsMeanwhile) {
     objections.push(
       objection(
         `${name} is not encrypted, and a restore does not encrypt it`,

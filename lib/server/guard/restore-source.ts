@@ -31,6 +31,8 @@ function named(properties: Readonly<Record<string, unknown>>): Pick<GuardedSourc
   const text = (name: string) => (typeof properties[name] === 'string' ? (properties[name] as string) : undefined);
   const snapshot = text('DBSnapshotIdentifier');
   if (snapshot) return { Kind: 'snapshot', Identifier: snapshot };
+  const clusterSnapshot = text('DBClusterSnapshotIdentifier');
+  if (clusterSnapshot) return { Kind: 'cluster-snapshot', Identifier: clusterSnapshot };
   const anySnapshot = text('SnapshotIdentifier');
   if (anySnapshot)
     return { Kind: /:snapshot:/.test(anySnapshot) ? 'snapshot' : 'cluster-snapshot', Identifier: anySnapshot };

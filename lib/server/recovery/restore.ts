@@ -10,6 +10,7 @@ type Restore = Readonly<Partial<Record<RestoreProperty, string | boolean>>>;
 const VALIDATOR = 'CloudFormation Validate';
 
 type RestoreProperty =
+  | 'dbClusterSnapshotIdentifier'
   | 'dbSnapshotIdentifier'
   | 'restoreTime'
   | 'restoreToTime'
@@ -49,10 +50,11 @@ export function instanceFromPointInTime<P extends object>(
 
 export function instanceFromSnapshot<P extends object>(path: string, props: P, snapshot: string): P {
   const name = snapshotName(path, snapshot);
-  if (/:cluster-snapshot:/.test(name)) {
-    throw new Error(`${path}: snapshot '${name}' is one of a cluster; AuroraPostgres.fromSnapshot() takes it`);
-  }
-  return withRestore(props, { dbSnapshotIdentifier: name });
+  // Of a Multi-AZ DB cluster; one of Aurora looks alike, and the deploy guard knows it by its engine.
+  return withRestore(
+    props,
+    /:cluster-snapshot:/.test(name) ? { dbClusterSnapshotIdentifier: name } : { dbSnapshotIdentifier: name },
+  );
 }
 
 export function clusterFromPointInTime<P extends object>(

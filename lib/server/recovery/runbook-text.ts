@@ -181,8 +181,8 @@ function restoreMultiAz(facts: RunbookFacts, nodes: NonNullable<RunbookFacts['mu
   return [
     '## 2. Restore, by hand',
     '',
-    'RDS restores a Multi-AZ DB cluster to a new Multi-AZ DB cluster, with its three nodes. `MultiAzPostgres` has no construct for it, and',
-    '`AuroraPostgres.fromPointInTime()` does not take its backups. With subnets, security groups, key and parameters of the stack:',
+    'CloudFormation restores a Multi-AZ DB cluster to no moment. RDS does, to a new Multi-AZ DB cluster with three nodes. With subnets, security groups, key',
+    'and parameters of the stack:',
     '',
     ...shell(
       `aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier ${facts.identifier} \\`,
@@ -198,8 +198,9 @@ function restoreMultiAz(facts: RunbookFacts, nodes: NonNullable<RunbookFacts['mu
     `${facts.masterUsername}, and where its secret has been rotated since, section 3 sets the password of today.`,
     '',
     '- Only some rows are needed: copy them into this server (section 4), and remove the restored cluster.',
-    '- The server is lost, or all of its data: make a second `MultiAzPostgres` in the app, with another id and the same declarations inside, and load it',
-    '  with `pg_dump` from the restored cluster and `pg_restore`. It is `restored` in what follows; remove the restored cluster afterwards.',
+    '- The server is lost, or all of its data: make a snapshot of the restored cluster (`aws rds create-db-cluster-snapshot`), and an `RdsPostgres` from it',
+    '  as in section 2c, with the same declarations inside. To have three nodes again, make a second `MultiAzPostgres` instead, and load it with `pg_dump`',
+    '  from the restored cluster and `pg_restore`. The new server is `restored` in what follows; remove the restored cluster afterwards.',
     '',
   ];
 }
@@ -208,11 +209,21 @@ function otherCopies(facts: RunbookFacts): string[] {
   const multiAz = facts.multiAzCluster;
   const code = (snapshot: string) =>
     multiAz
-      ? shell(
-          `aws rds restore-db-cluster-from-snapshot --snapshot-identifier ${snapshot} \\`,
-          `  --db-cluster-identifier ${multiAzTarget(facts)} --engine postgres --engine-version ${facts.engineVersion} \\`,
-          ...multiAzOptions(facts, multiAz),
-        )
+      ? [
+          'As one instance with a standby, which CloudFormation knows:',
+          '',
+          '```ts',
+          `RdsPostgres.fromSnapshot(this, 'Restored', { vpc, version, objectives, masterUsername: '${facts.masterUsername}', snapshot: '${snapshot}' });`,
+          '```',
+          '',
+          'As three nodes again, by hand:',
+          '',
+          ...shell(
+            `aws rds restore-db-cluster-from-snapshot --snapshot-identifier ${snapshot} \\`,
+            `  --db-cluster-identifier ${multiAzTarget(facts)} --engine postgres --engine-version ${facts.engineVersion} \\`,
+            ...multiAzOptions(facts, multiAz),
+          ),
+        ]
       : [
           '```ts',
           `${className(facts)}.fromSnapshot(this, 'Restored', { /* as above, without source and restoreTo */ snapshot: '${snapshot}' });`,

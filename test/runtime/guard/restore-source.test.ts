@@ -178,6 +178,34 @@ test('an unencrypted cluster snapshot is encrypted by its restore', async () => 
   await expect(ask(server)).resolves.toBeDefined();
 });
 
+describe('the snapshot of a Multi-AZ DB cluster, for an instance', () => {
+  const arn = 'arn:aws:rds:eu-west-1:210987654321:cluster-snapshot:before';
+  const sound = fake(arn, `${COMMON}<StorageEncrypted>true</StorageEncrypted>`);
+  test.each<[string, object, string, RegExp | undefined]>([
+    ['is taken', {}, '400', undefined],
+    ['larger than the instance, is refused', {}, '100', /storage does not shrink/],
+    [
+      'not encrypted, is refused',
+      { xml: `${COMMON}<StorageEncrypted>false</StorageEncrypted>` },
+      '400',
+      /is not encrypted/,
+    ],
+    [
+      'of Aurora, is refused',
+      { engine: 'aurora-postgresql' },
+      '400',
+      /is of aurora-postgresql, and RDS restores it to no other engine/,
+    ],
+  ])('%s', async (_what, change, AllocatedStorage, refusal) => {
+    api.clusterSnapshots.push({ ...sound, ...change });
+    const asked = ask(
+      restored({ Kind: 'cluster-snapshot', Identifier: arn, RestoreTime: undefined, AllocatedStorage }),
+    );
+    if (refusal) await expect(asked).rejects.toThrow(refusal);
+    else await expect(asked).resolves.toBeDefined();
+  });
+});
+
 test('a guard that may not look says what it cannot see', async () => {
   api.instances.push(fake('app-postgres'));
   api.failure = 'AccessDenied';

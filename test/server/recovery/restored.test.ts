@@ -107,6 +107,17 @@ describe('BK-18: an instance from a snapshot', () => {
   });
 });
 
+test('BK-18: an instance from the snapshot of a Multi-AZ DB cluster', () => {
+  const snapshot = 'arn:aws:rds:eu-central-1:123456789012:cluster-snapshot:orders';
+  templateOf((made) =>
+    RdsPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot }),
+  ).hasResourceProperties('AWS::RDS::DBInstance', {
+    ...INHERITED,
+    DBClusterSnapshotIdentifier: snapshot,
+    DBSnapshotIdentifier: Match.absent(),
+  });
+});
+
 describe('BK-18: a cluster from a point in time', () => {
   test.each<[string, ClusterBackups, object]>([
     ['by name', ClusterBackups.ofCluster('orders'), { SourceDBClusterIdentifier: 'orders' }],
@@ -278,14 +289,6 @@ describe('what cannot be restored is an error that names the place', () => {
     ],
   ])('%s', (_case, make, message) => expect(make).toThrow(message));
 
-  test('a cluster snapshot for an instance', () => {
-    const made = cleanStack();
-    const snapshot = 'arn:aws:rds:eu-central-1:123456789012:cluster-snapshot:orders';
-    expect(() => RdsPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot })).toThrow(
-      /Test\/Restored: snapshot .* is one of a cluster; AuroraPostgres.fromSnapshot\(\) takes it/,
-    );
-  });
-
   test('a snapshot that is a token', () => {
     const made = cleanStack();
     const snapshot = Token.asString({ Ref: 'Snapshot' });
@@ -353,6 +356,7 @@ test('a new server knows nothing of restores', () => {
 
 describe('the deploy guard looks at the source of a restore, and at nothing else', () => {
   const shared = 'arn:aws:rds:eu-central-1:210987654321:snapshot:shared';
+  const ofMultiAz = 'arn:aws:rds:eu-central-1:210987654321:cluster-snapshot:before';
   const arn = (resource: string) => ({
     'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, `:rds:eu-central-1:123456789012:${resource}`]],
   });
@@ -386,6 +390,17 @@ describe('the deploy guard looks at the source of a restore, and at nothing else
       (made) => AuroraPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot: 'before' }),
       { Kind: 'cluster-snapshot', Identifier: 'before', MasterUsername: 'postgres' },
       [{ Action: 'rds:DescribeDBClusterSnapshots', Effect: 'Allow', Resource: arn('cluster-snapshot:before') }],
+    ],
+    [
+      'the snapshot of a Multi-AZ DB cluster',
+      (made) => RdsPostgres.fromSnapshot(made.stack, 'Restored', { ...common(made), snapshot: ofMultiAz }),
+      {
+        Kind: 'cluster-snapshot',
+        Identifier: ofMultiAz,
+        MasterUsername: 'postgres',
+        MaxAllocatedStorage: '500',
+      },
+      [{ Action: 'rds:DescribeDBClusterSnapshots', Effect: 'Allow', Resource: ofMultiAz }],
     ],
     // Backups of a deleted server cannot be asked for by one ARN.
     ['a resource id', (made) => instance(made, InstanceBackups.ofResource('db-ABCDEFGH')), undefined, []],

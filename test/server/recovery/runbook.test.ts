@@ -174,10 +174,10 @@ describe('BK-5: a Multi-AZ DB cluster', () => {
     expect(line).toMatch(/--db-cluster-identifier \S{1,50} /);
   });
 
-  test('names no construct that restores it, since there is none', () => {
-    expect(text).toContain('`MultiAzPostgres` has no construct for it');
+  test('names the one construct that takes its snapshots, and none for a moment', () => {
+    expect(text).toMatch(/RdsPostgres\.fromSnapshot\(this, .* snapshot: 'arn:aws:rds:eu-central-1:…:cluster-snapshot:/);
     expect(text).not.toMatch(
-      /new AuroraPostgres|fromPointInTime\(this|fromSnapshot|ClusterBackups|create-db-instance|rehomedFrom/,
+      /new AuroraPostgres|fromPointInTime\(this|AuroraPostgres\.fromSnapshot|ClusterBackups|create-db-instance|rehomedFrom/,
     );
   });
 
