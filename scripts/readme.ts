@@ -25,12 +25,26 @@ interface Limit {
   readonly atMost: number;
 }
 
+interface Least {
+  readonly measured: number;
+  readonly atLeast: number;
+}
+
 /** What docs/bench.json has to hold for the table; bench/index.ts writes more. */
 interface Bench {
   readonly tablesPresent: Ratios & { readonly writesWithNothingToDo: Limit };
   readonly emptyServer: Ratios;
   readonly catalogQueriesWithNothingToDo: Readonly<Record<string, number>>;
   readonly scale: { readonly accessToNothingToDo: Limit; readonly firstApplyToReference: Limit };
+  readonly probe: { readonly lookToOneRead: Limit };
+  readonly pooler: {
+    readonly clients: number;
+    readonly serverConnections: Limit;
+    readonly refused: Limit;
+    readonly withoutThePooler: { readonly tried: number; readonly refused: number };
+    readonly pooled20ToDirect20: Least;
+    readonly pooledAllToDirect20: Least;
+  };
   readonly memory: { readonly firstApplyMb: Limit };
   readonly zippedFunctionKb: Readonly<Record<string, Limit>>;
   readonly template: {
@@ -49,6 +63,9 @@ function benchTable(): string {
   const bench = JSON.parse(readFileSync('docs/bench.json', 'utf8')) as Bench;
   const row = (what: string, { measured, atMost }: Limit, unit = '') =>
     `| ${what} | ${measured}${unit}${measured > atMost ? ', **missed**' : ''} | at most ${atMost}${unit} |`;
+  const atLeast = (what: string, least: Least) =>
+    `| ${what} | ${least.measured} ×${least.measured < least.atLeast ? ', **missed**' : ''} | at least ${least.atLeast} × |`;
+  const { pooler } = bench;
   return [
     '| | measured | limit |',
     '|---|---|---|',
@@ -72,6 +89,14 @@ function benchTable(): string {
       ' ×',
     ),
     row('`cdk-postgres access` there, to a run with nothing to do', bench.scale.accessToNothingToDo, ' ×'),
+    row('a look of the probe at 5,000 tables, to one read of the catalogs', bench.probe.lookToOneRead, ' ×'),
+    row(`connections to the server for ${pooler.clients} clients of PgBouncer`, pooler.serverConnections),
+    row(
+      `of these clients refused (without it, ${pooler.withoutThePooler.refused} of ${pooler.withoutThePooler.tried} are)`,
+      pooler.refused,
+    ),
+    atLeast('statements a second of 20 clients through PgBouncer, to 20 direct connections', pooler.pooled20ToDirect20),
+    atLeast('those of all its clients, to 20 direct connections', pooler.pooledAllToDirect20),
     row('most resident memory, 1,000 roles and 10,000 tables', bench.memory.firstApplyMb, ' MB'),
     ...Object.entries(bench.zippedFunctionKb).map(([duty, limit]) =>
       row(`the function \`${duty}\`, zipped JavaScript`, limit, ' kB'),
