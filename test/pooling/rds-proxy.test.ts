@@ -1,8 +1,8 @@
-import { Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';
+import { App, Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication, ExternalPostgres, ManagedPostgres, Pooler, PostgresProfile, SharedPostgres } from '../../lib';
 import { aws_rds as rds, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
-import { aurora, cleanStack, findingsOf, handler, instance, multiAz, quiet } from './support';
+import { aurora, cleanStack, findingsOf, handler, instance, multiAz, quiet, saidOf } from './support';
 
 quiet();
 
@@ -129,6 +129,27 @@ describe('CP-10, CP-11: who logs in', () => {
     expect(proxy.DependsOn).toContain(policy);
     // The other way round would be a circle: the state waits for the policy, which names the proxy's role and not the proxy.
     expect(JSON.stringify(template.findResources('Custom::CdkPostgresState'))).not.toContain(proxy.id);
+  });
+
+  test('CP-11: 200 roles by password at the most', () => {
+    const proxied = (roles: number, authentication = Authentication.password()) => {
+      // CloudFormation takes 500 resources in a stack, and so many roles come from several.
+      const app = new App({ context: { '@aws-cdk/core:stackResourceLimit': 0 } });
+      const made = instance({}, cleanStack(2, app));
+      const pool = made.server.addPooler('Pool');
+      const fn = handler(made);
+      const database = made.server.addDatabase('app');
+      for (let number = 1; number <= roles; number++)
+        database
+          .addLoginRole(`tenant_${number}`, { authentication })
+          .grantConnect(fn, { through: pool, environment: false });
+      return made.stack;
+    };
+    expect(findingsOf(proxied(200))).not.toContain('CP-11');
+    expect(saidOf(proxied(201), 'CP-11')).toMatch(
+      /201 roles log in by password through the proxy, and it takes 200 secrets/,
+    );
+    expect(findingsOf(proxied(201, Authentication.iam()))).not.toContain('CP-11');
   });
 
   test('an IAM role end to end, without any secret: the client at the proxy, the proxy at the server', () => {

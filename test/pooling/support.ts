@@ -14,8 +14,8 @@ import { cleanStack as withoutRegistry, OBJECTIVES } from '../server/support';
 export { quiet } from '../server/support';
 
 /** A stack whose network has a way to all that a pooler needs. */
-export function cleanStack(maxAzs = 2): ReturnType<typeof withoutRegistry> {
-  const made = withoutRegistry(undefined, maxAzs);
+export function cleanStack(maxAzs = 2, app?: App): ReturnType<typeof withoutRegistry> {
+  const made = withoutRegistry(app, maxAzs);
   const { stack, vpc } = made;
   for (const [id, service] of [
     ['EcrApi', ec2.InterfaceVpcEndpointAwsService.ECR],
