@@ -1,0 +1,2 @@
+export * from './hba';
+export * from './model';
