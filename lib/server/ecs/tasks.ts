@@ -186,10 +186,14 @@ export class ClusterTask extends Construct {
       portMappings: props.ports.map((containerPort) => ({ containerPort, protocol: ecs.Protocol.TCP })),
       ulimits: [
         { name: ecs.UlimitName.NOFILE, softLimit: 65_536, hardLimit: 65_536 },
-        { name: ecs.UlimitName.CORE, softLimit: 0, hardLimit: 0 },
-        // Fargate has no other than the number of files.
-        ...(host ? [{ name: ecs.UlimitName.MEMLOCK, softLimit: -1, hardLimit: -1 }] : []),
-      ].filter(({ name }) => host !== undefined || name === ecs.UlimitName.NOFILE),
+        // Fargate takes no other.
+        ...(host
+          ? [
+              { name: ecs.UlimitName.CORE, softLimit: 0, hardLimit: 0 },
+              { name: ecs.UlimitName.MEMLOCK, softLimit: -1, hardLimit: -1 },
+            ]
+          : []),
+      ],
       stopTimeout: props.stopTimeout,
       healthCheck: props.healthCheck,
       logging: ecs.LogDrivers.awsLogs({ logGroup, streamPrefix: props.name, mode: ecs.AwsLogDriverMode.NON_BLOCKING }),
@@ -269,6 +273,8 @@ export class ClusterTask extends Construct {
       sharedMemorySize: host?.sharedMemory,
     });
     parameters.dropCapabilities(ecs.Capability.ALL);
+    // Fargate adds none. On a host an operator becomes the user of the image by them, who alone is the superuser; the user itself has none.
+    if (host && exec) parameters.addCapabilities(ecs.Capability.SETUID, ecs.Capability.SETGID);
     if (!host) return parameters;
     const mountOptions = [ecs.TmpfsMountOption.NOSUID, ecs.TmpfsMountOption.NODEV];
     parameters.addTmpfs(
