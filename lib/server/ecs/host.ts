@@ -46,6 +46,8 @@ export class Host extends Construct {
   public readonly role: iam.Role;
   public readonly dataVolume: ec2.CfnVolume;
   public readonly etcdVolume: ec2.CfnVolume;
+  /** What a service waits for. */
+  public readonly ready: IDependable[] = [];
 
   constructor(
     scope: Construct,
@@ -110,6 +112,8 @@ export class Host extends Construct {
     Tags.of(this.group).add('Name', `${props.clusterName}/${member}`, { applyToLaunchedInstances: true });
     this.group.node.addDependency(policy, context.endpoints);
 
+    this.ready.push(this.group);
+
     this.capacityProvider = new ecs.CfnCapacityProvider(this, 'CapacityProvider', {
       autoScalingGroupProvider: {
         autoScalingGroupArn: this.group.autoScalingGroupName,
@@ -118,11 +122,6 @@ export class Host extends Construct {
         managedDraining: 'ENABLED',
       },
     });
-  }
-
-  /** What the host is, for a service that waits for it. */
-  public get ready(): IDependable[] {
-    return [this.group];
   }
 
   private get tag(): string {

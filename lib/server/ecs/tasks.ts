@@ -152,6 +152,7 @@ export class ClusterTask extends Construct {
   public readonly definition: ecs.TaskDefinition;
   public readonly container: ecs.ContainerDefinition;
   public readonly role: iam.Role;
+  public readonly policy: iam.CfnManagedPolicy;
   /** What has to be there before a task runs. */
   public readonly ready: IDependable[];
 
@@ -164,11 +165,11 @@ export class ClusterTask extends Construct {
     const { context, image, logGroup, host, fargate } = props;
     context.starter.use(image, logGroup);
     this.role = taskRole(this, 'Role', `${props.description} of the PostgreSQL server ${context.path}`);
-    const policy = new iam.CfnManagedPolicy(this, 'Policy', {
+    this.policy = new iam.CfnManagedPolicy(this, 'Policy', {
       policyDocument: new iam.PolicyDocument({ statements: this.statements() }),
       roles: [this.role.roleName],
     });
-    if (props.exec) acknowledgeExec(policy);
+    if (props.exec) acknowledgeExec(this.policy);
     this.definition = host ? this.hostDefinition(host) : this.fargateDefinition(fargate!);
     this.container = this.definition.addContainer(props.name, {
       containerName: props.name,
@@ -200,7 +201,7 @@ export class ClusterTask extends Construct {
     });
     this.mount();
     acknowledgeEnvironment(this.definition);
-    this.ready = [policy, context.starter.policy, logGroup, context.endpoints];
+    this.ready = [this.policy, context.starter.policy, logGroup, context.endpoints];
   }
 
   private statements(): iam.PolicyStatement[] {
