@@ -20,6 +20,7 @@ const FUNCTIONS = [
   { duty: 'failover', speaksPostgres: true },
   { duty: 'certificate', speaksPostgres: false },
   { duty: 'guard', speaksPostgres: false },
+  { duty: 'cluster', speaksPostgres: false },
 ];
 
 /** Roots that were valid only until then are of no server any more; a date of ours keeps the output the same every day. */
