@@ -49,11 +49,12 @@ export const LEADER_TTL = 20;
  * - `restapi`: `{ password }`, of Patroni's REST API
  * - `cipher`: `{ password }`, with which pgBackRest encrypts what it puts into the bucket; never to be changed
  * - `cipher-2`: the same of the second repository
+ * - `cipher-restore`: the same of the repository that the cluster begins with
  * - `admin`: `{ username, password }`, of the role that this library's functions log in as
  *
  * Members know each other by their certificates, so that no password goes from one to another. The superuser has none.
  */
-export type SecretName = 'certificate' | 'restapi' | 'cipher' | 'cipher-2' | 'admin';
+export type SecretName = 'certificate' | 'restapi' | 'cipher' | 'cipher-2' | 'cipher-restore' | 'admin';
 
 /** A cluster of members that Patroni keeps: what every file in its tasks follows from. */
 export interface ClusterModel {
