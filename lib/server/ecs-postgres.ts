@@ -300,6 +300,9 @@ const MEMBER_STOP = Duration.seconds(300);
 const FARGATE_STOP = Duration.seconds(120);
 const ETCD_STOP = Duration.seconds(30);
 
+/** The images ask themselves: Patroni's `/liveness`, HAProxy's `/health`. */
+const HEALTH_COMMAND = ['CMD', 'python3', '-B', '/opt/cdk-postgres/entrypoint.py', 'health'];
+
 const RETENTION_FLOOR_DAYS = 7;
 
 /** What reserves connections: `superuser_reserved_connections`. */
@@ -818,9 +821,9 @@ export class EcsPostgres extends PostgresServerBase {
       exec: true,
       user: USERS.postgres,
       ports: [POSTGRES_PORT, PATRONI_PORT, PGBACKREST_PORT],
-      // Alive, and not ready: a member that replays or copies for hours must not be ended for it.
+      // Patroni's /liveness, and not /readiness: a member that replays or copies for hours must not be ended for it.
       healthCheck: {
-        command: ['CMD', 'curl', '-fsk', `https://127.0.0.1:${PATRONI_PORT}/liveness`],
+        command: HEALTH_COMMAND,
         interval: Duration.seconds(10),
         timeout: Duration.seconds(5),
         retries: 3,
@@ -864,7 +867,7 @@ export class EcsPostgres extends PostgresServerBase {
       user: USERS.router,
       ports: [POSTGRES_PORT, READ_ONLY_PORT, ROUTER_HEALTH_PORT],
       healthCheck: {
-        command: ['CMD', 'curl', '-fsS', `http://127.0.0.1:${ROUTER_HEALTH_PORT}/health`],
+        command: HEALTH_COMMAND,
         interval: Duration.seconds(10),
         timeout: Duration.seconds(5),
         retries: 3,

@@ -36,7 +36,7 @@ echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.c
 # The same packages as in the Dockerfiles of lib/images, which a test compares.
 chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   pgbouncer nodejs \
-  postgresql-18 patroni python3-etcd python3-psycopg2 pgbackrest curl ca-certificates openssl \
+  postgresql-18 postgresql-18-pgaudit patroni python3-etcd python3-psycopg2 pgbackrest curl ca-certificates openssl \
   etcd-server etcd-client \
   haproxy \
   python3-moto python3-flask python3-flask-cors iproute2 \
