@@ -7,10 +7,13 @@ export const CLUSTER_PARAMETERS_RESOURCE_TYPE = 'Custom::CdkPostgresClusterParam
 /** Name of the environment variable with the `ClusterReference` of the function, as JSON. */
 export const CLUSTER_VARIABLE = 'CDK_POSTGRES_CLUSTER';
 
-/** What Patroni's REST API, the watch of a member and etcd's clients listen on. */
+/** Where Patroni's REST API listens, the watch of a member (lib/images/postgres/watch.py), and etcd for its clients. */
 export const PATRONI_PORT = 8008;
 export const MEMBER_WATCH_PORT = 8009;
 export const ETCD_PORT = 2379;
+
+/** The user of Patroni's REST API, where its secret names no other. */
+export const REST_API_USER = 'patroni';
 
 /**
  * For how many seconds a gate waits at the least before it says that the deployment has failed. The function runs 15 minutes at the most: before
@@ -42,8 +45,8 @@ export interface ClusterReference {
   readonly Synchronous: boolean | string;
   /** ARN of the secret with the `PoolerCertificateDocument` that proves to Patroni who asks. */
   readonly CertificateSecret: string;
-  /** ARN of the secret with the passwords of the cluster, of which `restapi` is used; absent where a certificate is enough. */
-  readonly PasswordsSecret?: string;
+  /** ARN of the secret with the password of the REST API (`{ username?, password }`); absent where a certificate is enough. */
+  readonly RestApiSecret?: string;
 }
 
 /** The properties of `CLUSTER_GATE_RESOURCE_TYPE`. */

@@ -66,7 +66,9 @@ async function obey(
       const asked = cluster.members.find(({ name }) => view.members.has(name)) ?? cluster.members[0]!;
       await rest.order(asked, 'PATCH', '/config', { pause: pause || null });
       await untilPaused(rest, cluster, pause, options.deadline);
-      return [pause ? 'paused: nobody takes over from a leader that fails' : 'resumed: members fail over by themselves'];
+      return [
+        pause ? 'paused: nobody takes over from a leader that fails' : 'resumed: members fail over by themselves',
+      ];
     }
   }
 }

@@ -29,7 +29,7 @@ export async function waitUntilStreaming(
   },
 ): Promise<ClusterView> {
   let said = '';
-  for (let well = 0; ; ) {
+  for (let well = 0; ;) {
     const view = await look(rest, cluster);
     const problems = problemsOf(view, cluster, options.expected);
     well = problems.length === 0 ? well + 1 : 0;
@@ -46,11 +46,7 @@ export async function waitUntilStreaming(
  * Who must be there: those up to the member that was deployed, and at an update those that were there before. One that the deployment takes away
  * is not waited for.
  */
-export function expectedMembers(
-  through: string,
-  members: readonly string[],
-  before: readonly string[] = [],
-): string[] {
+export function expectedMembers(through: string, members: readonly string[], before: readonly string[] = []): string[] {
   const last = members.indexOf(through);
   if (last < 0) throw new Error(`the member ${through} is none of ${members.join(', ')}`);
   return members.filter((name, at) => at <= last || before.includes(name));

@@ -3,7 +3,11 @@ import { KnownCluster } from './reference';
 import { ClusterView } from './view';
 
 /** Bytes of the leader's WAL that a member has not received, or has not replayed; undefined: not known. */
-export function behind(view: ClusterView, name: string, what: 'received' | 'replayed' = 'received'): number | undefined {
+export function behind(
+  view: ClusterView,
+  name: string,
+  what: 'received' | 'replayed' = 'received',
+): number | undefined {
   const end = view.members.get(view.leaders[0] ?? '')?.received;
   const own = view.members.get(name)?.[what];
   return end === undefined || own === undefined ? undefined : Math.max(0, end - own);
@@ -20,7 +24,9 @@ export function problemsOf(
   if (leader === undefined) problems.push('no member leads');
   else if (other !== undefined) problems.push(`${view.leaders.join(' and ')} say that they lead`);
   else if (view.lock !== leader)
-    problems.push(`${leader} leads, and the lock in etcd is ${view.lock === undefined ? "nobody's" : `of ${view.lock}`}`);
+    problems.push(
+      `${leader} leads, and the lock in etcd is ${view.lock === undefined ? "nobody's" : `of ${view.lock}`}`,
+    );
   for (const name of expected) {
     const problem = memberProblem(view, cluster.scope, name);
     if (problem !== undefined) problems.push(problem);
@@ -39,7 +45,8 @@ export function memberProblem(view: ClusterView, scope: string, name: string): s
     return `${member.is.name} of the cluster ${member.is.scope} answers at the address of ${name} of ${scope}`;
   if (member.state !== 'running') return `${name} is ${member.state}`;
   if (member.leads) return undefined;
-  if (member.replication !== 'streaming') return `${name} does not stream (${member.replication ?? 'it is no standby'})`;
+  if (member.replication !== 'streaming')
+    return `${name} does not stream (${member.replication ?? 'it is no standby'})`;
   const leader = view.members.get(view.leaders[0] ?? '');
   if (!leader) return undefined;
   if (member.timeline !== leader.timeline)

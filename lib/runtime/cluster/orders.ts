@@ -58,13 +58,7 @@ export async function switchOver(
   const to = options.to ?? successors(view, cluster)[0];
   if (to === undefined) throw new OrderError(`nobody can take over from ${leader}: no other member streams`);
   options.onProgress?.(`switching over from ${leader} to ${to}`);
-  await rest.order(
-    memberNamed(cluster, leader),
-    'POST',
-    '/switchover',
-    { leader, candidate: to },
-    RESTART_TIMEOUT_MS,
-  );
+  await rest.order(memberNamed(cluster, leader), 'POST', '/switchover', { leader, candidate: to }, RESTART_TIMEOUT_MS);
   await settle(rest, cluster, options.deadline);
   return to;
 }

@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { ClusterReference, ETCD_PORT, PATRONI_PORT } from '../../contract';
+import { ClusterReference, ETCD_PORT, PATRONI_PORT, REST_API_USER } from '../../contract';
 import { SecretError, SecretStore } from '../secrets';
 
 /** Something with a name that listens. */
@@ -17,7 +17,7 @@ export interface KnownCluster {
   readonly etcd: readonly Endpoint[];
   readonly synchronous: boolean;
   readonly certificateSecret: string;
-  readonly passwordsSecret?: string;
+  readonly restApiSecret?: string;
 }
 
 /** What proves to the members who asks, and by which they prove who they are; all in PEM. */
@@ -46,7 +46,7 @@ export function readClusterReference(value: unknown): KnownCluster {
     etcd: readEndpoints('Cluster.Etcd', fields.Etcd ?? [], ETCD_PORT),
     synchronous: String(fields.Synchronous) === 'true',
     certificateSecret: text('CertificateSecret'),
-    passwordsSecret: fields.PasswordsSecret === undefined ? undefined : text('PasswordsSecret'),
+    restApiSecret: fields.RestApiSecret === undefined ? undefined : text('RestApiSecret'),
   };
 }
 
@@ -67,7 +67,7 @@ export function readEndpoints(what: string, value: unknown, port: number): Endpo
 /** The certificate of the function, checked, and the password of the REST API. */
 export async function readLogin(
   store: SecretStore,
-  cluster: Pick<KnownCluster, 'certificateSecret' | 'passwordsSecret'>,
+  cluster: Pick<KnownCluster, 'certificateSecret' | 'restApiSecret'>,
 ): Promise<ClusterLogin> {
   const secret = cluster.certificateSecret;
   const { certificate, privateKey, ca } = await readFields(store, secret);
@@ -80,10 +80,10 @@ export async function readLogin(
     throw new SecretError(secret, 'must have a "certificate" and a "privateKey" in PEM, without a passphrase');
   }
   if (!fits) throw new SecretError(secret, 'has a "privateKey" of another "certificate"');
-  if (cluster.passwordsSecret === undefined) return { certificate, privateKey, ca };
-  const { restapi } = await readFields(store, cluster.passwordsSecret);
-  if (restapi === undefined) throw new SecretError(cluster.passwordsSecret, 'must have the text "restapi"');
-  return { certificate, privateKey, ca, basic: `restapi:${restapi}` };
+  if (cluster.restApiSecret === undefined) return { certificate, privateKey, ca };
+  const { username = REST_API_USER, password } = await readFields(store, cluster.restApiSecret);
+  if (password === undefined) throw new SecretError(cluster.restApiSecret, 'must have the text "password"');
+  return { certificate, privateKey, ca, basic: `${username}:${password}` };
 }
 
 async function readFields(store: SecretStore, secret: string): Promise<Readonly<Record<string, string | undefined>>> {

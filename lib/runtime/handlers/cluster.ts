@@ -24,7 +24,14 @@ import {
   waitUntilStreaming,
 } from '../cluster';
 import { SecretStore } from '../secrets';
-import { AskAgainError, LambdaContext, ResourceAnswer, ResourceRequest, RunLimits, serveCustomResource } from './cloudformation';
+import {
+  AskAgainError,
+  LambdaContext,
+  ResourceAnswer,
+  ResourceRequest,
+  RunLimits,
+  serveCustomResource,
+} from './cloudformation';
 import { logLine, logMetrics } from './log';
 
 /** Before its end the function has this long to say what it has found. */
@@ -80,26 +87,28 @@ async function watch(context: LambdaContext): Promise<WatchAnswer> {
   const deadline = from + context.getRemainingTimeInMillis() - MARGIN_MS;
   let known: KnownCluster | undefined;
   try {
-    return await withCluster(async (rest, cluster) => {
-      known = cluster;
-      const looked = await lookAtCluster(rest, cluster, memory);
-      for (const finding of looked.findings) logLine(finding.what, finding, 'warn');
-      const to = await guardVolume(rest, cluster, looked, {
-        deadline,
-        onProgress: (message) => logLine('volume guard', { message }, 'error'),
-      }).catch((error: Error) => {
-        logLine('volume guard', { problem: error.message }, 'error');
-        return error;
-      });
-      const metrics = {
-        ...looked.metrics,
-        VolumeSwitchovers: to === undefined ? 0 : 1,
-        WatchFailed: 0,
-        WatchMilliseconds: Date.now() - from,
-      };
-      logMetrics({ Server: cluster.identity }, metrics);
-      return { failed: false, metrics };
-    }, (cluster) => (known = cluster));
+    return await withCluster(
+      async (rest, cluster) => {
+        const looked = await lookAtCluster(rest, cluster, memory);
+        for (const finding of looked.findings) logLine(finding.what, finding, 'warn');
+        const to = await guardVolume(rest, cluster, looked, {
+          deadline,
+          onProgress: (message) => logLine('volume guard', { message }, 'error'),
+        }).catch((error: Error) => {
+          logLine('volume guard', { problem: error.message }, 'error');
+          return error;
+        });
+        const metrics = {
+          ...looked.metrics,
+          VolumeSwitchovers: to === undefined ? 0 : 1,
+          WatchFailed: 0,
+          WatchMilliseconds: Date.now() - from,
+        };
+        logMetrics({ Server: cluster.identity }, metrics);
+        return { failed: false, metrics };
+      },
+      (cluster) => (known = cluster),
+    );
   } catch (error) {
     logLine('failed', { server: known?.identity, problem: (error as Error).message }, 'error');
     const metrics = { WatchFailed: 1 };
