@@ -1,5 +1,6 @@
 import {
   Annotations,
+  CfnOutput,
   Duration,
   Names,
   RemovalPolicy,
@@ -11,6 +12,7 @@ import {
   aws_ec2 as ec2,
   aws_ecs as ecs,
   aws_kms as kms,
+  aws_lambda as lambda,
   aws_logs as logs,
   aws_s3 as s3,
   aws_secretsmanager as secretsmanager,
@@ -374,6 +376,11 @@ export class EcsPostgres extends PostgresServerBase {
   /** Its backups, for `EcsPostgres.fromBackup()`. */
   public readonly backups: EcsBackups;
 
+  /**
+   * The function that operates the cluster: `cdk-postgres ecs … --function NAME` calls it. Its name is an output of the stack.
+   */
+  public readonly clusterFunction: lambda.IFunction;
+
   /** Where alarms go. Undefined in the development profile unless one was passed. */
   public readonly alarmTopic?: sns.ITopic;
 
@@ -526,7 +533,12 @@ export class EcsPostgres extends PostgresServerBase {
       logRemovalPolicy: companions,
       endpoints: this.context.endpoints,
     });
-    const ready = this.makeTree(props, front);
+    const { operations, ready } = this.makeTree(props, front);
+    this.clusterFunction = operations.function.function;
+    new CfnOutput(this, 'ClusterFunction', {
+      value: this.clusterFunction.functionName,
+      description: `cdk-postgres ecs --function: operates the PostgreSQL server ${path}`,
+    });
 
     if (this.members > 1)
       this.readerEndpoint = {
@@ -652,9 +664,12 @@ export class EcsPostgres extends PostgresServerBase {
 
   /**
    * Hosts, members and routers, in the order in which a deployment goes through them: etcd, then the members, each after the one before streams
-   * again, and the routers last. CloudFormation would restart all at once. Returns what a client needs to come in.
+   * again, and the routers last. CloudFormation would restart all at once. `ready`: what a client needs to come in.
    */
-  private makeTree(props: EcsPostgresProps, front: RouterFront): IDependable[] {
+  private makeTree(
+    props: EcsPostgresProps,
+    front: RouterFront,
+  ): { readonly operations: ClusterOperations; readonly ready: IDependable[] } {
     const { context, networkOfCluster: network } = this;
     const images = clusterImages(this, props.images ?? {}, {
       majorVersion: this.version.majorVersion,
@@ -715,7 +730,7 @@ export class EcsPostgres extends PostgresServerBase {
       });
       before = [operations.gate(`Gate-${name}`, index + 1, task.definition.taskDefinitionArn, [service.resource])];
     });
-    const parameters = operations.keepParameters(props.restartForParameters === true, before);
+    const parameters = operations.keepConfiguration(props.restartForParameters === true, before);
     operations.watch(before);
     if (this.alarmTopic)
       this.clusterAlarms.push(
@@ -724,7 +739,7 @@ export class EcsPostgres extends PostgresServerBase {
 
     const router = this.makeRouter(props, front, images.router, before);
     this.makeBackups(props, images.postgres, memberLogs, before);
-    return [parameters, ...router.ready];
+    return { operations, ready: [parameters, ...router.ready] };
   }
 
   private makeHosts(props: EcsPostgresProps): (Host | undefined)[] {

@@ -75,7 +75,11 @@ export class ClusterNetwork extends Construct {
   }
 
   private allow(from: ec2.SecurityGroup, to: ec2.SecurityGroup, ...ports: [number, string][]): void {
-    for (const [port, what] of ports) from.connections.allowTo(to, ec2.Port.tcp(port), what);
+    for (const [port, what] of ports) {
+      // Not by `connections`, which makes one of the two rules alone where a group speaks to itself.
+      from.addEgressRule(to, ec2.Port.tcp(port), what, true);
+      to.addIngressRule(from, ec2.Port.tcp(port), what, true);
+    }
   }
 
   private group(id: string, what: string): ec2.SecurityGroup {

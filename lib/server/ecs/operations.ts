@@ -28,6 +28,7 @@ import {
 import { ServerFunction } from '../state/server-function';
 import {
   ClusterModel,
+  dynamicConfiguration,
   ETCD_CLIENT_PORT,
   PATRONI_PORT,
   etcdHost,
@@ -116,19 +117,29 @@ export class ClusterOperations extends Construct {
     return gate;
   }
 
-  /** A resource that keeps PostgreSQL's parameters as they are declared, when all members are there. */
-  public keepParameters(restarts: boolean, after: readonly IDependable[]): CustomResource {
-    const parameters = new CustomResource(this, 'Parameters', {
+  /** A resource that keeps Patroni's dynamic configuration as it is declared, when all members are there. */
+  public keepConfiguration(restarts: boolean, after: readonly IDependable[]): CustomResource {
+    const { postgresql, slots, ...own } = dynamicConfiguration(this.props.model()) as DynamicConfiguration;
+    const { parameters, ...ofPostgres } = postgresql;
+    const text = (entries: readonly (readonly [string, unknown])[]) =>
+      Object.fromEntries(entries.map(([key, value]) => [key, Stack.of(this).toJsonString(value)]));
+    const properties: ClusterParametersProperties = {
+      Parameters: parameters,
+      Settings: {
+        ...text(Object.entries(own)),
+        ...text(Object.entries(ofPostgres).map(([key, value]) => [`postgresql.${key}`, value])),
+        ...text(Object.entries(slots).map(([key, value]) => [`slots.${key}`, value])),
+      },
+      Restart: restarts ? 'ordered' : 'report',
+    };
+    const resource = new CustomResource(this, 'Parameters', {
       resourceType: CLUSTER_PARAMETERS_RESOURCE_TYPE,
       serviceToken: this.function.function.functionArn,
       serviceTimeout: Duration.seconds(CLUSTER_SERVICE_TIMEOUT),
-      properties: {
-        Parameters: this.props.model().parameters,
-        Restart: restarts ? 'ordered' : 'report',
-      } satisfies ClusterParametersProperties as unknown as Record<string, unknown>,
+      properties: properties as unknown as Record<string, unknown>,
     });
-    parameters.node.addDependency(...this.ready, ...after);
-    return parameters;
+    resource.node.addDependency(...this.ready, ...after);
+    return resource;
   }
 
   /** Looks each minute. */
@@ -255,9 +266,16 @@ export class ClusterOperations extends Construct {
       Etcd: numbers(model).map((n) => `${etcdName(n)}=${etcdHost(model, n)}:${ETCD_CLIENT_PORT}`),
       Synchronous: model.synchronous,
       CertificateSecret: this.props.certificate.secretArn,
-      PasswordsSecret: this.props.restapi.secretArn,
+      RestApiSecret: this.props.restapi.secretArn,
     };
   }
+}
+
+/** As far as this file takes it apart. */
+interface DynamicConfiguration {
+  readonly [key: string]: unknown;
+  readonly postgresql: { readonly [key: string]: unknown; readonly parameters: Readonly<Record<string, string>> };
+  readonly slots: Readonly<Record<string, unknown>>;
 }
 
 interface Watched {
