@@ -281,6 +281,12 @@ export class BackupSchedule extends Construct {
       enforceSSL: true,
       retentionPeriod: Duration.days(14),
     });
+    Validations.of(deadLetters).acknowledge({
+      id: 'AwsSolutions-SQS3',
+      reason:
+        'It is a dead-letter queue itself: what EventBridge Scheduler could not start stands in it for 14 days, and the alarm on the age of the ' +
+        'last backup says that somebody should look.',
+    });
     const role = new iam.Role(this, 'Role', {
       assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {
         conditions: { StringEquals: { 'aws:SourceAccount': stack.account } },
@@ -449,6 +455,12 @@ function acknowledgeBucket(bucket: s3.Bucket, { accessLogs, secondRepository }: 
         ? 'pgBackRest writes everything into a second bucket itself, with a cipher and a retention of its own; a replication would copy what is broken too.'
         : 'pgBackRest would see a half-replicated repository as a broken one. A second copy is secondRepository, which it writes itself.',
     });
+  Validations.of(bucket).acknowledge({
+    id: 'NIST.800.53.R4-S3BucketDefaultLockEnabled',
+    reason:
+      'pgBackRest deletes what has expired, and rewrites its index of backups with each of them. Every version of an object stays for 30 days at ' +
+      'the least, and the roles of the server may delete no version.',
+  });
   if (accessLogs) return;
   for (const id of ['AwsSolutions-S1', ...packs.map((pack) => `${pack}-S3BucketLoggingEnabled`)])
     Validations.of(bucket).acknowledge({
