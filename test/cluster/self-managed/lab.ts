@@ -48,6 +48,7 @@ export const PASSWORDS = { admin: 'admin-password-5c1d', restapi: 'restapi-passw
 
 export interface LabOptions {
   readonly name?: string;
+  readonly members?: 1 | 3;
   readonly synchronous?: boolean;
   readonly archiveTimeout?: number;
   readonly parameters?: Readonly<Record<string, string>>;
@@ -204,8 +205,8 @@ export class Lab {
       name,
       namespace: NAMESPACE,
       majorVersion: 18,
-      members: 3,
-      synchronous: options.synchronous ?? true,
+      members: options.members ?? 3,
+      synchronous: options.synchronous ?? options.members !== 1,
       parameters: { shared_buffers: '64MB', max_connections: '60', ...options.parameters },
       networks: [region.network.cidr],
       hba: [],
@@ -325,6 +326,22 @@ export class Lab {
     return client;
   }
 
+  /** Of members of this cluster, those files of WAL that wait for the archive. */
+  waitingForArchive(task: Task): string[] {
+    const status = path.join(this.dataOf(task), 'pg_wal', 'archive_status');
+    return fs.readdirSync(status).filter((name) => name.endsWith('.ready'));
+  }
+
+  /** Until everything that was written up to now is in the bucket. */
+  async untilArchived(milliseconds = 90_000): Promise<void> {
+    const leader = await this.leader();
+    const [segment] = this.psql(leader, 'SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()').split('\n');
+    await until(milliseconds, `${segment} is archived`, () => {
+      const last = this.psql(leader, "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'");
+      return last >= segment;
+    });
+  }
+
   async query<Row>(sql: string, task?: Task): Promise<Row[]> {
     const client = await this.connect(task ?? (await this.leader()));
     try {
@@ -342,6 +359,22 @@ export class Lab {
   patronictl(...command: string[]): string {
     const task = this.members.find(({ isRunning }) => isRunning)!;
     return task.exec(['patronictl', ...command]);
+  }
+
+  /** Whether each member of etcd answers, by itself. */
+  etcdHealthy(): boolean {
+    return this.etcdctl('endpoint', 'health').split('is healthy').length === this.model.members + 1;
+  }
+
+  private etcdctl(...command: string[]): string {
+    const task = this.etcd.find(({ isRunning }) => isRunning)!;
+    const tls = '/run/cdk-postgres/tls';
+    const endpoints = numbers(this.model).map((n) => `${etcdHost(this.model, n)}:2379`);
+    const script = 'for name in $(env | sed -n "s/^\\(ETCD_[A-Z_]*\\)=.*/\\1/p"); do unset $name; done; exec "$@" 2>&1';
+    return task.exec([
+      ...['sh', '-euc', script, 'sh', 'etcdctl', '--endpoints', endpoints.join(','), '--cacert', `${tls}/ca.pem`],
+      ...['--cert', `${tls}/certificate.pem`, '--key', `${tls}/key.pem`, ...command],
+    ]);
   }
 
   /** The task that makes a backup, as the schedule starts it. */
@@ -453,6 +486,7 @@ export class Lab {
         [FILES_VARIABLE]: JSON.stringify(configuration.files),
         [SECRETS_VARIABLE]: JSON.stringify(Object.fromEntries(secrets)),
         CDK_POSTGRES_SECRETS_INTERVAL: '3',
+        CDK_POSTGRES_ETCD_PATIENCE: '3',
         AWS_REGION: REGION,
         AWS_ENDPOINT_URL_SECRETS_MANAGER: this.region.endpoint,
         AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: '/v2/credentials/task',

@@ -113,8 +113,8 @@ export function restorePgBackRest(model: ClusterModel): string {
       'log-level-file': 'off',
       'lock-path': `${RUN_FOLDER}/lock`,
       'spool-path': `${MEMBER_VOLUME}/spool`,
-      ...recovery(target),
     },
+    'global:restore': recovery(target),
     [stanza]: localServer(1),
   });
 }
