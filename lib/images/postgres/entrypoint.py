@@ -50,7 +50,8 @@ def prepare():
             "cipher-2": write_cipher("pgbackrest.d", 2),
             "cipher-restore": write_cipher("restore.d", 1),
             "admin": write_admin,
-        }
+        },
+        with_credentials="CDK_POSTGRES_STANZA" in os.environ,
     )
     secrets.look_until_there()
     return secrets
@@ -61,7 +62,8 @@ def member():
     secrets = prepare()
     os.makedirs(f"{VOLUME}/spool", mode=0o700, exist_ok=True)
     helpers = {"pgbackrest": ["/usr/bin/pgbackrest", "server"]} if "CDK_POSTGRES_STANZA" in os.environ else {}
-    servers = task.Servers(["/usr/bin/patroni", f"{task.RUN}/patroni"], helpers)
+    patroni = ["/usr/bin/python3", "-B", f"{os.path.dirname(os.path.abspath(__file__))}/run_patroni.py", f"{task.RUN}/patroni"]
+    servers = task.Servers(patroni, helpers)
 
     def changed(_names):
         # Patroni reads its files anew and lets PostgreSQL do the same; no session ends.
@@ -77,7 +79,8 @@ def backup(kind):
     if kind not in BACKUPS:
         task.say(f"backup: {kind!r} is none of {', '.join(BACKUPS)}")
         return 64
-    prepare()
+    # A backup may take longer than the credentials are good for.
+    prepare().keep_looking(lambda names: None)
     command = ["/usr/bin/pgbackrest", f"--stanza={os.environ['CDK_POSTGRES_STANZA']}", f"--type={kind}", "backup"]
     return task.Servers(command).run()
 

@@ -17,7 +17,7 @@ import { TLS } from './files';
 export function haproxyConfiguration(model: ClusterModel): string {
   return `global
   log stdout format raw local0 notice
-  maxconn 10000
+  maxconn 4000
   # A task that stops lets sessions end by themselves for as long.
   hard-stop-after 100s
 
