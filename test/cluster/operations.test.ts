@@ -51,7 +51,7 @@ describeCluster('the function of a cluster, before three members and etcd', () =
       certificate: manager.create('certificate', { certificate, privateKey, ca }),
       restapi: manager.create('restapi', { password: lab.password }),
     };
-    for (const name of lab.memberNames) lab.startWatch(name);
+    for (const name of lab.memberNames) await lab.startWatch(name);
   });
   beforeEach(() => {
     Object.assign(process.env, manager.environment, {
@@ -144,26 +144,16 @@ describeCluster('the function of a cluster, before three members and etcd', () =
 
     test('opens again when the member is back on its volume', async () => {
       lab.startMember('pg-3');
-      lab.startWatch('pg-3');
+      await lab.startWatch('pg-3');
       expect(await settled()).toMatchObject({ Status: 'SUCCESS' });
     });
 
     test('stays closed for a member that is behind', async () => {
-      const receiver = Number(
-        lab
-          .exec('pg-3', [
-            'sh',
-            '-c',
-            'for f in /proc/[0-9]*; do grep -q "walreceiver" $f/cmdline 2>/dev/null && echo ${f#/proc/}; done; true',
-          ])
-          .trim()
-          .split('\n')
-          .pop(),
-      );
-      lab.exec('pg-3', ['kill', '-STOP', String(receiver)]);
+      const receiver = lab.sql('pg-3', 'SELECT pid FROM pg_stat_wal_receiver');
+      lab.exec('pg-3', ['kill', '-STOP', receiver]);
       lab.sql('pg-1', 'CREATE TABLE filler AS SELECT repeat(md5(g::text), 30) AS t FROM generate_series(1, 40000) g');
       const body = await deploy({ time: SHORT });
-      lab.exec('pg-3', ['kill', '-CONT', String(receiver)]);
+      lab.exec('pg-3', ['kill', '-CONT', receiver]);
       expect(body.Status).toBe('FAILED');
       expect(body.Reason).toMatch(/: pg-3 is \d+ MiB behind the leader pg-1\./);
       expect(await settled()).toMatchObject({ Status: 'SUCCESS' });
@@ -227,11 +217,7 @@ describeCluster('the function of a cluster, before three members and etcd', () =
       await lab.waitFor(() => shown('work_mem').join() === '5MB,5MB,5MB', 'all have it');
       const from = lines.length;
       expect(await configure(one, one)).toMatchObject({ Status: 'SUCCESS', pending: '' });
-      expect(
-        lines
-          .slice(from)
-          .find(({ event }) => event === 'done'),
-      ).toMatchObject({ changed: [] });
+      expect(lines.slice(from).find(({ event }) => event === 'done')).toMatchObject({ changed: [] });
     });
 
     test('that need a restart are reported, and done in order where that is declared: one switchover, nothing lost', async () => {
@@ -406,9 +392,7 @@ describeCluster('the function of a cluster, before three members and etcd', () =
       expect(metrics.VolumeUsedPercent).toBeGreaterThan(0);
       expect(metrics.EtcdDatabaseBytes).toBeGreaterThan(0);
       expect(metrics.LastArchivedSeconds).toBeGreaterThan(0);
-      const [line] = lines
-        .filter((one) => '_aws' in one)
-        .slice(-1);
+      const [line] = lines.filter((one) => '_aws' in one).slice(-1);
       expect(line).toMatchObject({ Server: 'orders-server', ...metrics });
     });
 
@@ -463,7 +447,7 @@ describeCluster('the function of a cluster, before three members and etcd', () =
       expect(await watch()).toMatchObject({ MembersMissing: 2, SynchronousStandbyMissing: 1, LeaderMissing: 0 });
       for (const name of others) {
         lab.startMember(name);
-        lab.startWatch(name);
+        await lab.startWatch(name);
       }
       expect(await settled()).toMatchObject({ Status: 'SUCCESS' });
       expect(await watch()).toMatchObject({ MembersMissing: 0, MemberWatchesMissing: 0, SynchronousStandbyMissing: 0 });
@@ -497,7 +481,7 @@ describeCluster('the guard of a volume', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.start({ volume: '260m' });
-    for (const name of lab.memberNames) lab.startWatch(name);
+    for (const name of lab.memberNames) await lab.startWatch(name);
     const rest = lab.rest();
     await lab.waitFor(
       async () => problemsOf(await look(rest, lab.cluster), lab.cluster, lab.memberNames).length === 0,

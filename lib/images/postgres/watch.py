@@ -4,9 +4,9 @@ How full the volume is, what waits to be archived, what the archiver has to say,
 changes nothing; the watch of the cluster makes metrics of it. `watch.py FILE`; FILE is JSON:
 
     {"address": "0.0.0.0", "port": 8009, "volume": "/var/lib/pg", "data": "/var/lib/pg/data", "socket": "/run/cdk-postgres",
-     "certificate": FILE, "key": FILE, "ca": FILE, "stanza": NAME, "pgbackrest": FILE, "backupInterval": 600}
+     "certificate": FILE, "key": FILE, "ca": FILE, "stanza": NAME, "backupInterval": 600}
 
-`stanza` is absent where there are no backups, and `pgbackrest` where its configuration is at its usual place.
+`stanza` is absent where there are no backups. Times are in seconds.
 """
 
 import http.server
@@ -65,10 +65,8 @@ def archiver(socket):
 class Backups:
     """What pgBackRest says of the repository, which takes requests to S3: now and then, and not whenever somebody asks."""
 
-    def __init__(self, stanza, configuration, interval):
+    def __init__(self, stanza, interval):
         self.command = ["pgbackrest", f"--stanza={stanza}", "--output=json", "info"]
-        if configuration:
-            self.command.insert(1, f"--config={configuration}")
         self.stanza = stanza
         self.interval = interval
         self.stops = {}
@@ -176,7 +174,7 @@ def main():
         configuration = json.load(file)
     backups = None
     if configuration.get("stanza"):
-        backups = Backups(configuration["stanza"], configuration.get("pgbackrest"), configuration.get("backupInterval", 600))
+        backups = Backups(configuration["stanza"], configuration.get("backupInterval", 600))
         threading.Thread(target=backups.run, daemon=True).start()
     Server(configuration, reporter(configuration, backups)).serve_forever()
 
