@@ -50,7 +50,8 @@ def prepare():
             "cipher-2": write_cipher("pgbackrest.d", 2),
             "cipher-restore": write_cipher("restore.d", 1),
             "admin": write_admin,
-        }
+        },
+        with_credentials="CDK_POSTGRES_STANZA" in os.environ,
     )
     secrets.look_until_there()
     return secrets
@@ -61,10 +62,11 @@ def member():
     secrets = prepare()
     os.makedirs(f"{VOLUME}/spool", mode=0o700, exist_ok=True)
     beside = os.path.dirname(os.path.abspath(__file__))
-    helpers = {"watch": [sys.executable, "-B", f"{beside}/watch.py", f"{task.RUN}/watch.json"]}
+    helpers = {"watch": ["/usr/bin/python3", "-B", f"{beside}/watch.py", f"{task.RUN}/watch.json"]}
     if "CDK_POSTGRES_STANZA" in os.environ:
         helpers["pgbackrest"] = ["/usr/bin/pgbackrest", "server"]
-    servers = task.Servers(["/usr/bin/patroni", f"{task.RUN}/patroni"], helpers)
+    patroni = ["/usr/bin/python3", "-B", f"{beside}/run_patroni.py", f"{task.RUN}/patroni"]
+    servers = task.Servers(patroni, helpers)
 
     def changed(_names):
         # Patroni reads its files anew and lets PostgreSQL do the same; no session ends.
@@ -80,7 +82,8 @@ def backup(kind):
     if kind not in BACKUPS:
         task.say(f"backup: {kind!r} is none of {', '.join(BACKUPS)}")
         return 64
-    prepare()
+    # A backup may take longer than the credentials are good for.
+    prepare().keep_looking(lambda names: None)
     command = ["/usr/bin/pgbackrest", f"--stanza={os.environ['CDK_POSTGRES_STANZA']}", f"--type={kind}", "backup"]
     return task.Servers(command).run()
 

@@ -107,6 +107,21 @@ def read_secret(arn):
         raise RuntimeError(f"HTTP {error.code} {code}".strip()) from None
 
 
+def write_credentials():
+    """Where programs find them that are started often, and so may not begin with a request: as a credential process prints them."""
+    keys = credentials()
+    # Those from the environment do not expire, and it is asked when they do.
+    tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    document = {
+        "Version": 1,
+        "AccessKeyId": keys["AccessKeyId"],
+        "SecretAccessKey": keys["SecretAccessKey"],
+        "SessionToken": keys.get("Token") or "",
+        "Expiration": keys.get("Expiration") or tomorrow.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    write(f"{RUN}/credentials.json", json.dumps(document))
+
+
 def write_certificate(value):
     """Certificate, key and root in one folder, which is exchanged as a whole, so that nobody finds a key of another certificate."""
     digest = hashlib.sha256(value["certificate"].encode()).hexdigest()[:16]
@@ -124,7 +139,8 @@ def write_certificate(value):
 class Secrets:
     """The secrets of the task, by the names that CDK_POSTGRES_SECRETS has for them."""
 
-    def __init__(self, writers):
+    def __init__(self, writers, with_credentials=False):
+        self.with_credentials = with_credentials
         self.writers = {"certificate": write_certificate, **writers}
         self.arns = json.loads(os.environ.get("CDK_POSTGRES_SECRETS", "{}"))
         self.interval = float(os.environ.get("CDK_POSTGRES_SECRETS_INTERVAL", "60"))
@@ -132,6 +148,8 @@ class Secrets:
 
     def look(self):
         """Writes what is new, and returns the names of it."""
+        if self.with_credentials:
+            write_credentials()
         changed = []
         for name, arn in self.arns.items():
             text = read_secret(arn)

@@ -306,6 +306,9 @@ export class Lab {
       const streaming = members.filter(({ role, state }) => role === 'leader' || state === 'streaming');
       const replicas = members.filter(({ role }) => role !== 'leader');
       const quorum = !this.model.synchronous || replicas.every(({ role }) => role === 'quorum_standby');
+      // What the cluster says of a member that is gone is true only until its lease ends.
+      const own = await Promise.all(this.members.filter((task) => task !== leader).map((task) => this.ask(task, '/replica')));
+      if (own.some((answer) => answer?.status !== 200)) return false;
       return members.length === this.model.members && timelines.size === 1 && streaming.length === members.length && quorum;
     });
   }
@@ -335,9 +338,11 @@ export class Lab {
   /** Until everything that was written up to now is in the bucket. */
   async untilArchived(milliseconds = 90_000): Promise<void> {
     const leader = await this.leader();
-    const [segment] = this.psql(leader, 'SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()').split('\n');
-    await until(milliseconds, `${segment} is archived`, () => {
-      const last = this.psql(leader, "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'");
+    const [segment] = (
+      await this.psql(leader, 'SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()')
+    ).split('\n');
+    await until(milliseconds, `${segment} is archived`, async () => {
+      const last = await this.psql(leader, "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'");
       return last >= segment;
     });
   }
@@ -352,21 +357,21 @@ export class Lab {
   }
 
   /** As the superuser, who is only in the container. */
-  psql(task: Task, sql: string): string {
-    return task.exec(['psql', '--no-psqlrc', '-U', 'postgres', '-d', 'postgres', '-AtX', '-v', 'ON_ERROR_STOP=1'], sql).trim();
+  async psql(task: Task, sql: string): Promise<string> {
+    return (await task.exec(['psql', '-U', 'postgres', '-d', 'postgres', '-AtX', '-v', 'ON_ERROR_STOP=1'], sql)).trim();
   }
 
-  patronictl(...command: string[]): string {
+  patronictl(...command: string[]): Promise<string> {
     const task = this.members.find(({ isRunning }) => isRunning)!;
     return task.exec(['patronictl', ...command]);
   }
 
   /** Whether each member of etcd answers, by itself. */
-  etcdHealthy(): boolean {
-    return this.etcdctl('endpoint', 'health').split('is healthy').length === this.model.members + 1;
+  async etcdHealthy(): Promise<boolean> {
+    return (await this.etcdctl('endpoint', 'health')).split('is healthy').length === this.model.members + 1;
   }
 
-  private etcdctl(...command: string[]): string {
+  private etcdctl(...command: string[]): Promise<string> {
     const task = this.etcd.find(({ isRunning }) => isRunning)!;
     const tls = '/run/cdk-postgres/tls';
     const endpoints = numbers(this.model).map((n) => `${etcdHost(this.model, n)}:2379`);

@@ -1,4 +1,4 @@
-import { ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { ChildProcess, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import * as readline from 'node:readline';
@@ -136,21 +136,29 @@ export class Task {
     this.options.network.mend(this.interface!);
   }
 
-  /** A command in the container, as ECS Exec runs it. */
-  exec(command: readonly string[], input?: string): string {
+  /** A command in the container, as ECS Exec runs it. Resolves to what it printed. */
+  exec(command: readonly string[], input = ''): Promise<string> {
     const user = String(this.options.user);
-    const result = spawnSync(
-      'nsenter',
-      ['--target', String(this.first()), '--mount', '--pid', '--net', '--ipc', '--root', '--wd=/', '--setuid', user, '--setgid', user, ...command],
-      {
-        env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', ...imageEnvironment(this.options.image!), ...this.options.environment },
-        encoding: 'utf8',
-        timeout: 120_000,
-        input,
+    const spaces = ['--mount', '--pid', '--net', '--ipc', '--root', '--wd=/', '--setuid', user, '--setgid', user];
+    const child = spawn('nsenter', ['--target', String(this.first()), ...spaces, ...command], {
+      env: {
+        PATH: '/usr/bin:/bin',
+        LANG: 'C.UTF-8',
+        ...imageEnvironment(this.options.image!),
+        ...this.options.environment,
       },
+      timeout: 120_000,
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input);
+    return new Promise((resolve, reject) =>
+      child.once('close', (code) =>
+        code === 0 ? resolve(stdout) : reject(new Error(`${this.name}: ${command.join(' ')}: ${stderr || stdout}`)),
+      ),
     );
-    if (result.status !== 0) throw new Error(`${this.name}: ${command.join(' ')}: ${result.stderr || result.stdout}`);
-    return result.stdout;
   }
 
   /** What is in the container's file system, as it is seen from outside. */

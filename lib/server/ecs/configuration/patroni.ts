@@ -15,6 +15,7 @@ import {
   RESTAPI_USER,
   RUN_FOLDER,
 } from './model';
+import { recoveryOptions } from './pgbackrest';
 import { TLS } from './files';
 
 /** Scripts of the image of PostgreSQL. */
@@ -199,6 +200,8 @@ export function patroniConfiguration(model: ClusterModel, n: number): string {
               command: `${SCRIPTS}/restore`,
               no_params: true,
               keep_existing_recovery_conf: true,
+              // Handed to the command as --option=value.
+              ...recoveryOptions(model.bootstrap.target),
             },
           }
         : {}),

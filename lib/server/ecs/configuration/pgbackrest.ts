@@ -104,7 +104,7 @@ export function backupPgBackRest(model: ClusterModel, backup: BackupModel): stri
 
 /** What the first member of a cluster is restored from. */
 export function restorePgBackRest(model: ClusterModel): string {
-  const { stanza, repository: source, target } = model.bootstrap!;
+  const { stanza, repository: source } = model.bootstrap!;
   return ini({
     global: {
       ...repository(1, stanza, source),
@@ -114,13 +114,15 @@ export function restorePgBackRest(model: ClusterModel): string {
       'lock-path': `${RUN_FOLDER}/lock`,
       'spool-path': `${MEMBER_VOLUME}/spool`,
     },
-    'global:restore': recovery(target),
     [stanza]: localServer(1),
   });
 }
 
-/** As options of pgBackRest's `restore`, which writes PostgreSQL's recovery parameters. */
-function recovery(target: RecoveryTargetModel): Options {
+/**
+ * Options of pgBackRest's `restore`, which chooses the backup by them and writes PostgreSQL's recovery parameters. On the command line alone:
+ * in the file they are ignored.
+ */
+export function recoveryOptions(target: RecoveryTargetModel): Options {
   const { type, value, exclusive, timeline } = target;
   return {
     // To the end of the WAL; the other words are pgBackRest's own.

@@ -28,7 +28,7 @@ function ini(text: string): Record<string, Record<string, string>> {
 interface Patroni {
   readonly name: string;
   readonly etcd3: { readonly hosts: string[]; readonly protocol: string };
-  readonly bootstrap: { readonly dcs: Dynamic; readonly method?: string; readonly initdb: unknown[] };
+  readonly bootstrap: { readonly dcs: Dynamic; readonly method?: string; readonly repository?: object; readonly initdb: unknown[] };
   readonly postgresql: { readonly authentication: Record<string, Record<string, string>>; readonly create_replica_methods: string[] };
 }
 interface Dynamic {
@@ -148,20 +148,24 @@ test('a cluster that begins with a backup reads from that repository and archive
   const configuration = memberConfiguration(model({ bootstrap: FROM_BILLING }), 1);
   const restore = ini(configuration.files[RESTORE]);
   expect(restore.global).toMatchObject({ 'repo1-s3-bucket': 'billing-backups', 'repo1-path': '/billing' });
-  expect(restore['global:restore']).toEqual({
+  expect(ini(configuration.files[PGBACKREST]).global['repo1-path']).toBe('/orders');
+  expect(configuration.secrets).toContain('cipher-restore');
+  const { bootstrap } = patroni({ bootstrap: FROM_BILLING });
+  expect(bootstrap.method).toBe('repository');
+  expect(bootstrap.repository).toEqual({
+    command: '/opt/cdk-postgres/restore',
+    no_params: true,
+    keep_existing_recovery_conf: true,
     type: 'time',
     target: '2026-03-01 12:00:00+00',
     'target-action': 'promote',
     'target-exclusive': 'y',
   });
-  expect(ini(configuration.files[PGBACKREST]).global['repo1-path']).toBe('/orders');
-  expect(configuration.secrets).toContain('cipher-restore');
-  expect(patroni({ bootstrap: FROM_BILLING }).bootstrap.method).toBe('repository');
 });
 
 test('to the end of the archive there is no target', () => {
   const bootstrap = { ...FROM_BILLING, target: { type: 'latest' as const } };
-  expect(ini(memberConfiguration(model({ bootstrap }), 1).files[RESTORE])['global:restore']).toEqual({});
+  expect(Object.keys(patroni({ bootstrap }).bootstrap.repository!)).toEqual(['command', 'no_params', 'keep_existing_recovery_conf']);
 });
 
 test('a backup reads from a replica where there is one, over the servers of all members', () => {
