@@ -25,6 +25,9 @@ ARCHIVER = """
     SELECT failed_count, extract(epoch FROM clock_timestamp() - last_archived_time) FROM pg_stat_archiver
 """
 
+# In seconds, after a repository that could not be read.
+AGAIN = 30
+
 
 def log(event, **fields):
     print(json.dumps({"level": "warn", "event": event, **fields}), flush=True)
@@ -82,7 +85,8 @@ class Backups:
                 self.problem = str(error)[:500]
                 log("backups unreadable", problem=self.problem)
             self.known = True
-            time.sleep(self.interval)
+            # A new cluster has its stanza some seconds later.
+            time.sleep(self.interval if self.problem is None else min(self.interval, AGAIN))
 
     def look(self):
         done = subprocess.run(self.command, capture_output=True, text=True, timeout=120)
