@@ -5,7 +5,7 @@ export const CLUSTER_GATE_RESOURCE_TYPE = 'Custom::CdkPostgresClusterGate';
 export const CLUSTER_PARAMETERS_RESOURCE_TYPE = 'Custom::CdkPostgresClusterParameters';
 
 /** Name of the environment variable with the `ClusterReference` of the function, as JSON. */
-export const CLUSTER_VARIABLE = 'CDK_POSTGRES_CLUSTER';
+export const CLUSTER_VARIABLE = 'CDK_POSTGRES_CLUSTER_REFERENCE';
 
 /** Where Patroni's REST API listens, the watch of a member (lib/images/postgres/watch.py), and etcd for its clients. */
 export const PATRONI_PORT = 8008;

@@ -12,6 +12,7 @@ const ROOT = path.resolve(__dirname, '..', '..');
 
 /** Where the folder of a laboratory is within the root folder. */
 const LAB = '/mnt';
+const PGBACKREST = `${LAB}/pgbackrest.conf`;
 const PASSWORD = 'clear-password-7d21c4';
 export const SCOPE = 'orders';
 
@@ -182,7 +183,7 @@ export class Lab {
   }
 
   /** The watch beside a member, in the namespaces of its task, as the entrypoint of the image starts it. */
-  startWatch(name: string): ChildProcess {
+  async startWatch(name: string): Promise<ChildProcess> {
     const file = (part: string) => `${LAB}/${name}/${part}.pem`;
     const volume = `${LAB}/${name}/volume`;
     const document = {
@@ -194,10 +195,15 @@ export class Lab {
         socket: `${LAB}/${name}`,
       },
       ...{ certificate: file('certificate'), key: file('key'), ca: file('ca'), backupInterval: 2 },
-      ...(this.options.backups && { stanza: SCOPE, pgbackrest: `${LAB}/pgbackrest.conf` }),
+      ...(this.options.backups && { stanza: SCOPE }),
     };
     fs.writeFileSync(path.join(this.folderOf(name), 'watch.json'), JSON.stringify(document));
     fs.copyFileSync(path.join(ROOT, 'lib/images/postgres/watch.py'), path.join(this.folderOf(name), 'watch.py'));
+    // A task that has just begun is not in its root folder yet.
+    await this.waitFor(
+      () => fs.existsSync(`/proc/${this.tasks.get(name)!.pid}/root${LAB}/${name}/watch.json`),
+      'its files',
+    );
     const [command, args] = this.within(name, [
       'python3',
       '-B',
@@ -293,6 +299,7 @@ export class Lab {
           PATH: '/usr/lib/postgresql/18/bin:/usr/sbin:/usr/bin:/sbin:/bin',
           HOME: `${LAB}/${name}`,
           LANG: 'C.UTF-8',
+          PGBACKREST_CONFIG: PGBACKREST,
           ...{ ROOTFS: rootFolder(), FOLDER: this.folder, NAME: name, VOLUME: volume },
         },
       },
@@ -312,6 +319,7 @@ export class Lab {
       'PATH=/usr/lib/postgresql/18/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       'LANG=C.UTF-8',
       'COLUMNS=120',
+      `PGBACKREST_CONFIG=${PGBACKREST}`,
     ];
     return ['nsenter', [...namespaces, ...user, ...environment, ...command]];
   }
@@ -323,7 +331,7 @@ export class Lab {
     const archive = this.options.backups
       ? {
           archive_mode: 'on',
-          archive_command: `pgbackrest --config=${LAB}/pgbackrest.conf --stanza=${SCOPE} archive-push %p`,
+          archive_command: `pgbackrest --stanza=${SCOPE} archive-push %p`,
         }
       : { archive_mode: 'on', archive_command: '/bin/true' };
     return {

@@ -1,5 +1,5 @@
 """
-`member`: Patroni, which keeps PostgreSQL, and pgBackRest's server. `backup TYPE`: makes a backup and ends. `health`: whether the member is.
+`member`: Patroni, which keeps PostgreSQL, pgBackRest's server, and the watch of the member. `backup TYPE`: makes a backup and ends. `health`: whether the member is.
 """
 
 import json
@@ -61,8 +61,11 @@ def member():
     """Runs until Patroni ends, which hands the lead over and stops PostgreSQL when the task is stopped."""
     secrets = prepare()
     os.makedirs(f"{VOLUME}/spool", mode=0o700, exist_ok=True)
-    helpers = {"pgbackrest": ["/usr/bin/pgbackrest", "server"]} if "CDK_POSTGRES_STANZA" in os.environ else {}
-    patroni = ["/usr/bin/python3", "-B", f"{os.path.dirname(os.path.abspath(__file__))}/run_patroni.py", f"{task.RUN}/patroni"]
+    beside = os.path.dirname(os.path.abspath(__file__))
+    helpers = {"watch": ["/usr/bin/python3", "-B", f"{beside}/watch.py", f"{task.RUN}/watch.json"]}
+    if "CDK_POSTGRES_STANZA" in os.environ:
+        helpers["pgbackrest"] = ["/usr/bin/pgbackrest", "server"]
+    patroni = ["/usr/bin/python3", "-B", f"{beside}/run_patroni.py", f"{task.RUN}/patroni"]
     servers = task.Servers(patroni, helpers)
 
     def changed(_names):

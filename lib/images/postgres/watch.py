@@ -4,9 +4,9 @@ How full the volume is, what waits to be archived, what the archiver has to say,
 changes nothing; the watch of the cluster makes metrics of it. `watch.py FILE`; FILE is JSON:
 
     {"address": "0.0.0.0", "port": 8009, "volume": "/var/lib/pg", "data": "/var/lib/pg/data", "socket": "/run/cdk-postgres",
-     "certificate": FILE, "key": FILE, "ca": FILE, "stanza": NAME, "pgbackrest": FILE, "backupInterval": 600}
+     "certificate": FILE, "key": FILE, "ca": FILE, "stanza": NAME, "backupInterval": 600}
 
-`stanza` is absent where there are no backups, and `pgbackrest` where its configuration is at its usual place.
+`stanza` is absent where there are no backups. Times are in seconds.
 """
 
 import http.server
@@ -24,6 +24,9 @@ import psycopg2
 ARCHIVER = """
     SELECT failed_count, extract(epoch FROM clock_timestamp() - last_archived_time) FROM pg_stat_archiver
 """
+
+# In seconds, after a repository that could not be read.
+AGAIN = 30
 
 
 def log(event, **fields):
@@ -65,10 +68,8 @@ def archiver(socket):
 class Backups:
     """What pgBackRest says of the repository, which takes requests to S3: now and then, and not whenever somebody asks."""
 
-    def __init__(self, stanza, configuration, interval):
+    def __init__(self, stanza, interval):
         self.command = ["pgbackrest", f"--stanza={stanza}", "--output=json", "info"]
-        if configuration:
-            self.command.insert(1, f"--config={configuration}")
         self.stanza = stanza
         self.interval = interval
         self.stops = {}
@@ -84,7 +85,8 @@ class Backups:
                 self.problem = str(error)[:500]
                 log("backups unreadable", problem=self.problem)
             self.known = True
-            time.sleep(self.interval)
+            # A new cluster has its stanza some seconds later.
+            time.sleep(self.interval if self.problem is None else min(self.interval, AGAIN))
 
     def look(self):
         done = subprocess.run(self.command, capture_output=True, text=True, timeout=120)
@@ -176,7 +178,7 @@ def main():
         configuration = json.load(file)
     backups = None
     if configuration.get("stanza"):
-        backups = Backups(configuration["stanza"], configuration.get("pgbackrest"), configuration.get("backupInterval", 600))
+        backups = Backups(configuration["stanza"], configuration.get("backupInterval", 600))
         threading.Thread(target=backups.run, daemon=True).start()
     Server(configuration, reporter(configuration, backups)).serve_forever()
 

@@ -70,7 +70,9 @@ export function patchOf(declared: Configuration, before: Configuration, there: C
     if (key in declared || is === undefined || is === null) continue;
     if (isObject(was) && isObject(is)) {
       const inner = patchOf({}, was, is);
-      if (Object.keys(inner).length > 0) patch[key] = inner;
+      // What nobody else has added to goes as a whole: a slot without a type would be none.
+      const nothingLeft = Object.keys(is).every((name) => inner[name] === null);
+      if (Object.keys(inner).length > 0) patch[key] = nothingLeft ? null : inner;
     } else patch[key] = null;
   }
   return patch;

@@ -43,6 +43,9 @@ import type { ClusterContext } from './tasks';
 /** How often the cluster is looked at. */
 const EVERY = Duration.minutes(1);
 
+/** In bytes: three quarters of the 2 GiB that etcd takes unless it is told otherwise. */
+const ETCD_NEARLY_FULL = 1.5 * 1024 ** 3;
+
 export interface ClusterOperationsProps {
   readonly context: ClusterContext;
   readonly server: Construct;
@@ -208,6 +211,18 @@ export class ClusterOperations extends Construct {
         above: 0,
         minutes: 5,
         says: 'a member of etcd is away: one more loss, and nobody can fail over',
+      },
+      {
+        metric: 'EtcdDatabaseBytes',
+        above: ETCD_NEARLY_FULL,
+        minutes: 5,
+        says: 'the database of etcd is three quarters full; a full one takes no writes, and nobody keeps the lead',
+      },
+      {
+        metric: 'MemberWatchesMissing',
+        above: 0,
+        minutes: 15,
+        says: 'the watch beside a member does not answer: its volume and its archive are not seen',
       },
       {
         metric: 'VolumeUsedPercent',

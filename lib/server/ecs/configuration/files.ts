@@ -10,6 +10,9 @@ export const TLS = {
 /** Patroni reads every file in it, in the order of their names; the entrypoint adds that with the password. */
 export const PATRONI_FOLDER = `${RUN_FOLDER}/patroni`;
 
+/** What the watch of a member looks at, and where it listens. */
+export const WATCH_FILE = `${RUN_FOLDER}/watch.json`;
+
 export const PGBACKREST_FILE = `${RUN_FOLDER}/pgbackrest.conf`;
 /** pgBackRest reads every file in it; the entrypoint adds those with the ciphers. */
 export const PGBACKREST_FOLDER = `${RUN_FOLDER}/pgbackrest.d`;

@@ -1,9 +1,10 @@
 import { etcdEnvironment } from './etcd';
-import { HAPROXY_FILE, PATRONI_FOLDER, PGBACKREST_FILE, PGBACKREST_FOLDER, RESTORE_FILE } from './files';
+import { HAPROXY_FILE, PATRONI_FOLDER, PGBACKREST_FILE, PGBACKREST_FOLDER, RESTORE_FILE, WATCH_FILE } from './files';
 import { haproxyConfiguration } from './haproxy';
 import { checkModel, ClusterModel, SecretName, TaskConfiguration } from './model';
 import { patroniConfiguration } from './patroni';
 import { backupPgBackRest, memberPgBackRest, restorePgBackRest } from './pgbackrest';
+import { watchConfiguration } from './watch';
 
 /** Where the tools find the configuration, in a shell of ECS Exec too. */
 const PGBACKREST_ENVIRONMENT = {
@@ -19,6 +20,7 @@ export function memberConfiguration(model: ClusterModel, n: number): TaskConfigu
   return {
     files: {
       [`${PATRONI_FOLDER}/1-cluster.yml`]: patroniConfiguration(model, n),
+      [WATCH_FILE]: watchConfiguration(model),
       ...(backup ? { [PGBACKREST_FILE]: memberPgBackRest(model, backup) } : {}),
       ...(bootstrap ? { [RESTORE_FILE]: restorePgBackRest(model) } : {}),
     },

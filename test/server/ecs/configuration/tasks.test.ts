@@ -88,7 +88,7 @@ describe('a member', () => {
     expect(dynamic(changes).postgresql.parameters.archive_mode).toBeUndefined();
     expect(dynamic(changes).postgresql.recovery_conf).toBeUndefined();
     const configuration = memberConfiguration(model(changes), 1);
-    expect(Object.keys(configuration.files)).toEqual([PATRONI]);
+    expect(Object.keys(configuration.files)).toEqual([PATRONI, '/run/cdk-postgres/watch.json']);
     expect(configuration.secrets).toEqual(['certificate', 'restapi', 'admin']);
     expect(patroni(changes).postgresql.create_replica_methods).toEqual(['basebackup']);
   });
