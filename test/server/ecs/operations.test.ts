@@ -26,7 +26,7 @@ const functionOf = (resources: Resources) =>
 
 test('the function knows the members and etcd by their names in DNS', () => {
   const resources = new Resources(cluster().stack);
-  const reference = JSON.parse(text(functionOf(resources).Environment.Variables.CDK_POSTGRES_CLUSTER));
+  const reference = JSON.parse(text(functionOf(resources).Environment.Variables.CDK_POSTGRES_CLUSTER_REFERENCE));
   expect(reference).toMatchObject({
     Scope: 'orders',
     Members: ['pg-1', 'pg-2', 'pg-3'].map((name) => `${name}=${name}.orders.internal:8008`),
