@@ -124,6 +124,7 @@ describe('what is declared inside works as on Aurora', () => {
   test('a client gets host, port and the root of the server', () => {
     const made = cluster();
     const client = handler(made);
+    made.server.acknowledge({ id: 'CP-1', reason: 'What a client gets is what is looked at' });
     made.server.addDatabase('app').addLoginRole('api').grantConnect(client);
     const resources = new Resources(made.stack);
     const { Variables } = resources.of('AWS::Lambda::Function').find(([id]) => id.startsWith('Handler'))![1].Properties
@@ -137,6 +138,7 @@ describe('what is declared inside works as on Aurora', () => {
   test('a client of the replicas gets their port, and is let in there alone', () => {
     const made = cluster();
     const client = handler(made);
+    made.server.acknowledge({ id: 'CP-1', reason: 'What a client gets is what is looked at' });
     made.server
       .addDatabase('app')
       .addLoginRole('report')
