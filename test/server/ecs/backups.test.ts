@@ -12,7 +12,7 @@ jest.mock('../../../lib/server/package-root', () => ({
   clusterImage: () => jest.requireActual('../../pooling/fake-image').fakeImage(),
 }));
 
-const schedules = (resources: Resources) =>
+const schedules = (resources: Resources): Record<string, any> =>
   Object.fromEntries(
     resources
       .of('AWS::Scheduler::Schedule')
