@@ -346,7 +346,7 @@ export class EcsPostgres extends PostgresServerBase {
 
   public readonly identity: string;
   public readonly host: string;
-  public readonly readerHost = undefined;
+  public readonly readerHost?: string;
   public readonly port = POSTGRES_PORT;
   public readonly adminSecret: secretsmanager.ISecret;
   public readonly profile: PostgresProfile;

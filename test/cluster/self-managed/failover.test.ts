@@ -129,12 +129,13 @@ suite('a cluster of three members', () => {
     };
     const isWaiting = () => lab.waitingForArchive(leader).includes(`${segment}.ready`);
     put(1);
+    await lab.switchSegment(leader);
     await until(60_000, 'the first copy is archived', () => !isWaiting());
 
     // Without the wrapper nothing is archived any more.
     fs.writeFileSync(file, '#!/bin/sh\nexec /usr/bin/pgbackrest --stanza="$CDK_POSTGRES_STANZA" archive-push "$1"\n');
     put(2);
-    await lab.psql(leader, 'SELECT pg_switch_wal()');
+    await lab.switchSegment(leader);
     const failed = async () => Number(await lab.psql(leader, 'SELECT failed_count FROM pg_stat_archiver'));
     const before = await failed();
     await until(60_000, 'archiving fails', async () => (await failed()) > before);

@@ -338,13 +338,17 @@ export class Lab {
   /** Until everything that was written up to now is in the bucket. */
   async untilArchived(milliseconds = 90_000): Promise<void> {
     const leader = await this.leader();
-    const [segment] = (
-      await this.psql(leader, 'SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()')
-    ).split('\n');
+    const segment = await this.switchSegment(leader);
     await until(milliseconds, `${segment} is archived`, async () => {
       const last = await this.psql(leader, "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'");
       return last >= segment;
     });
+  }
+
+  /** Ends the segment of WAL that is written, which the archiver hears of; nothing is ended where nothing was written. Returns its name. */
+  async switchSegment(leader: Task): Promise<string> {
+    const sql = "SELECT pg_create_restore_point('switch'); SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()";
+    return (await this.psql(leader, sql)).split('\n')[1];
   }
 
   async query<Row>(sql: string, task?: Task): Promise<Row[]> {
