@@ -10,6 +10,7 @@ import { applyCommand } from './commands/apply';
 import { budgetCommand } from './commands/budget';
 import { checkCommand } from './commands/check';
 import { driftCommand } from './commands/drift';
+import { ecsCommand } from './commands/ecs';
 import { handoverCommand } from './commands/handover';
 import { hardeningCommand } from './commands/hardening';
 import { importCommand } from './commands/import';
@@ -63,6 +64,7 @@ for (const command of [
   hardeningCommand(),
   handoverCommand(),
   importCommand(),
+  ecsCommand(),
 ]) {
   command.copyInheritedSettings(program);
   program.addCommand(command.showHelpAfterError(`cdk-postgres ${command.name()} --help says what there is.`));

@@ -21,6 +21,12 @@ export {
   ServerlessV2Capacity,
 } from './server/aurora-postgres';
 export { AllowedExtensions } from './server/allowed-extensions';
+export { EcsLogicalSlot, EcsPostgres, EcsPostgresFromBackupProps, EcsPostgresProps } from './server/ecs-postgres';
+export { EcsBackupOptions, EcsBackups, EcsBackupsAttributes, SecondRepositoryOptions } from './server/ecs/backups';
+export { HbaCertificateOptions, HbaOauthOptions, HbaRule, HbaRuleOptions } from './server/ecs/hba-rule';
+export { EcsImages } from './server/ecs/images';
+export { RecoveryTarget, RecoveryTargetOptions } from './server/ecs/recovery-target';
+export { Gp3Options, Io2Options, Storage } from './server/ecs/storage';
 export { DriftDetectionOptions } from './server/drift-detection-options';
 export { ExternalEndpoint, ExternalPostgres, ServerTrust } from './server/external-postgres';
 export { ControlledReboot } from './server/high-availability/controlled-reboot';

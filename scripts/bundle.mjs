@@ -1,5 +1,5 @@
-// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the image of the pooler into
-// assets/pgbouncer, the command line into assets/cli.js, what tests of apps use into assets/testing.js.
+// Bundles what runs outside the user's synthesis: the functions into assets/functions/<duty>, the images into
+// assets/pgbouncer, assets/postgres, assets/etcd and assets/router, the command line into assets/cli.js, what tests of apps use into assets/testing.js.
 // `node scripts/bundle.mjs [FOLDER]`; the folder is `assets` by default. The same sources give the same bytes, so that an unchanged function is not deployed again.
 import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -20,6 +20,7 @@ const FUNCTIONS = [
   { duty: 'failover', speaksPostgres: true },
   { duty: 'certificate', speaksPostgres: false },
   { duty: 'guard', speaksPostgres: false },
+  { duty: 'cluster', speaksPostgres: false },
 ];
 
 /** Roots that were valid only until then are of no server any more; a date of ours keeps the output the same every day. */
@@ -72,6 +73,20 @@ export async function bundle(outDir = path.join(root, 'assets')) {
   await build({ ...OPTIONS, entryPoints: ['lib/runtime/pooler/main.ts'], outfile: path.join(image, 'agent.js') });
   fs.writeFileSync(path.join(image, 'rds-ca.pem'), pem);
   fs.copyFileSync(path.join(root, 'lib/images/pgbouncer/Dockerfile'), path.join(image, 'Dockerfile'));
+  // Those of a self-managed cluster, with what all of its tasks share in each.
+  for (const name of ['postgres', 'etcd', 'router']) {
+    const folder = path.join(outDir, name);
+    fs.rmSync(folder, { recursive: true, force: true });
+    fs.mkdirSync(folder, { recursive: true });
+    for (const source of [name, 'task'])
+      for (const file of fs.readdirSync(path.join(root, 'lib/images', source))) {
+        fs.copyFileSync(path.join(root, 'lib/images', source, file), path.join(folder, file));
+        fs.chmodSync(
+          path.join(folder, file),
+          fs.statSync(path.join(root, 'lib/images', source, file)).mode & 0o111 ? 0o755 : 0o644,
+        );
+      }
+  }
   const cli = path.join(outDir, 'cli.js');
   await build({
     ...OPTIONS,

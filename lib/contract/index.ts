@@ -13,3 +13,4 @@ export * from './rule-packs';
 export * from './failover-test';
 export * from './tenants';
 export * from './connection-budget';
+export * from './cluster';

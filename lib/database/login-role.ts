@@ -300,17 +300,20 @@ export class LoginRole extends RoleBase {
   }
 
   /**
-   * The connection as environment variables that libpq and most drivers read, and `PGSECRETARN`. No value is secret. Where two logins take
+   * The connection as environment variables that libpq and most drivers read, `PGSECRETARN`, and `PGSSLROOTPEM` where the server has a root of its
+   * own. No value is secret. Where two logins take
    * turns there is no `PGUSER`, since the secret has it.
    */
   public get environment(): { [name: string]: string } {
     const { connection } = this;
+    const { trust } = this._state.props;
     return {
       PGHOST: connection.host,
       PGPORT: String(connection.port),
       PGDATABASE: connection.database,
       ...(connection.user && { PGUSER: connection.user }),
       PGSSLMODE: 'verify-full',
+      ...(hasOwnRoot(trust) && { PGSSLROOTPEM: trust }),
       ...(connection.secretArn && { PGSECRETARN: connection.secretArn }),
     };
   }
@@ -450,10 +453,11 @@ export class LoginRole extends RoleBase {
     add: (name: string, value: string) => unknown,
     to?: IReaderEndpoint | PoolerEndpoint,
   ): void {
-    const host = to?.host ?? this.server.host;
+    const { host, port } = to ?? this.server;
+    const place = `${host}:${port}`;
     const key = grantee instanceof Consumer ? grantee._construct : grantee;
     const earlier = ENVIRONMENTS.get(key);
-    if (earlier?.role === this && earlier.host === host) return;
+    if (earlier?.role === this && earlier.place === place) return;
     if (earlier) {
       const whose = earlier.role === this ? 'another endpoint of the same role' : earlier.role.node.path;
       throw new Error(
@@ -461,9 +465,14 @@ export class LoginRole extends RoleBase {
           'give it those of LoginRole.environment under names of your own',
       );
     }
-    ENVIRONMENTS.set(key, { role: this, host });
-    const pooled = to instanceof PoolerEndpoint ? to._environment(this.pooledRole) : { PGHOST: host };
-    for (const [name, value] of Object.entries({ ...this.environment, ...pooled })) add(name, value);
+    ENVIRONMENTS.set(key, { role: this, place });
+    const variables: Record<string, string> = { ...this.environment, PGHOST: host, PGPORT: String(port) };
+    if (to instanceof PoolerEndpoint) {
+      // It has a certificate of its own.
+      delete variables.PGSSLROOTPEM;
+      Object.assign(variables, to._environment(this.pooledRole));
+    }
+    for (const [name, value] of Object.entries(variables)) add(name, value);
   }
 
   private get pooledRole(): PooledRole {
@@ -615,12 +624,17 @@ export class LoginRole extends RoleBase {
   }
 }
 
+/** Whether clients need a root that neither their system nor this package has. */
+function hasOwnRoot(trust: string): boolean {
+  return trust !== 'rds' && trust !== 'public';
+}
+
 function isConnectable(grantee: iam.IGrantable): grantee is iam.IGrantable & ec2.IConnectable {
   return 'connections' in grantee;
 }
 
 /** By what takes environment variables, the role whose variables it has. */
-const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly host: string }>();
+const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly place: string }>();
 
 /** How environment variables are given to it, if it takes any. */
 function environmentOf(grantee: iam.IGrantable): ((name: string, value: string) => unknown) | undefined {

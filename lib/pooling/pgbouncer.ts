@@ -473,7 +473,7 @@ export class PgBouncer extends PoolerEndpoint {
 
   private document(): PoolerDocument {
     const { options } = this;
-    const { trust } = ServerState.of(this.base).props;
+    const { trustInJson: trust } = ServerState.of(this.base);
     const seconds = (duration: Duration | undefined) => duration?.toSeconds();
     return {
       version: POOLER_VERSION,

@@ -1,19 +1,8 @@
-import {
-  CustomResource,
-  Duration,
-  RemovalPolicy,
-  SecretValue,
-  Stack,
-  Validations,
-  aws_iam as iam,
-  aws_lambda as lambda,
-  aws_secretsmanager as secretsmanager,
-} from 'aws-cdk-lib';
+import { RemovalPolicy, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
-import { AUTHORITY_VARIABLE, CA_ATTRIBUTE, CERTIFICATE_RESOURCE_TYPE, CERTIFICATE_ROTATION_DAYS } from '../contract';
+import { CertificateAuthority } from '../server/certificate-authority';
 import type { ServerTrust } from '../server/external-postgres';
 import { requireHost } from '../server/required';
-import { ServerFunction } from '../server/state/server-function';
 import { ServerState } from '../server/state/server-state';
 
 /** A certificate that you have for the pooler. */
@@ -73,9 +62,8 @@ export interface MadeCertificate {
 }
 
 /** A certificate of an authority of its own: two secrets, and the function that makes and renews what is in them. */
-export class PrivateAuthority extends Construct implements MadeCertificate {
+export class PrivateAuthority extends CertificateAuthority implements MadeCertificate {
   public readonly secret: secretsmanager.Secret;
-  public readonly trust: string;
   public readonly ready: IDependable[];
 
   constructor(
@@ -84,80 +72,20 @@ export class PrivateAuthority extends Construct implements MadeCertificate {
     state: ServerState,
     public readonly host: string,
   ) {
-    super(scope, id);
-    const { encryptionKey, vpc, vpcSubnets, profile } = state.props;
-    const removalPolicy = profile === 'development' ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN;
-    const empty = (name: string, description: string) =>
-      new secretsmanager.Secret(this, name, {
-        description,
-        encryptionKey,
-        removalPolicy: RemovalPolicy.DESTROY,
-        // The function fills it; another value here would be written over what it made.
-        secretStringValue: SecretValue.unsafePlainText('{}'),
-      });
-    const authority = empty('Authority', `Root and key of the authority of the pooler ${scope.node.path}`);
-    acknowledgeRotation(authority);
-    this.secret = empty('Secret', `Certificate and key of the pooler ${scope.node.path}`);
-
-    const made = new ServerFunction(this, 'Function', {
-      duty: 'certificate',
+    const { encryptionKey, vpc, vpcSubnets, profile, reserveConcurrency } = state.props;
+    super(scope, id, {
+      of: `the pooler ${scope.node.path}`,
+      trustedBy: 'the clients of the pooler',
       server: state.server,
       vpc,
       vpcSubnets,
       encryptionKey,
-      reserveConcurrency: state.props.reserveConcurrency,
-      logRemovalPolicy: removalPolicy,
-      timeout: Duration.minutes(2),
-      memorySize: 256,
-      environment: { [AUTHORITY_VARIABLE]: authority.secretArn },
-      statements: [
-        new iam.PolicyStatement({
-          actions: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret', 'secretsmanager:PutSecretValue'],
-          resources: [authority.secretArn, this.secret.secretArn],
-        }),
-        new iam.PolicyStatement({
-          actions: ['secretsmanager:UpdateSecretVersionStage'],
-          resources: [this.secret.secretArn],
-        }),
-      ],
+      reserveConcurrency,
+      logRemovalPolicy: profile === 'development' ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+      endpoints: state.endpoints,
     });
-    const resource = new CustomResource(this, 'Resource', {
-      resourceType: CERTIFICATE_RESOURCE_TYPE,
-      serviceToken: made.function.functionArn,
-      serviceTimeout: Duration.minutes(5),
-      properties: { Certificate: this.secret.secretArn, Hosts: [host] },
-    });
-    resource.node.addDependency(...made.ready, state.endpoints);
-    this.trust = resource.getAttString(CA_ATTRIBUTE);
-
-    const permission = new lambda.CfnPermission(this, 'RotatePermission', {
-      action: 'lambda:InvokeFunction',
-      functionName: made.function.functionArn,
-      principal: 'secretsmanager.amazonaws.com',
-      sourceAccount: Stack.of(this).account,
-    });
-    const schedule = new secretsmanager.CfnRotationSchedule(this, 'Rotation', {
-      secretId: this.secret.secretArn,
-      rotationLambdaArn: made.function.functionArn,
-      rotateImmediatelyOnUpdate: false,
-      rotationRules: { automaticallyAfterDays: CERTIFICATE_ROTATION_DAYS },
-    });
-    schedule.node.addDependency(permission, resource);
+    const { secret, resource } = this.issue(this, { of: `the pooler ${scope.node.path}`, hosts: [host] });
+    this.secret = secret;
     this.ready = [resource];
-  }
-}
-
-function acknowledgeRotation(secret: secretsmanager.Secret): void {
-  for (const id of [
-    'AwsSolutions-SMG4',
-    'HIPAA.Security-SecretsManagerRotationEnabled',
-    'NIST.800.53.R5-SecretsManagerRotationEnabled',
-  ]) {
-    Validations.of(secret).acknowledge({
-      id,
-      reason:
-        'It holds the key of the root that the clients of the pooler trust, and a new root would lock all of them out until they have it. ' +
-        'The function of the certificate alone reads it; the certificate that it signs is renewed every 30 days.',
-    });
   }
 }

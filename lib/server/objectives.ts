@@ -28,6 +28,11 @@ export interface RecoveryObjectives {
 export interface RecoveryCapability {
   /** Automated backups are on. */
   readonly pointInTimeRecovery: boolean;
+  /**
+   * By how much the latest moment that can be restored trails.
+   * @default - five minutes, as on RDS and Aurora
+   */
+  readonly restorableLag?: Duration;
   /** A committed transaction survives the loss of a node or a zone. */
   readonly synchronousCopy: boolean;
   /** What brings the server back after the loss of a node, in words that continue "… after the loss of a node". */
@@ -41,13 +46,14 @@ const RESTORABLE_LAG = Duration.minutes(5);
 /** Why the objectives cannot be held, in one sentence. Undefined: they can. */
 export function unmetObjectives(objectives: RecoveryObjectives, capability: RecoveryCapability): string | undefined {
   const { rpo, rto } = objectives;
+  const { restorableLag = RESTORABLE_LAG } = capability;
   if (!capability.pointInTimeRecovery) {
     return `an rpo of ${show(rpo)} cannot be held after a logical error such as a wrong DELETE: automated backups are off`;
   }
-  if (rpo.toSeconds() < RESTORABLE_LAG.toSeconds() && !capability.synchronousCopy) {
+  if (rpo.toSeconds() < restorableLag.toSeconds() && !capability.synchronousCopy) {
     return (
       `an rpo of ${show(rpo)} cannot be held by point-in-time recovery alone, which reaches to about ` +
-      `${show(RESTORABLE_LAG)} before a failure, and there is no synchronous copy in another zone`
+      `${show(restorableLag)} before a failure, and there is no synchronous copy in another zone`
     );
   }
   if (rto.toSeconds() < capability.recoveryTime.toSeconds()) {

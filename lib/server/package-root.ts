@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What a function of this library is there for. Each duty has its own bundle and its own role. */
-export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift' | 'probe' | 'failover' | 'certificate';
+export type FunctionDuty = 'apply' | 'rotate' | 'guard' | 'drift' | 'probe' | 'failover' | 'certificate' | 'cluster';
 
 /**
  * The folder of this package. Sources and the compiled package differ in depth (`lib` and `build/lib`), so it is found by its
@@ -31,5 +31,16 @@ export function poolerImage(): string {
   const folder = join(packageRoot(), 'assets', 'pgbouncer');
   if (!existsSync(join(folder, 'Dockerfile')))
     throw new Error(`The image of the pooler is missing in ${folder}: run \`npm run bundle\``);
+  return folder;
+}
+
+/** The images of a self-managed server. */
+export type ClusterImageName = 'postgres' | 'etcd' | 'router';
+
+/** The folder that one of them is built from. */
+export function clusterImage(name: ClusterImageName): string {
+  const folder = join(packageRoot(), 'assets', name);
+  if (!existsSync(join(folder, 'Dockerfile')))
+    throw new Error(`The image ${name} of a self-managed server is missing in ${folder}: run \`npm run bundle\``);
   return folder;
 }

@@ -32,6 +32,7 @@ test('help is no error, and every command has examples', async () => {
     'hardening',
     'handover',
     'import',
+    'ecs',
   ]);
   for (const command of commands) {
     const help = await cli([command, '--help']);

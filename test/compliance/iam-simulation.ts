@@ -36,6 +36,14 @@ function referenced(stack: AssemblyStack, id: string, attribute?: string): strin
       return `arn:aws:iam::${ACCOUNT}:role/${id}`;
     case 'AWS::Lambda::Function.Arn':
       return arn('lambda', `function:${id}`);
+    case 'AWS::S3::Bucket.Arn':
+      return `arn:aws:s3:::${id.toLowerCase()}`;
+    case 'AWS::ECS::Cluster.Arn':
+      return arn('ecs', `cluster/${id}`);
+    case 'AWS::ECS::TaskDefinition':
+      return arn('ecs', `task-definition/${id}:1`);
+    case 'AWS::EC2::Volume':
+      return `vol-${id.toLowerCase()}`;
     case 'AWS::RDS::DBProxy.DBProxyArn':
       return arn('rds', `db-proxy:prx-${id}`);
     case 'AWS::RDS::DBCluster.DBClusterArn':

@@ -29,6 +29,9 @@ export interface Issued {
 
 const DAY = 86_400_000;
 
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
 /** A certificate that begins to be valid now is not yet valid for whoever's clock is behind. */
 const CLOCKS_DIFFER = 3_600_000;
 
@@ -55,11 +58,25 @@ export function createAuthority(name: string, validDays: number): Authority {
   };
 }
 
+/** What a certificate says of its holder besides the hosts. */
+export interface Holder {
+  /**
+   * The common name.
+   * @default - the first host
+   */
+  readonly subject?: string;
+  /**
+   * Whether the holder may show it as a client too, as the members of a cluster do to one another.
+   * @default false
+   */
+  readonly client?: boolean;
+}
+
 /** Makes a certificate for hosts, by name or address. */
 export function issueCertificate(
   authority: Authority,
   hosts: readonly string[],
-  options: { readonly validDays: number; readonly subject?: string },
+  options: Holder & { readonly validDays: number },
 ): Issued {
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const root = new X509Certificate(authority.certificate);
@@ -70,7 +87,7 @@ export function issueCertificate(
     extension('2.5.29.19', true, sequence()),
     // digitalSignature
     extension('2.5.29.15', true, der(0x03, Buffer.from([7, 0x80]))),
-    extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'))),
+    extension('2.5.29.37', false, sequence(oid(SERVER_AUTH), ...(options.client ? [oid(CLIENT_AUTH)] : []))),
     extension('2.5.29.17', false, sequence(...names)),
     extension('2.5.29.14', false, der(0x04, keyId(keys.publicKey))),
     extension('2.5.29.35', false, sequence(der(0x80, keyId(root.publicKey)))),
@@ -92,6 +109,14 @@ export function issueCertificate(
 export function hostsOf(certificate: string): string[] {
   const { subjectAltName = '' } = new X509Certificate(certificate);
   return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|IP Address):/, ''));
+}
+
+/** Whom a certificate is of. */
+export function holderOf(certificate: string): Required<Holder> {
+  const { subject, keyUsage } = new X509Certificate(certificate);
+  // What Node.js calls the key usage is the extended one.
+  const usages = keyUsage as string[] | undefined;
+  return { subject: subject.replace(/^CN=/, ''), client: usages?.includes(CLIENT_AUTH) ?? false };
 }
 
 /** For how many more days a certificate is valid; less than none when it is not. */

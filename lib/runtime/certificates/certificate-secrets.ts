@@ -1,13 +1,20 @@
 import { createHash } from 'node:crypto';
-import { AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_ROTATION_DAYS } from '../../contract';
+import { AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_ROTATION_DAYS, POOLER_SUBJECT } from '../../contract';
 import { RotationEvent } from '../rotate/event';
 import { SecretError, SecretStore } from '../secrets';
-import { Authority, createAuthority, daysLeft, hostsOf, isIssuedBy, issueCertificate, Issued } from './authority';
+import {
+  Authority,
+  createAuthority,
+  daysLeft,
+  Holder,
+  holderOf,
+  hostsOf,
+  isIssuedBy,
+  issueCertificate,
+  Issued,
+} from './authority';
 
-/** The common name has 64 characters at most, which names of load balancers exceed; clients look at the alternative names. */
-const SUBJECT = 'cdk-postgres pooler';
-
-/** A certificate and the root that clients trust, as the secret of a pooler has them. */
+/** A certificate and the root that clients trust, as the secret has them. */
 interface CertificateDocument extends Issued {
   readonly ca: string;
 }
@@ -16,11 +23,16 @@ interface CertificateDocument extends Issued {
  * The authority of a secret, made the first time. What is there and cannot be read is no reason to make another: clients trust the one that
  * was there.
  */
-export async function ensureAuthority(store: SecretStore, secret: string, request: string): Promise<Authority> {
+export async function ensureAuthority(
+  store: SecretStore,
+  secret: string,
+  request: string,
+  name = POOLER_SUBJECT,
+): Promise<Authority> {
   const { text } = await store.get(secret);
   const known = readAuthority(secret, text);
   if (known) return known;
-  const authority = createAuthority(SUBJECT, AUTHORITY_DAYS);
+  const authority = createAuthority(name, AUTHORITY_DAYS);
   await store.put(secret, authority, tokenOf(request, 'authority'), 'AWSCURRENT');
   return authority;
 }
@@ -32,20 +44,23 @@ export async function ensureCertificate(
     readonly secret: string;
     readonly authority: Authority;
     readonly hosts: readonly string[];
+    /** @default - a pooler's: the names of load balancers exceed the 64 characters of a common name, and clients look at the alternative ones */
+    readonly holder?: Required<Holder>;
     readonly request: string;
     readonly now: number;
   },
 ): Promise<'made' | 'kept'> {
-  const { secret, authority, hosts, request, now } = options;
+  const { secret, authority, hosts, request, now, holder = POOLER } = options;
   const current = readCertificate((await store.get(secret)).text);
   if (
     current &&
     isIssuedBy(current.certificate, authority) &&
     hostsOf(current.certificate).join() === hosts.join() &&
+    sameHolder(holderOf(current.certificate), holder) &&
     daysLeft(current.certificate, now) > CERTIFICATE_ROTATION_DAYS
   )
     return 'kept';
-  await store.put(secret, issue(authority, hosts), tokenOf(request, 'certificate'), 'AWSCURRENT');
+  await store.put(secret, issue(authority, hosts, holder), tokenOf(request, 'certificate'), 'AWSCURRENT');
   return 'made';
 }
 
@@ -63,11 +78,12 @@ export async function rotateCertificate(
       if (readCertificate((await store.find(secret, { id: token, stage: 'AWSPENDING' }))?.text)) return;
       const current = requireCertificate(secret, (await store.get(secret)).text);
       const authority = requireAuthority(authoritySecret, (await store.get(authoritySecret)).text);
-      await store.put(secret, issue(authority, hostsOf(current.certificate)), token, 'AWSPENDING');
+      const { certificate } = current;
+      await store.put(secret, issue(authority, hostsOf(certificate), holderOf(certificate)), token, 'AWSPENDING');
       return;
     }
     case 'setSecret':
-      // Nobody has to be told: the pooler reads the current version by itself.
+      // Nobody has to be told: who shows it reads the current version by itself.
       return;
     case 'testSecret': {
       const pending = requireCertificate(secret, (await store.get(secret, { id: token, stage: 'AWSPENDING' })).text);
@@ -83,8 +99,14 @@ export async function rotateCertificate(
   }
 }
 
-function issue(authority: Authority, hosts: readonly string[]): CertificateDocument {
-  const issued = issueCertificate(authority, hosts, { validDays: CERTIFICATE_DAYS, subject: SUBJECT });
+const POOLER: Required<Holder> = { subject: POOLER_SUBJECT, client: false };
+
+function sameHolder(one: Required<Holder>, other: Required<Holder>): boolean {
+  return one.subject === other.subject && one.client === other.client;
+}
+
+function issue(authority: Authority, hosts: readonly string[], holder: Required<Holder>): CertificateDocument {
+  const issued = issueCertificate(authority, hosts, { validDays: CERTIFICATE_DAYS, ...holder });
   return { ...issued, ca: authority.certificate };
 }
 

@@ -1,4 +1,4 @@
-import { AUTHORITY_VARIABLE, CA_ATTRIBUTE } from '../../contract';
+import { AUTHORITY_VARIABLE, CA_ATTRIBUTE, CA_LINE_ATTRIBUTE, POOLER_SUBJECT } from '../../contract';
 import { ensureAuthority, ensureCertificate, rotateCertificate } from '../certificates';
 import { readRotationEvent } from '../rotate/event';
 import { SecretStore } from '../secrets';
@@ -7,7 +7,7 @@ import { logLine } from './log';
 
 const serve = serveCustomResource((request) => withStore((store) => answer(store, request)));
 
-/** The function of a pooler's certificate: CloudFormation has it made, and Secrets Manager has it renewed. */
+/** The function of an authority and its certificates: CloudFormation has it made, and Secrets Manager has it renewed. */
 export async function handler(event: unknown, context: LambdaContext): Promise<unknown> {
   if (typeof event === 'object' && event !== null && 'RequestType' in event) return serve(event, context);
   const rotation = readRotationEvent(event);
@@ -26,22 +26,39 @@ export async function handler(event: unknown, context: LambdaContext): Promise<u
 async function answer(store: SecretStore, request: ResourceRequest): Promise<ResourceAnswer> {
   const physicalId = request.physicalId ?? `cdk-postgres-certificate/${request.logicalId}`;
   if (request.type === 'Delete') return { physicalId };
-  const { Certificate, Hosts } = request.properties;
+  const {
+    Certificate,
+    Hosts,
+    Authority = POOLER_SUBJECT,
+    Subject = POOLER_SUBJECT,
+    Client = 'false',
+  } = request.properties;
   if (typeof Certificate !== 'string' || !Array.isArray(Hosts) || Hosts.length === 0 || !Hosts.every(isHost))
     throw new Error(
       'the event names no secret of a certificate, or no host that it is for: its template is of another version',
     );
-  const authority = await ensureAuthority(store, authoritySecret(), request.requestId);
+  if (!isName(Authority) || !isName(Subject))
+    throw new Error(
+      'the event names an authority or a subject with other characters than letters, digits, spaces and hyphens',
+    );
+  const authority = await ensureAuthority(store, authoritySecret(), request.requestId, Authority);
   const done = await ensureCertificate(store, {
     secret: Certificate,
     authority,
     hosts: Hosts as string[],
+    holder: { subject: Subject, client: String(Client) === 'true' },
     request: request.requestId,
     now: Date.now(),
   });
   logLine(done, { secret: Certificate, hosts: Hosts });
-  return { physicalId, data: { [CA_ATTRIBUTE]: authority.certificate } };
+  const { certificate } = authority;
+  return {
+    physicalId,
+    data: { [CA_ATTRIBUTE]: certificate, [CA_LINE_ATTRIBUTE]: JSON.stringify(certificate).slice(1, -1) },
+  };
 }
+
+const isName = (name: unknown): name is string => typeof name === 'string' && /^[A-Za-z0-9 .-]{1,64}$/.test(name);
 
 const isHost = (host: unknown): boolean => typeof host === 'string' && /^[A-Za-z0-9.-]+$/.test(host);
 

@@ -6,6 +6,8 @@ export interface ResourceRequest {
   readonly type: 'Create' | 'Update' | 'Delete';
   readonly stackId: string;
   readonly logicalId: string;
+  /** Such as `Custom::CdkPostgresState`; absent where the event does not say. */
+  readonly resourceType?: string;
   readonly requestId: string;
   /** When CloudFormation made it, in ISO 8601; absent where the URL for its answer does not say so. */
   readonly requestedAt?: string;
@@ -36,6 +38,17 @@ export interface LambdaContext {
   getRemainingTimeInMillis(): number;
 }
 
+/**
+ * What the resource waits for takes longer than a function may run: CloudFormation is not answered, the function ends with this error, and Lambda
+ * runs the same event again after a minute or two, twice at the most. Whoever throws it answers at the second of them at the latest.
+ */
+export class AskAgainError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'AskAgainError';
+  }
+}
+
 /** The body that CloudFormation was sent; the function returns it too, for who calls it directly. */
 export interface ResponseBody {
   readonly Status: 'SUCCESS' | 'FAILED';
@@ -59,7 +72,7 @@ const STOP_MARGIN_MS = 10_000;
 
 /**
  * Makes a Lambda handler that speaks CloudFormation's protocol: exactly one response per event, whatever happens, before the
- * function's time is over, within 4,096 bytes. What the handler throws becomes the reason of a FAILED response.
+ * function's time is over, within 4,096 bytes. What the handler throws becomes the reason of a FAILED response, but for an `AskAgainError`.
  */
 export function serveCustomResource(
   handle: ResourceHandler,
@@ -96,6 +109,7 @@ async function answer(
     const { physicalId, data, reason } = await Promise.race([work, timeOver]);
     return fit({ Status: 'SUCCESS', Reason: reason, PhysicalResourceId: physicalId, ...ids, Data: data });
   } catch (error) {
+    if (error instanceof AskAgainError) throw error;
     if (fields.RequestType === 'Delete' && known === FAILED_CREATE) {
       return fit({ Status: 'SUCCESS', Reason: reasonOf(error), PhysicalResourceId: known, ...ids });
     }
@@ -122,6 +136,7 @@ function readRequest(fields: Readonly<Record<string, unknown>>): ResourceRequest
     requestId: text(fields.RequestId),
     requestedAt: signedAt(fields.ResponseURL),
     logicalId: text(fields.LogicalResourceId),
+    resourceType: text(fields.ResourceType) || undefined,
     physicalId: text(fields.PhysicalResourceId) || undefined,
     properties: asRecord(fields.ResourceProperties),
     oldProperties: type === 'Update' ? asRecord(fields.OldResourceProperties) : undefined,

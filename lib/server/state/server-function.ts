@@ -212,7 +212,8 @@ const DESCRIPTION: Readonly<Record<FunctionDuty, string>> = {
   drift: 'compares the inside of a PostgreSQL server with its declared state',
   probe: 'measures what CloudWatch does not know of a PostgreSQL server',
   failover: 'fails a PostgreSQL server over and measures the write outage',
-  certificate: 'makes and renews the certificate of a pooler',
+  certificate: 'makes and renews the certificates of an authority of its own',
+  cluster: 'waits for, configures and watches the members of a self-managed PostgreSQL server',
   guard: 'refuses a deployment that would replace or downgrade a PostgreSQL server',
 };
 
@@ -224,5 +225,6 @@ const SERVICES: Readonly<Record<FunctionDuty, readonly AwsService[]>> = {
   probe: ['secretsmanager'],
   failover: ['secretsmanager', 'rds'],
   certificate: ['secretsmanager', 's3'],
+  cluster: ['secretsmanager', 's3'],
   guard: ['rds', 's3'],
 };

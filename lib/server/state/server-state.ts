@@ -71,6 +71,11 @@ export interface ServerStateProps {
   readonly adminRole?: string;
   /** `rds`, `public`, or a PEM text. */
   readonly trust: string;
+  /**
+   * The PEM text on one line, where it is known at the deployment alone: within a text of JSON, CloudFormation puts a value as it is.
+   * @default - `trust`
+   */
+  readonly trustLine?: string;
   /** @default - the functions run outside a VPC */
   readonly vpc?: ec2.IVpc;
   readonly vpcSubnets?: ec2.SubnetSelection;
@@ -435,7 +440,14 @@ export class ServerState extends Construct {
 
   /** As late as the reader's host may become known. */
   private serverReferenceText(): string {
-    return Lazy.string({ produce: () => Stack.of(this).toJsonString(this.serverReference()) });
+    return Lazy.string({
+      produce: () => Stack.of(this).toJsonString({ ...this.serverReference(), Trust: this.trustInJson }),
+    });
+  }
+
+  /** Whom the server is trusted from, for a text of JSON. */
+  public get trustInJson(): string {
+    return this.props.trustLine ?? this.props.trust;
   }
 
   private serverReference() {

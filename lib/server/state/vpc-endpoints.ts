@@ -26,6 +26,12 @@ const INTERFACES: Readonly<Record<Exclude<AwsService, 's3'>, readonly [string, e
   'ecr.api': ['EcrApiEndpoint', ec2.InterfaceVpcEndpointAwsService.ECR],
   'ecr.dkr': ['EcrRegistryEndpoint', ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER],
   logs: ['LogsEndpoint', ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
+  ec2: ['Ec2Endpoint', ec2.InterfaceVpcEndpointAwsService.EC2],
+  ecs: ['EcsEndpoint', ec2.InterfaceVpcEndpointAwsService.ECS],
+  'ecs-agent': ['EcsAgentEndpoint', ec2.InterfaceVpcEndpointAwsService.ECS_AGENT],
+  'ecs-telemetry': ['EcsTelemetryEndpoint', ec2.InterfaceVpcEndpointAwsService.ECS_TELEMETRY],
+  ssm: ['SsmEndpoint', ec2.InterfaceVpcEndpointAwsService.SSM],
+  ssmmessages: ['SsmMessagesEndpoint', ec2.InterfaceVpcEndpointAwsService.SSM_MESSAGES],
 };
 
 /**

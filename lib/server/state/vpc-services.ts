@@ -4,15 +4,33 @@ import { IConstruct } from 'constructs';
 import { addFinding } from '../../compliance';
 
 /** An AWS service that a function or a task of this library calls, by the last part of its endpoint's service name. */
-export type AwsService = 'secretsmanager' | 's3' | 'rds' | 'ecr.api' | 'ecr.dkr' | 'logs';
+export type AwsService =
+  | 'secretsmanager'
+  | 's3'
+  | 'rds'
+  | 'ecr.api'
+  | 'ecr.dkr'
+  | 'logs'
+  | 'ec2'
+  | 'ecs'
+  | 'ecs-agent'
+  | 'ecs-telemetry'
+  | 'ssm'
+  | 'ssmmessages';
 
 const WHY: Readonly<Record<AwsService, string>> = {
   secretsmanager: 'the functions read and rotate passwords there',
   s3: 'the functions answer CloudFormation through it, and without an answer a deployment hangs',
   rds: 'the deploy guard asks it what runs',
-  'ecr.api': 'the tasks of the pooler get their image there',
-  'ecr.dkr': 'the tasks of the pooler get their image there',
-  logs: 'the tasks of the pooler write their log there',
+  'ecr.api': 'tasks get their image there',
+  'ecr.dkr': 'tasks get their image there',
+  logs: 'tasks write their log there',
+  ec2: 'the hosts attach their volumes there',
+  ecs: 'the agents of the hosts register there',
+  'ecs-agent': 'the agents of the hosts learn there which tasks to run',
+  'ecs-telemetry': 'the agents of the hosts report there',
+  ssm: 'operators reach the hosts through it',
+  ssmmessages: 'operators reach hosts and tasks through it',
 };
 
 /** The subnets that a function runs in where nobody says otherwise: those without a way out, as the server itself. */
@@ -28,6 +46,12 @@ const NAMES: Readonly<Record<AwsService, string>> = {
   'ecr.api': "ECR's API",
   'ecr.dkr': "ECR's registry",
   logs: 'CloudWatch Logs',
+  ec2: 'the EC2 API',
+  ecs: 'the ECS API',
+  'ecs-agent': "ECS's agents",
+  'ecs-telemetry': "ECS's telemetry",
+  ssm: 'Systems Manager',
+  ssmmessages: 'Session Manager',
 };
 
 interface Need {

@@ -29,12 +29,12 @@ afterEach(async () => {
   await responses.stop();
 });
 
-const deploy = async (type: 'Create' | 'Update' = 'Create', hosts = [HOST]) => {
+const deploy = async (type: 'Create' | 'Update' = 'Create', hosts = [HOST], more: Record<string, string> = {}) => {
   await handler(
     responses.event({
       type,
       physicalId: type === 'Update' ? 'cdk-postgres-certificate/Pool' : undefined,
-      properties: { Certificate: certificate, Hosts: hosts },
+      properties: { Certificate: certificate, Hosts: hosts, ...more },
     }),
     context,
   );
@@ -114,6 +114,44 @@ test('one that was near its end when the stack is deployed is renewed', async ()
   manager.replace(certificate, { certificate: old, privateKey, ca: Data!.CaCertificate });
   await deploy('Update');
   expect(current().certificate).not.toBe(old);
+});
+
+describe('a member of a cluster', () => {
+  const MEMBER = { Authority: 'orders', Subject: 'pg-1', Client: 'true' };
+
+  test('has a certificate of its name, which it may show as a client too, and keeps both through a rotation', async () => {
+    await deploy('Create', ['pg-1.orders.internal'], MEMBER);
+    const check = () => {
+      const leaf = new X509Certificate(current().certificate);
+      expect(leaf.subject).toBe('CN=pg-1');
+      expect(leaf.issuer).toBe('CN=orders');
+      expect(leaf.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
+    };
+    check();
+    const before = current().certificate;
+    await rotate();
+    expect(current().certificate).not.toBe(before);
+    check();
+  });
+
+  test('gets another certificate when it becomes a client', async () => {
+    await deploy('Create', [HOST], { Subject: 'pg-1' });
+    const before = current().certificate;
+    await deploy('Update', [HOST], { Subject: 'pg-1' });
+    expect(current().certificate).toBe(before);
+    await deploy('Update', [HOST], MEMBER);
+    expect(current().certificate).not.toBe(before);
+  });
+
+  test('a name with other characters is refused', async () => {
+    const body = await deploy('Create', [HOST], { Subject: 'pg-1,O=other' });
+    expect(body).toMatchObject({ Status: 'FAILED', Reason: expect.stringContaining('other characters') });
+  });
+});
+
+test('gives the root on one line too, so that it can stand within a text of JSON', async () => {
+  const { Data } = await deploy();
+  expect(JSON.parse(`{"Trust":"${Data!.CaCertificateLine!}"}`)).toEqual({ Trust: Data!.CaCertificate });
 });
 
 describe('a rotation', () => {

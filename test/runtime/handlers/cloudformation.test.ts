@@ -1,4 +1,9 @@
-import { MAX_RESPONSE_BYTES, ResourceHandler, serveCustomResource } from '../../../lib/runtime/handlers/cloudformation';
+import {
+  AskAgainError,
+  MAX_RESPONSE_BYTES,
+  ResourceHandler,
+  serveCustomResource,
+} from '../../../lib/runtime/handlers/cloudformation';
 import { TestResponses } from '../../support/cloudformation';
 
 let responses: TestResponses;
@@ -208,4 +213,12 @@ test.each([undefined, '', 'not a url', 'http://example.com/x', 'file:///etc/pass
 
 test.each([null, undefined, 'text', []])('the event %j is refused', async (event) => {
   await expect(serveCustomResource(done)(event, context())).rejects.toThrow('does not come from CloudFormation');
+});
+
+test('a resource that is waited for is not answered, so that Lambda runs the event again', async () => {
+  const later = serveCustomResource(() => Promise.reject(new AskAgainError('pg-2 is starting')));
+  await expect(
+    later(responses.event({ type: 'Create', properties: {} }), { getRemainingTimeInMillis: () => 60_000 }),
+  ).rejects.toThrow('pg-2 is starting');
+  expect(responses.bodies).toEqual([]);
 });
