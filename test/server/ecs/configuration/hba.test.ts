@@ -13,20 +13,60 @@ test('a rule that names its database, its role and its network has nothing wrong
 
 test.each<[string, object, string]>([
   ['trust', { method: 'trust' }, '[0]: method: trust lets in whoever asks; take scram-sha-256 (SEC-14)'],
-  ['md5', { method: 'md5' }, '[0]: method: md5 gives the password, or what is as good as it, away; take scram-sha-256 (SEC-14)'],
-  ['a clear password', { method: 'password' }, '[0]: method: password gives the password, or what is as good as it, away; take scram-sha-256 (SEC-14)'],
+  [
+    'md5',
+    { method: 'md5' },
+    '[0]: method: md5 gives the password, or what is as good as it, away; take scram-sha-256 (SEC-14)',
+  ],
+  [
+    'a clear password',
+    { method: 'password' },
+    '[0]: method: password gives the password, or what is as good as it, away; take scram-sha-256 (SEC-14)',
+  ],
   ['an unknown method', { method: 'gss' }, '[0]: method: "gss" is none of scram-sha-256, cert, oauth, reject'],
-  ['everybody everywhere', { databases: ['all'], roles: ['all'] }, '[0]: every role in every database; name the databases or the roles (SEC-14)'],
-  ['the whole internet', { address: '0.0.0.0/0' }, '[0]: address: 0.0.0.0/0 is everywhere; name the network of the clients (SEC-14)'],
-  ['the whole internet of IPv6', { address: '::/0' }, '[0]: address: ::/0 is everywhere; name the network of the clients (SEC-14)'],
+  [
+    'everybody everywhere',
+    { databases: ['all'], roles: ['all'] },
+    '[0]: every role in every database; name the databases or the roles (SEC-14)',
+  ],
+  [
+    'the whole internet',
+    { address: '0.0.0.0/0' },
+    '[0]: address: 0.0.0.0/0 is everywhere; name the network of the clients (SEC-14)',
+  ],
+  [
+    'the whole internet of IPv6',
+    { address: '::/0' },
+    '[0]: address: ::/0 is everywhere; name the network of the clients (SEC-14)',
+  ],
   ['a host name', { address: 'samenet' }, '[0]: address: "samenet" is no CIDR block, such as 10.0.0.0/16'],
-  ['replication', { databases: ['replication'] }, "[0]: databases: 'replication' is for members alone, which the cluster's own lines let in"],
+  [
+    'replication',
+    { databases: ['replication'] },
+    "[0]: databases: 'replication' is for members alone, which the cluster's own lines let in",
+  ],
   ['no role', { roles: [] }, "[0]: roles is empty; name some, or 'all'"],
-  ['a second line in a name', { roles: ['a\nhost all all all trust'] }, '[0]: roles: "a\\nhost all all all trust" cannot be written in pg_hba.conf'],
+  [
+    'a second line in a name',
+    { roles: ['a\nhost all all all trust'] },
+    '[0]: roles: "a\\nhost all all all trust" cannot be written in pg_hba.conf',
+  ],
   ['oauth without an issuer', { method: 'oauth' }, '[0]: oauth: name the issuer and the scope'],
-  ['oauth without TLS', { method: 'oauth', oauth: { ...OAUTH, issuer: 'http://i' } }, '[0]: oauth.issuer: "http://i" must be a URL that begins with https://'],
-  ['any token', { method: 'oauth', oauth: { ...OAUTH, scope: [] } }, '[0]: oauth.scope: name at least one scope, or any token of the issuer is let in'],
-  ['oauth beside another method', { oauth: OAUTH }, '[0]: oauth: belongs to the method oauth, and this is scram-sha-256'],
+  [
+    'oauth without TLS',
+    { method: 'oauth', oauth: { ...OAUTH, issuer: 'http://i' } },
+    '[0]: oauth.issuer: "http://i" must be a URL that begins with https://',
+  ],
+  [
+    'any token',
+    { method: 'oauth', oauth: { ...OAUTH, scope: [] } },
+    '[0]: oauth.scope: name at least one scope, or any token of the issuer is let in',
+  ],
+  [
+    'oauth beside another method',
+    { oauth: OAUTH },
+    '[0]: oauth: belongs to the method oauth, and this is scram-sha-256',
+  ],
 ])('%s is refused (SEC-14)', (_, changes, problem) => {
   expect(hbaProblems([{ ...RULE, ...changes } as HbaRule], 18)).toEqual([problem]);
   expect(modelProblems(model({ hba: [{ ...RULE, ...changes } as HbaRule] }))).toEqual([`hba${problem}`]);

@@ -9,7 +9,9 @@ test('tokens are left to the deployment', () => {
   const token = '${Token[TOKEN.1]}';
   const { backup } = model();
   expect(
-    modelProblems(model({ namespace: token, networks: [token], routerHosts: [token], backup: { ...backup!, bucket: token } })),
+    modelProblems(
+      model({ namespace: token, networks: [token], routerHosts: [token], backup: { ...backup!, bucket: token } }),
+    ),
   ).toEqual([]);
 });
 
@@ -20,14 +22,22 @@ test.each<[string, Partial<ClusterModel>, RegExp]>([
   ['no network', { networks: [] }, /^networks: name at least one/],
   ['a network that is none', { networks: ['10.0.0.0'] }, /^networks: "10.0.0.0" is no CIDR block/],
   ['an administrator who is the superuser', { adminUser: 'postgres' }, /^adminUser: "postgres" must be/],
-  ['slots that do not outlive a failover', { majorVersion: 16, logicalSlots: { cdc: { database: 'app' } } }, /from 17 on, and this is 16/],
+  [
+    'slots that do not outlive a failover',
+    { majorVersion: 16, logicalSlots: { cdc: { database: 'app' } } },
+    /from 17 on, and this is 16/,
+  ],
   ['the slot of a member', { logicalSlots: { pg_1: { database: 'app' } } }, /^logicalSlots: "pg_1" must be/],
   [
     'an option that an ini file would take for two',
     { backup: { bucket: 'a\nrepo1-cipher-type=none', region: 'eu-central-1', retentionDays: 7 } },
     /^backup.bucket: .* line break/,
   ],
-  ['half a day', { backup: { bucket: 'a', region: 'eu-central-1', retentionDays: 0.5 } }, /^backup.retentionDays: 0.5 must be/],
+  [
+    'half a day',
+    { backup: { bucket: 'a', region: 'eu-central-1', retentionDays: 0.5 } },
+    /^backup.retentionDays: 0.5 must be/,
+  ],
 ])('%s is refused with what is wrong', (_, changes, message) => {
   const problems = modelProblems(model(changes));
   expect(problems).toEqual([expect.stringMatching(message)]);
@@ -36,7 +46,13 @@ test.each<[string, Partial<ClusterModel>, RegExp]>([
 
 describe('what a cluster begins with', () => {
   const bootstrap = (target: object, stanza = 'billing') =>
-    model({ bootstrap: { stanza, repository: { bucket: 'orders-backups', region: 'eu-central-1' }, target } as ClusterModel['bootstrap'] });
+    model({
+      bootstrap: {
+        stanza,
+        repository: { bucket: 'orders-backups', region: 'eu-central-1' },
+        target,
+      } as ClusterModel['bootstrap'],
+    });
 
   test.each([
     [{ type: 'latest' }],
@@ -74,11 +90,17 @@ describe('parameters', () => {
   });
 
   test.each([
-    [{ synchronous_standby_names: '*' }, 'parameters: synchronous_standby_names: leave it out: Patroni sets it; see synchronous'],
+    [
+      { synchronous_standby_names: '*' },
+      'parameters: synchronous_standby_names: leave it out: Patroni sets it; see synchronous',
+    ],
     [{ fsync: 'off' }, 'parameters: fsync: leave it out: without it a crash destroys the data'],
     [{ archive_command: 'true' }, 'parameters: archive_command: leave it out: see backup'],
     [{ recovery_target_time: 'now' }, 'parameters: recovery_target_time: leave it out: see bootstrap.target'],
-    [{ shared_bufers: '1GB' }, 'parameters: shared_bufers: PostgreSQL has no such parameter; did you mean shared_buffers?'],
+    [
+      { shared_bufers: '1GB' },
+      'parameters: shared_bufers: PostgreSQL has no such parameter; did you mean shared_buffers?',
+    ],
     [{ max_connections: '0' }, 'parameters: max_connections: 0 must be 1 to 262143'],
     [{ work_mem: 'much' }, 'parameters: work_mem: "much": write a number in kB, or with its unit, such as 1kB'],
     [{ wal_compression: 'gzip' }, 'parameters: wal_compression: "gzip" must be one of pglz, lz4, zstd, on, off'],

@@ -28,8 +28,16 @@ function ini(text: string): Record<string, Record<string, string>> {
 interface Patroni {
   readonly name: string;
   readonly etcd3: { readonly hosts: string[]; readonly protocol: string };
-  readonly bootstrap: { readonly dcs: Dynamic; readonly method?: string; readonly repository?: object; readonly initdb: unknown[] };
-  readonly postgresql: { readonly authentication: Record<string, Record<string, string>>; readonly create_replica_methods: string[] };
+  readonly bootstrap: {
+    readonly dcs: Dynamic;
+    readonly method?: string;
+    readonly repository?: object;
+    readonly initdb: unknown[];
+  };
+  readonly postgresql: {
+    readonly authentication: Record<string, Record<string, string>>;
+    readonly create_replica_methods: string[];
+  };
 }
 interface Dynamic {
   readonly ttl: number;
@@ -122,7 +130,10 @@ describe('a member', () => {
   });
 
   test('has a second repository with a cipher of its own', () => {
-    const backup = { ...model().backup!, secondRepository: { bucket: 'elsewhere', region: 'eu-west-1', retentionDays: 90, kmsKeyId: 'k' } };
+    const backup = {
+      ...model().backup!,
+      secondRepository: { bucket: 'elsewhere', region: 'eu-west-1', retentionDays: 90, kmsKeyId: 'k' },
+    };
     const configuration = memberConfiguration(model({ backup }), 1);
     expect(configuration.secrets).toContain('cipher-2');
     expect(ini(configuration.files[PGBACKREST]).global).toMatchObject({
@@ -165,7 +176,11 @@ test('a cluster that begins with a backup reads from that repository and archive
 
 test('to the end of the archive there is no target', () => {
   const bootstrap = { ...FROM_BILLING, target: { type: 'latest' as const } };
-  expect(Object.keys(patroni({ bootstrap }).bootstrap.repository!)).toEqual(['command', 'no_params', 'keep_existing_recovery_conf']);
+  expect(Object.keys(patroni({ bootstrap }).bootstrap.repository!)).toEqual([
+    'command',
+    'no_params',
+    'keep_existing_recovery_conf',
+  ]);
 });
 
 test('a backup reads from a replica where there is one, over the servers of all members', () => {
