@@ -491,13 +491,15 @@ describeCluster('the guard of a volume', () => {
   });
   afterAll(() => lab?.stop());
 
+  const volumeOf = (name: string) => path.dirname(lab.dataOf(name));
+  const free = (name: string) => fs.rmSync(path.join(volumeOf(name), 'filler'), { force: true });
+  /** As full as that, in percent; of 100 a page may be left. */
   const fill = (name: string, percent: number) => {
-    const volume = path.join(path.dirname(lab.dataOf(name)), '.');
-    const { blocks, bavail, bsize } = fs.statfsSync(volume);
-    const missing = Math.max(0, (blocks * percent) / 100 - (blocks - bavail)) * bsize;
-    fs.writeFileSync(path.join(volume, 'filler'), Buffer.alloc(Math.ceil(missing), 1));
+    free(name);
+    const { blocks, bavail, bsize } = fs.statfsSync(volumeOf(name));
+    const missing = Math.min(bavail - 1, Math.ceil((blocks * percent) / 100) - (blocks - bavail));
+    fs.writeFileSync(path.join(volumeOf(name), 'filler'), Buffer.alloc(Math.max(0, missing) * bsize, 1));
   };
-  const free = (name: string) => fs.rmSync(path.join(path.dirname(lab.dataOf(name)), 'filler'), { force: true });
 
   test('hands over when the leader is nearly full, to a member with room, and does nothing before or without one', async () => {
     const rest = lab.rest();
@@ -530,10 +532,10 @@ describeCluster('the guard of a volume', () => {
 
     // Patroni sees nothing: it answers as primary, and no write goes through.
     fill(leader, 100);
-    expect(await lab.leads(leader)).toBe(true);
     expect(() =>
-      lab.sql(leader, 'CREATE TABLE more AS SELECT repeat(md5(g::text), 30) AS t FROM generate_series(1, 60000) g'),
+      lab.sql(leader, 'CREATE TABLE more AS SELECT repeat(md5(g::text), 30) AS t FROM generate_series(1, 2000) g'),
     ).toThrow(/No space left on device|could not extend|could not write/);
+    expect(await lab.leads(leader)).toBe(true);
     fill(leader, 97);
 
     free(others[1]!);
