@@ -21,7 +21,7 @@ export {
   ServerlessV2Capacity,
 } from './server/aurora-postgres';
 export { AllowedExtensions } from './server/allowed-extensions';
-export { EcsPostgres, EcsPostgresFromBackupProps, EcsPostgresProps } from './server/ecs-postgres';
+export { EcsLogicalSlot, EcsPostgres, EcsPostgresFromBackupProps, EcsPostgresProps } from './server/ecs-postgres';
 export { EcsBackupOptions, EcsBackups, EcsBackupsAttributes, SecondRepositoryOptions } from './server/ecs/backups';
 export { HbaCertificateOptions, HbaOauthOptions, HbaRule, HbaRuleOptions } from './server/ecs/hba-rule';
 export { EcsImages } from './server/ecs/images';

@@ -466,12 +466,12 @@ export class LoginRole extends RoleBase {
       );
     }
     ENVIRONMENTS.set(key, { role: this, place });
-    const { PGSSLROOTPEM: _ownRoot, ...direct } = this.environment;
-    const variables =
-      to instanceof PoolerEndpoint
-        ? // It has a certificate of its own.
-          { ...direct, ...to._environment(this.pooledRole) }
-        : { ...this.environment, PGHOST: host, PGPORT: String(port) };
+    const variables: Record<string, string> = { ...this.environment, PGHOST: host, PGPORT: String(port) };
+    if (to instanceof PoolerEndpoint) {
+      // It has a certificate of its own.
+      delete variables.PGSSLROOTPEM;
+      Object.assign(variables, to._environment(this.pooledRole));
+    }
     for (const [name, value] of Object.entries(variables)) add(name, value);
   }
 

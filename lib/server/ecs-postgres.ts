@@ -97,6 +97,22 @@ import {
 import { requireInteger } from './state/literals';
 import { endpointsInStack, defaultSubnets, requireServices } from './state/vpc-services';
 
+/** A logical replication slot that Patroni keeps on every member. */
+export interface EcsLogicalSlot {
+  /** Its name: lower-case letters, digits and underscores. */
+  readonly name: string;
+
+  /** The database that it decodes. */
+  readonly database: string;
+
+  /**
+   * The output plugin.
+   *
+   * @default 'pgoutput'
+   */
+  readonly plugin?: string;
+}
+
 /** Properties of `EcsPostgres`. */
 export interface EcsPostgresProps {
   /** The network the server stands in. Three members need subnets in three zones. */
@@ -175,6 +191,13 @@ export interface EcsPostgresProps {
    * @default - each role by password, from `networks`
    */
   readonly hba?: HbaRule[];
+
+  /**
+   * Logical replication slots that outlive a failover, on 17 and later (HA-19): Patroni makes them, and keeps them up to date on every member.
+   *
+   * @default - none: a slot of the leader is lost with it
+   */
+  readonly logicalSlots?: EcsLogicalSlot[];
 
   /**
    * CIDR blocks from which members, routers and poolers come.
@@ -647,6 +670,9 @@ export class EcsPostgres extends PostgresServerBase {
       adminUser: props.masterUsername,
       backup: this.repository.model,
       bootstrap,
+      logicalSlots: Object.fromEntries(
+        (props.logicalSlots ?? []).map(({ name, database, plugin }) => [name, { database, plugin }]),
+      ),
     };
   }
 

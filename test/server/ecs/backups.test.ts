@@ -1,12 +1,5 @@
-import {
-  Duration,
-  RemovalPolicy,
-  Stack,
-  aws_kms as kms,
-  aws_s3 as s3,
-  aws_secretsmanager as secretsmanager,
-} from 'aws-cdk-lib';
-import { EcsBackups, EcsPostgres, PostgresVersion, RecoveryTarget } from '../../../lib';
+import { Duration, Stack, aws_kms as kms, aws_s3 as s3, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { EcsBackups, EcsPostgres, PostgresProfile, PostgresVersion, RecoveryTarget } from '../../../lib';
 import { memberConfiguration } from '../../../lib/server/ecs/configuration';
 import { ACCOUNT, REGION, SimulatedStack } from '../../compliance/iam-simulation';
 import { cleanStack, cluster, NO_LOSS, quiet, Resources } from './support';
@@ -19,7 +12,7 @@ jest.mock('../../../lib/server/package-root', () => ({
   clusterImage: () => jest.requireActual('../../pooling/fake-image').fakeImage(),
 }));
 
-const schedules = (resources: Resources) =>
+const schedules = (resources: Resources): Record<string, any> =>
   Object.fromEntries(
     resources
       .of('AWS::Scheduler::Schedule')
@@ -225,7 +218,7 @@ describe('BK-10: fromBackup()', () => {
 });
 
 test('of a development, bucket and volumes go with the stack', () => {
-  const { stack } = cluster({ removalPolicy: RemovalPolicy.DESTROY });
+  const { stack } = cluster({ profile: PostgresProfile.development(), members: 1 });
   const resources = new Resources(stack);
   for (const type of ['AWS::S3::Bucket', 'AWS::EC2::Volume'])
     for (const [, { DeletionPolicy }] of resources.of(type)) expect(DeletionPolicy).toBe('Delete');

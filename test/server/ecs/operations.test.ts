@@ -55,6 +55,17 @@ test("Patroni's dynamic configuration is kept as declared, parameters one by one
   expect(Properties.Settings.postgresql).toBeUndefined();
 });
 
+test('HA-19: slots that outlive a failover are among it, each by its name, so that one that goes out of the app is taken back', () => {
+  const { stack } = cluster({ logicalSlots: [{ name: 'cdc', database: 'app' }] });
+  const [[, { Properties }]] = new Resources(stack).of('Custom::CdkPostgresClusterParameters') as [[string, any]];
+  expect(JSON.parse(text(Properties.Settings['slots.cdc']))).toEqual({
+    type: 'logical',
+    database: 'app',
+    plugin: 'pgoutput',
+  });
+  expect(Properties.Parameters.hot_standby_feedback).toBe('on');
+});
+
 test('a deployment restarts members for a parameter where that is asked for', () => {
   const { stack } = cluster({ restartForParameters: true });
   const [[, { Properties }]] = new Resources(stack).of('Custom::CdkPostgresClusterParameters') as [[string, any]];

@@ -124,6 +124,11 @@ describe('is refused, with what to write instead', () => {
       { backup: { archiveTimeout: Duration.hours(2) } },
       /backup\.archiveTimeout: 7200 must be 1 to 3600 seconds/,
     ],
+    [
+      'a slot that outlives a failover before 17',
+      { version: PostgresVersion.V16, logicalSlots: [{ name: 'cdc', database: 'app' }] },
+      /logicalSlots\.cdc: slots outlive a failover from 17 on, and this is 16/,
+    ],
     ['no router', { routers: 0 }, /routers must be a whole number from 1 to 30, not 0/],
     ['no objectives', { objectives: undefined }, /objectives is missing/],
   ];

@@ -27,7 +27,8 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
     hba: version === 18 ? [...RULES, OAUTH] : RULES,
     logicalSlots: version >= 17 ? { cdc: { database: 'app' } } : {},
   });
-  const { parameters } = (dynamicConfiguration(cluster) as { postgresql: { parameters: Record<string, string> } }).postgresql;
+  const { parameters } = (dynamicConfiguration(cluster) as { postgresql: { parameters: Record<string, string> } })
+    .postgresql;
   let server: TestServer;
 
   beforeAll(async () => {
@@ -66,7 +67,9 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
       expect(problems).toEqual(version === 18 ? [expect.stringContaining('oauth_validator_libraries')] : []);
       expect(found.some(({ user_name }) => user_name?.includes('my role'))).toBe(true);
       // The view does find what is wrong.
-      expect((await rules(['hostssl all all 10.0.0.0/16 scram'], 'pg_hba.conf'))[0].error).toContain('invalid authentication method');
+      expect((await rules(['hostssl all all 10.0.0.0/16 scram'], 'pg_hba.conf'))[0].error).toContain(
+        'invalid authentication method',
+      );
       const mappings = await rules(identLines(), 'pg_ident.conf');
       expect(mappings.filter(({ error }) => error !== null)).toEqual([]);
       expect(mappings).toHaveLength(identLines().length);
