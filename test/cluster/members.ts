@@ -5,7 +5,7 @@ import * as path from 'node:path';
 import * as readline from 'node:readline';
 import { ETCD_PORT, MEMBER_WATCH_PORT, PATRONI_PORT } from '../../lib/contract';
 import { Authority, createAuthority, issueCertificate } from '../../lib/runtime/certificates';
-import { ClusterLogin, KnownCluster, RestClient } from '../../lib/runtime/cluster';
+import { ClusterLogin, KnownCluster, RestClient, waitUntilStreaming } from '../../lib/runtime/cluster';
 import { rootFolder } from './availability.js';
 
 const ROOT = path.resolve(__dirname, '..', '..');
@@ -95,6 +95,7 @@ export class Lab {
         lab.startMember(name);
         if (name === 'pg-1') await lab.waitFor(() => lab.leads('pg-1'), 'pg-1 leads');
       }
+      await lab.untilStreaming();
       return lab;
     } catch (error) {
       const said = [...lab.tasks.values()].map((task) => `${task.name}: ${task.lines.slice(-40).join('\n  ')}`);
@@ -234,6 +235,13 @@ export class Lab {
     ]);
   }
 
+  async untilStreaming(): Promise<void> {
+    const rest = this.rest();
+    const deadline = Date.now() + 120_000;
+    await waitUntilStreaming(rest, this.cluster, { expected: this.memberNames, deadline }).finally(() =>
+      rest.destroy(),
+    );
+  }
   async leads(name: string): Promise<boolean> {
     const rest = this.rest();
     try {

@@ -35,17 +35,22 @@ export interface ClusterView {
 
 /** Asks every member itself: what Patroni keeps in etcd of one that died is its last word. */
 export async function look(rest: RestClient, cluster: Pick<KnownCluster, 'members'>): Promise<ClusterView> {
-  const members = new Map<string, MemberView>();
-  const silent = new Map<string, string>();
-  await Promise.all(
-    cluster.members.map(async (member) => {
+  const answers = await Promise.all(
+    cluster.members.map(async (member): Promise<MemberView | string> => {
       try {
-        members.set(member.name, readMember(member.name, await rest.read(member, '/patroni')));
+        return readMember(member.name, await rest.read(member, '/patroni'));
       } catch (error) {
-        silent.set(member.name, (error as Error).message);
+        return (error as Error).message;
       }
     }),
   );
+  const members = new Map<string, MemberView>();
+  const silent = new Map<string, string>();
+  for (const [at, { name }] of cluster.members.entries()) {
+    const answer = answers[at]!;
+    if (typeof answer === 'string') silent.set(name, answer);
+    else members.set(name, answer);
+  }
   const leaders = cluster.members.map(({ name }) => name).filter((name) => members.get(name)?.leads);
   const asked = cluster.members.find(({ name }) => name === leaders[0]) ?? firstOf(cluster.members, members);
   return { members, silent, leaders, ...(asked ? await clusterOf(rest, asked) : { paused: false }) };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
 import { AuroraPostgres, PostgresProfile, PostgresVersion, RdsPostgres } from '../../../lib';
-import { PROBE_METRICS } from '../../../lib/contract';
+import { CLUSTER_METRICS, PROBE_METRICS } from '../../../lib/contract';
 import { cleanStack, OBJECTIVES, quiet } from '../support';
 
 quiet();
@@ -10,8 +10,8 @@ quiet();
 const TEXT = readFileSync(join(__dirname, '..', '..', '..', 'docs', 'monitoring.md'), 'utf8');
 const common = { version: PostgresVersion.V17, objectives: OBJECTIVES };
 
-test('docs/monitoring.md has every metric of the probe', () => {
-  expect(PROBE_METRICS.filter((name) => !TEXT.includes(`\`${name}\``))).toEqual([]);
+test('docs/monitoring.md has every metric of the probe, and of the watch of a cluster', () => {
+  expect([...PROBE_METRICS, ...CLUSTER_METRICS].filter((name) => !TEXT.includes(`\`${name}\``))).toEqual([]);
 });
 
 test.each([
