@@ -10,7 +10,7 @@ import { Construct, Dependable, IConstruct } from 'constructs';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
 import { ConnectionBudget, Consumer } from '../pooling';
-import { consumerPath, isFunction, worstCaseOf } from '../pooling/consumer';
+import { connecting, consumerPath, isFunction, worstCaseOf } from '../pooling/consumer';
 import { PooledRole } from '../pooling/pooled-role';
 import { IPooler, PoolerEndpoint, poolerEndpoint } from '../pooling/pooler-endpoint';
 import { requireInteger, requireMoment, requireName, requireText } from '../server/state/literals';
@@ -339,6 +339,10 @@ export class LoginRole extends RoleBase {
    * @returns the IAM side of the grant
    */
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
+    return this.letConnect(connecting(this.node.path, grantee), options);
+  }
+
+  private letConnect(grantee: iam.IGrantable, options: ConnectOptions): iam.Grant {
     const { endpoint } = options;
     if (endpoint) this.requireOwnEndpoint(endpoint);
     const pooler = options.through && this.admitTo(options.through, endpoint);
@@ -454,10 +458,16 @@ export class LoginRole extends RoleBase {
     to?: IReaderEndpoint | PoolerEndpoint,
   ): void {
     const { host, port } = to ?? this.server;
-    const place = `${host}:${port}`;
     const key = grantee instanceof Consumer ? grantee._construct : grantee;
     const earlier = ENVIRONMENTS.get(key);
-    if (earlier?.role === this && earlier.place === place) return;
+    const reached = {
+      PGHOST: host,
+      PGPORT: String(port),
+      ...(to instanceof PoolerEndpoint && to._environment(this.pooledRole)),
+    };
+    // The sessions of a PgBouncer have its host, and an alias of the database.
+    const where = JSON.stringify(reached);
+    if (earlier?.role === this && earlier.where === where) return;
     if (earlier) {
       const whose = earlier.role === this ? 'another endpoint of the same role' : earlier.role.node.path;
       throw new Error(
@@ -465,14 +475,11 @@ export class LoginRole extends RoleBase {
           'give it those of LoginRole.environment under names of your own',
       );
     }
-    ENVIRONMENTS.set(key, { role: this, place });
-    const variables: Record<string, string> = { ...this.environment, PGHOST: host, PGPORT: String(port) };
-    if (to instanceof PoolerEndpoint) {
-      // It has a certificate of its own.
-      delete variables.PGSSLROOTPEM;
-      Object.assign(variables, to._environment(this.pooledRole));
-    }
-    for (const [name, value] of Object.entries(variables)) add(name, value);
+    ENVIRONMENTS.set(key, { role: this, where });
+    const variables: Record<string, string> = { ...this.environment };
+    // A pooler has a certificate of its own.
+    if (to instanceof PoolerEndpoint) delete variables.PGSSLROOTPEM;
+    for (const [name, value] of Object.entries({ ...variables, ...reached })) add(name, value);
   }
 
   private get pooledRole(): PooledRole {
@@ -499,11 +506,15 @@ export class LoginRole extends RoleBase {
   private count(grantee: iam.IGrantable, options: ConnectOptions): void {
     const who = consumerPath(grantee);
     const worstCase = worstCaseOf(this.node.path, grantee, options);
-    if (options.through) return;
+    const budget = ConnectionBudget.of(this.server);
+    if (options.through) {
+      budget.addPooled(this);
+      return;
+    }
     if (isFunction(grantee)) this.unpooled.add(who);
     // What a replica takes is none of the writer's.
     if (!options.endpoint)
-      ConnectionBudget.of(this.server).addDirect(this, () => ({
+      budget.addDirect(this, () => ({
         kind: 'direct',
         who: `${who} as ${this.roleName}`,
         ...worstCase(),
@@ -634,7 +645,7 @@ function isConnectable(grantee: iam.IGrantable): grantee is iam.IGrantable & ec2
 }
 
 /** By what takes environment variables, the role whose variables it has. */
-const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly place: string }>();
+const ENVIRONMENTS = new WeakMap<object, { readonly role: LoginRole; readonly where: string }>();
 
 /** How environment variables are given to it, if it takes any. */
 function environmentOf(grantee: iam.IGrantable): ((name: string, value: string) => unknown) | undefined {

@@ -20,6 +20,8 @@ interface DirectRole {
   readonly limit?: number;
   readonly replication: boolean;
   readonly consumers: (() => BudgetEntry)[];
+  /** Whether somebody logs in as it through a pooler, which counts in its place. */
+  pooled: boolean;
 }
 
 /** What a pooler takes; it may depend on what the others leave. */
@@ -63,12 +65,18 @@ export class ConnectionBudget {
 
   /** Notes a role that may connect directly, whoever does. */
   public addRole(role: IConstruct, options: { readonly limit?: number; readonly replication: boolean }): void {
-    this.direct.set(role, { path: role.node.path, ...options, consumers: [] });
+    this.direct.set(role, { path: role.node.path, ...options, consumers: [], pooled: false });
   }
 
   /** Notes who connects to the writer as a role, without a pooler. */
   public addDirect(role: IConstruct, entry: () => BudgetEntry): void {
     this.direct.get(role)?.consumers.push(entry);
+  }
+
+  /** Notes that somebody connects as a role through a pooler: its limit alone says nothing of others any more. */
+  public addPooled(role: IConstruct): void {
+    const direct = this.direct.get(role);
+    if (direct) direct.pooled = true;
   }
 
   public addPooler(share: PoolerShare): void {
@@ -136,7 +144,7 @@ export class ConnectionBudget {
 }
 
 /** The server itself refuses what is above the limit of a role, so that its consumers together take no more. */
-function ofRole({ path, limit, replication, consumers }: DirectRole): BudgetEntry[] {
+function ofRole({ path, limit, replication, consumers, pooled }: DirectRole): BudgetEntry[] {
   const entries = consumers.map((entry) => entry());
   const sum = entries.reduce<number | undefined>(
     (total, { connections }) => (total === undefined || connections === undefined ? undefined : total + connections),
@@ -156,5 +164,7 @@ function ofRole({ path, limit, replication, consumers }: DirectRole): BudgetEntr
         how: 'sessions beside the stream of changes',
       },
     ];
-  return limit === undefined ? [] : [{ kind: 'direct', who: path, connections: limit, how: 'its connectionLimit' }];
+  return limit === undefined || pooled
+    ? []
+    : [{ kind: 'direct', who: path, connections: limit, how: 'its connectionLimit' }];
 }

@@ -1,5 +1,14 @@
-import { Stack, Token, aws_ec2 as ec2, aws_ecs as ecs, aws_iam as iam, aws_lambda as lambda } from 'aws-cdk-lib';
+import {
+  Stack,
+  Token,
+  aws_applicationautoscaling as scaling,
+  aws_ec2 as ec2,
+  aws_ecs as ecs,
+  aws_iam as iam,
+  aws_lambda as lambda,
+} from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
+import { given, requireProps } from '../server/required';
 
 /** How many connections each copy of a consumer holds. */
 export interface ServiceConsumerOptions {
@@ -7,9 +16,10 @@ export interface ServiceConsumerOptions {
   readonly poolSize: number;
 
   /**
-   * How many tasks the service has at most, without those that a deployment adds. A service that scales has to say it.
+   * How many tasks the service has at most, without those that a deployment adds. A service that something else than its own
+   * `autoScaleTaskCount()` scales has to say it.
    *
-   * @default - its desired count
+   * @default - the `maxCapacity` of its `autoScaleTaskCount()`, or else its desired count
    */
   readonly maxTasks?: number;
 }
@@ -27,7 +37,13 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
    * @param options how many connections it holds
    */
   public static ecsService(service: ecs.BaseService, options: ServiceConsumerOptions): Consumer {
-    const path = service.node.path;
+    const path = service?.node?.path ?? 'Consumer.ecsService()';
+    if (!service?.taskDefinition)
+      throw new Error(
+        `${path}: Consumer.ecsService() takes a service of this app, whose tasks get environment and permissions; of another one pass ` +
+          'Consumer.securityGroup(group, connections)',
+      );
+    requireProps(path, options, '{ poolSize: 10 }');
     requireCount(path, 'poolSize', options.poolSize);
     if (options.maxTasks !== undefined) requireCount(path, 'maxTasks', options.maxTasks);
     const { taskDefinition } = service;
@@ -53,6 +69,8 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
    * @param connections how many connections come from there at most
    */
   public static securityGroup(group: ec2.ISecurityGroup, connections: number): Consumer {
+    if (!group?.securityGroupId)
+      throw new Error('Consumer.securityGroup(): group must be an ec2.SecurityGroup, the one of whoever connects');
     requireCount(group.node.path, 'connections', connections);
     const principal = new iam.UnknownPrincipal({ resource: group });
     return new Consumer(group, principal, new ec2.Connections({ securityGroups: [group] }), {
@@ -97,6 +115,19 @@ export function isFunction(grantee: iam.IGrantable): grantee is lambda.IFunction
   return 'isBoundToVpc' in grantee;
 }
 
+/**
+ * Who connects, checked where no compiler looked. A version or an alias stands for its function, which has the network, the environment and the
+ * reserved concurrency.
+ */
+export function connecting(path: string, grantee: iam.IGrantable): iam.IGrantable {
+  if (!grantee?.grantPrincipal)
+    throw new Error(
+      `${path}: grantConnect() takes who connects: a Lambda function or an IAM role as it is, a service of ECS as ` +
+        'Consumer.ecsService(service, { poolSize }), and a security group as Consumer.securityGroup(group, connections)',
+    );
+  return isFunction(grantee) && 'lambda' in grantee ? (grantee.lambda as lambda.IFunction) : grantee;
+}
+
 /** Where a consumer stands in the app. */
 export function consumerPath(grantee: iam.IGrantable): string {
   const construct = grantee instanceof Consumer ? grantee._construct : grantee;
@@ -132,7 +163,7 @@ function worstCaseOfFunction(fn: lambda.IFunction, poolSize: number): WorstCase 
 function worstCaseOfService(service: ecs.BaseService, { poolSize, maxTasks }: ServiceConsumerOptions): WorstCase {
   const resource = service.node.findAll().find((child) => child instanceof ecs.CfnService) as
     ecs.CfnService | undefined;
-  const tasks = maxTasks ?? resource?.desiredCount;
+  const tasks = maxTasks ?? mostScaledTasks(service) ?? resource?.desiredCount;
   if (tasks === undefined || Token.isUnresolved(tasks))
     return { how: 'neither desiredCount nor maxTasks says how many tasks there are; pass maxTasks' };
   const deployment: unknown = resource && Stack.of(resource).resolve(resource.deploymentConfiguration);
@@ -144,9 +175,14 @@ function worstCaseOfService(service: ecs.BaseService, { poolSize, maxTasks }: Se
   };
 }
 
+/** To how many tasks the service's own scaling goes. Undefined: it has none. */
+function mostScaledTasks(service: ecs.BaseService): number | undefined {
+  const target = service.node.findAll().find((child) => child instanceof scaling.CfnScalableTarget) as
+    scaling.CfnScalableTarget | undefined;
+  return target?.maxCapacity;
+}
+
 function requireCount(path: string, prop: string, value: number): void {
   if (Token.isUnresolved(value) || !Number.isInteger(value) || value < 1)
-    throw new Error(
-      `${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : String(value)}; write a whole number from 1 on`,
-    );
+    throw new Error(`${path}: ${prop} is ${given(value)}; write a whole number from 1 on`);
 }

@@ -2,7 +2,7 @@ import { Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import type { ServerTrust } from '../server/external-postgres';
 import type { PostgresServerBase } from '../server/postgres-server';
-import { requireHost, requirePort } from '../server/required';
+import { given, requireHost, requirePort, requireTrust } from '../server/required';
 import { ConnectionBudget } from './budget';
 import { PooledRole } from './pooled-role';
 import { PoolerCapabilities, PoolerEndpoint } from './pooler-endpoint';
@@ -89,13 +89,16 @@ export class ExternalPooler extends PoolerEndpoint {
     if (!MODES.includes(mode))
       throw new Error(`${path}: mode is ${JSON.stringify(mode)}; a pooler is in ${MODES.join(' or ')} mode`);
     const userName = options.userName ?? '{role}';
-    if (Token.isUnresolved(userName) || !userName.includes('{role}'))
+    if (typeof userName !== 'string' || Token.isUnresolved(userName) || !userName.includes('{role}'))
       throw new Error(
         `${path}: userName is ${JSON.stringify(userName)}; write where the role's name stands in it, as in '{role}.project'`,
       );
     const most = options.maxServerConnections;
     if (most !== undefined && !(Number.isInteger(most) && most > 0))
-      throw new Error(`${path}: maxServerConnections is ${most}; write how many connections the pooler opens at most`);
+      throw new Error(
+        `${path}: maxServerConnections is ${given(most)}; write how many connections the pooler opens at most, a number`,
+      );
+    requireTrust(path, options.trust);
     this.host = options.host;
     this.port = requirePort(path, options.port ?? 5432, { min: 1, max: 65_535, who: 'expected' });
     this.userName = userName;
@@ -130,6 +133,6 @@ export class ExternalPooler extends PoolerEndpoint {
     const variables = super._environment(role);
     return this.userName === '{role}'
       ? variables
-      : { ...variables, PGUSER: this.userName.replace('{role}', role.roleName) };
+      : { ...variables, PGUSER: this.userName.replaceAll('{role}', () => role.roleName) };
   }
 }

@@ -22,14 +22,16 @@ import {
   POOLER_PORT,
   POOLER_VARIABLE,
   POOLER_VERSION,
+  decodePooler,
   PoolerDocument,
+  PoolerDocumentError,
   PoolerMetric,
   SESSION_SUFFIX,
 } from '../contract';
 import { poolerImage } from '../server/package-root';
 import type { PostgresServerBase } from '../server/postgres-server';
 import { type IReaderEndpoint, refuseHeadless } from '../server/replicas/reader-endpoint';
-import { requireDuration } from '../server/required';
+import { given, requireDuration } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets, requireServices } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
@@ -183,9 +185,16 @@ export class PgBouncer extends PoolerEndpoint {
         `${path}: tasks is 1; when it is replaced or its zone is lost, nobody reaches the server. Write 2 or more`,
       );
     this.vcpus = options.vcpus ?? 1;
-    if (![1, 2, 4].includes(this.vcpus)) throw new Error(`${path}: vcpus is ${this.vcpus}; write 1, 2 or 4`);
-    checkNumbers(path, options);
-    const { endpoint } = options;
+    if (![1, 2, 4].includes(this.vcpus)) throw new Error(`${path}: vcpus is ${given(this.vcpus)}; write 1, 2 or 4`);
+    checkNumbers(path, options, this.vcpus);
+    const { endpoint, certificate } = options;
+    // Another object would be passed over, and clients be given the root of an authority that nobody asked for.
+    if (certificate !== undefined && !(certificate instanceof PoolerCertificate))
+      throw new Error(
+        `${path}: certificate must be what PoolerCertificate.fromSecret(secret, { hostName, trust }) or PoolerCertificate.privateAuthority() gives`,
+      );
+    if (endpoint && !endpoint.server)
+      throw new Error(`${path}: endpoint must be a replica or server.readerEndpoint; leave it out for the writer`);
     if (endpoint && endpoint.server !== base)
       throw new Error(`${path}: endpoint is one of ${endpoint.server.node.path}; pass one of ${base.node.path}`);
     if (endpoint) refuseHeadless(`${path}: Pooler.pgBouncer({ endpoint })`, endpoint);
@@ -297,6 +306,7 @@ export class PgBouncer extends PoolerEndpoint {
           how: `${this.tasks} tasks, ${this.mostTasks} during a deployment`,
         }),
       });
+    this.node.addValidation({ validate: () => this.refusedByTasks() });
     this.addGuards();
     this.addAlarms();
   }
@@ -503,6 +513,35 @@ export class PgBouncer extends PoolerEndpoint {
     };
   }
 
+  /** What the tasks would refuse as they start, said before anything is deployed. Tokens are known there alone. */
+  private refusedByTasks(): string[] {
+    if (this.roles.size === 0) return [];
+    const secret = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:known-when-deployed';
+    const document = this.document();
+    const known = (text: string, otherwise: string) => (Token.isUnresolved(text) ? otherwise : text);
+    try {
+      decodePooler({
+        ...document,
+        server: {
+          ...document.server,
+          host: known(document.server.host, 'known-when-deployed'),
+          trust: known(document.server.trust, 'public'),
+        },
+        secrets: Object.fromEntries(Object.keys(document.secrets).map((role) => [role, secret])),
+        certificateSecret: secret,
+        metrics: undefined,
+      });
+      return [];
+    } catch (error) {
+      if (!(error instanceof PoolerDocumentError)) throw error;
+      return error.problems.map(
+        (problem) =>
+          `${this.node.path}: its tasks would not start: ${problem}; let such a role connect to the server itself (grantConnect() without through), ` +
+          'or change the name or number',
+      );
+    }
+  }
+
   private get dimensions(): Record<string, string> {
     return { Server: this.base.identity, Pooler: this.node.path };
   }
@@ -658,12 +697,18 @@ function acknowledgeListener(listener: elb.NetworkListener): void {
   }
 }
 
-function checkNumbers(path: string, options: PgBouncerOptions): void {
+function checkNumbers(path: string, options: PgBouncerOptions, processes: number): void {
   const { maxServerConnections, sessionConnections, maxClientConnections } = options;
   if (maxServerConnections !== undefined) wholeNumber(path, 'maxServerConnections', maxServerConnections, 1, 100_000);
   if (sessionConnections !== undefined) wholeNumber(path, 'sessionConnections', sessionConnections, 0, 10_000);
+  // PgBouncer takes none for no limit at all.
+  if (sessionConnections !== undefined && sessionConnections > 0 && sessionConnections < processes)
+    throw new Error(
+      `${path}: sessionConnections is ${sessionConnections}, and each of its ${processes} processes (vcpus) needs one; write 0, or ${processes} or more`,
+    );
   // Each client and each connection of the server is a file to the task, which may open 65,536.
-  if (maxClientConnections !== undefined) wholeNumber(path, 'maxClientConnections', maxClientConnections, 1, 50_000);
+  if (maxClientConnections !== undefined)
+    wholeNumber(path, 'maxClientConnections', maxClientConnections, processes, 50_000);
   checkDuration(path, 'queryWaitTimeout', options.queryWaitTimeout, 1);
   checkDuration(path, 'idleTransactionTimeout', options.idleTransactionTimeout, 0);
   checkDuration(path, 'transactionTimeout', options.transactionTimeout, 0);
@@ -671,9 +716,7 @@ function checkNumbers(path: string, options: PgBouncerOptions): void {
 
 function wholeNumber(path: string, prop: string, value: number, min: number, max: number): number {
   if (Token.isUnresolved(value) || !Number.isInteger(value) || value < min || value > max)
-    throw new Error(
-      `${path}: ${prop} is ${Token.isUnresolved(value) ? 'a token' : value}; write a whole number from ${min} to ${max}`,
-    );
+    throw new Error(`${path}: ${prop} is ${given(value)}; write a whole number from ${min} to ${max}`);
   return value;
 }
 

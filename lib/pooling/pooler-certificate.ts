@@ -2,7 +2,7 @@ import { RemovalPolicy, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib
 import { Construct, IDependable } from 'constructs';
 import { CertificateAuthority } from '../server/certificate-authority';
 import type { ServerTrust } from '../server/external-postgres';
-import { requireHost } from '../server/required';
+import { requireHost, requireProps, requireTrust } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 
 /** A certificate that you have for the pooler. */
@@ -36,9 +36,17 @@ export class PoolerCertificate {
    * @param options whose it is
    */
   public static fromSecret(secret: secretsmanager.ISecret, options: OwnCertificateOptions): PoolerCertificate {
-    requireHost('PoolerCertificate.fromSecret()', 'hostName', options.hostName);
-    if (!options.trust)
-      throw new Error('PoolerCertificate.fromSecret(): trust is missing; say whom clients trust the certificate from');
+    const path = 'PoolerCertificate.fromSecret()';
+    if (!secret?.secretArn)
+      throw new Error(`${path}: secret is missing; write the secret with certificate and privateKey`);
+    const { hostName, trust } = requireProps(
+      path,
+      options,
+      "{ hostName: 'db.example.com', trust: ServerTrust.publicRoots() }",
+    );
+    requireHost(path, 'hostName', hostName);
+    if (!trust) throw new Error(`${path}: trust is missing; say whom clients trust the certificate from`);
+    requireTrust(path, trust);
     return new PoolerCertificate(secret, options);
   }
 

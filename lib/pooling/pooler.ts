@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
 import type { PostgresServerBase } from '../server/postgres-server';
+import { requireProps } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { ExternalPooler, ExternalPoolerOptions } from './external-pooler';
 import { PgBouncer, PgBouncerOptions } from './pgbouncer';
@@ -48,6 +49,7 @@ export class Pooler {
    * @param options where it is, and what it can do
    */
   public static external(options: ExternalPoolerOptions): Pooler {
+    requireProps('Pooler.external()', options, "{ host: 'pool.example.com' }");
     return new Pooler((scope, id, server) => new ExternalPooler(scope, id, server, options));
   }
 

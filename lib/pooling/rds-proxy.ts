@@ -15,7 +15,7 @@ import { Construct } from 'constructs';
 import { addFinding } from '../compliance';
 import { serverIdentifier } from '../server/identifier';
 import type { PostgresServerBase } from '../server/postgres-server';
-import { requireDuration } from '../server/required';
+import { given, requireDuration } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
@@ -221,6 +221,17 @@ export class RdsProxy extends PoolerEndpoint {
         const capacity = base._connectionCapacity();
         const connections = capacity && Math.ceil((capacity.connections * this.percent) / 100);
         return { kind: 'RDS Proxy', who: path, connections, how: `${this.percent} % of max_connections` };
+      },
+    });
+    this.node.addValidation({
+      validate: () => {
+        const { maxIdleConnectionsPercent: idle } = options;
+        return idle !== undefined && idle > this.percent
+          ? [
+              `${path}: maxIdleConnectionsPercent is ${idle}, and the proxy may use ${this.percent} % of the server's connections, beside the server's other ` +
+                `proxies; write ${this.percent} or less, or state maxConnectionsPercent`,
+            ]
+          : [];
       },
     });
     this.addGuards();
@@ -480,10 +491,10 @@ function checkOptions(path: string, options: RdsProxyOptions): void {
   }
   const { maxConnectionsPercent: most, maxIdleConnectionsPercent: idle } = options;
   if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 100))
-    throw new Error(`${path}: maxConnectionsPercent is ${most}; write whole percents from 1 to 100`);
+    throw new Error(`${path}: maxConnectionsPercent is ${given(most)}; write whole percents from 1 to 100`);
   if (idle !== undefined && !(Number.isInteger(idle) && idle >= 0 && idle <= (most ?? MOST_PERCENT)))
     throw new Error(
-      `${path}: maxIdleConnectionsPercent is ${idle}; write whole percents from 0 to maxConnectionsPercent (${most ?? MOST_PERCENT})`,
+      `${path}: maxIdleConnectionsPercent is ${given(idle)}; write whole percents from 0 to maxConnectionsPercent (${most ?? MOST_PERCENT})`,
     );
   checkSeconds(path, 'borrowTimeout', options.borrowTimeout, 1, 300);
   checkSeconds(path, 'idleClientTimeout', options.idleClientTimeout, 1, 8 * 3600);

@@ -176,6 +176,10 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
   }
 
   public addPooler(id: string, pooler: Pooler = Pooler.recommended()): IPooler {
+    if (typeof pooler?._make !== 'function')
+      throw new Error(
+        `${this.node.path}: addPooler('${id}') takes Pooler.rdsProxy(), Pooler.pgBouncer() or Pooler.external(), or nothing for Pooler.recommended()`,
+      );
     return pooler._make(this, id, this);
   }
 

@@ -202,6 +202,19 @@ export function requireProps<T extends object>(path: string, props: T | undefine
   );
 }
 
+/** A `ServerTrust`, also where no compiler looks: its name alone would be passed over. */
+export function requireTrust(path: string, trust: { readonly value: string } | undefined): void {
+  if (trust === undefined || typeof trust?.value === 'string') return;
+  throw new Error(
+    `${path}: trust is ${given(trust)}; write ServerTrust.publicRoots(), ServerTrust.rds() or ServerTrust.pem(text)`,
+  );
+}
+
+/** What was given where a literal belongs: a token's own text would say nothing. */
+export function given(value: unknown): string {
+  return Token.isUnresolved(value) ? 'a token' : shown(value);
+}
+
 /** A text in quotes, and of an object no more than what it is: it may be large, or go in circles. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

@@ -3,8 +3,10 @@ import {
   aws_ec2 as ec2,
   aws_ecs as ecs,
   aws_iam as iam,
+  aws_lambda as lambda,
   aws_secretsmanager as secretsmanager,
 } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,6 +113,47 @@ describe('CP-4: what consumers take at the worst moment', () => {
       how: '3 tasks, 4 during a deployment, × 10 connections',
     });
     expect(row(made.server, 'direct', 'as web')).toMatchObject({ connections: 120 });
+  });
+
+  test('a service that scales: as far as its scaling goes, unless maxTasks says it', () => {
+    const made = instance();
+    const service = fargateService(made);
+    service.autoScaleTaskCount({ minCapacity: 2, maxCapacity: 20 });
+    const app = made.server.addDatabase('app');
+    app.addLoginRole('api').grantConnect(Consumer.ecsService(service, { poolSize: 5 }));
+    app
+      .addLoginRole('web')
+      .grantConnect(Consumer.ecsService(service, { poolSize: 5, maxTasks: 8 }), { environment: false });
+    expect(row(made.server, 'direct', 'as api')).toMatchObject({ connections: 200 });
+    expect(row(made.server, 'direct', 'as web')).toMatchObject({ connections: 80 });
+  });
+
+  test('a version or an alias stands for its function: its network, its environment, its concurrency', () => {
+    const made = instance();
+    made.server.acknowledge({ id: 'CP-1', reason: 'it listens' });
+    const fn = handler(made);
+    const alias = new lambda.Alias(made.stack, 'Live', { aliasName: 'live', version: fn.currentVersion });
+    const app = made.server.addDatabase('app');
+    const api = app.addLoginRole('api');
+    api.grantConnect(alias);
+    api.grantConnect(fn.currentVersion);
+    expect(row(made.server, 'direct', 'Test/Handler as api')).toMatchObject({ how: '20 concurrent runs' });
+    const template = Template.fromStack(made.stack);
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      Environment: { Variables: Match.objectLike({ PGUSER: 'api' }) },
+    });
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { Description: 'PostgreSQL as api' });
+  });
+
+  test('the limit of a role that goes through a pooler is none beside it, unless somebody connects directly too', () => {
+    const made = instance();
+    const pool = made.server.addPooler('Pool');
+    const role = made.server.addDatabase('app').addLoginRole('api', { connectionLimit: 5 });
+    expect(row(made.server, 'direct', 'Role-api')).toMatchObject({ connections: 5 });
+    role.grantConnect(handler(made), { through: pool });
+    expect(row(made.server, 'direct')).toBeUndefined();
+    role.grantConnect(new iam.Role(made.stack, 'Who', { assumedBy: new iam.AccountRootPrincipal() }));
+    expect(row(made.server, 'direct', 'Role-api')).toMatchObject({ connections: 5 });
   });
 
   test('a security group says it, and the limit of a role holds whatever is said', () => {
@@ -243,6 +286,21 @@ test.each([
   const made = instance();
   const role = made.server.addDatabase('app').addLoginRole('api');
   expect(() => role.grantConnect(handler(made), options)).toThrow(message);
+});
+
+test('who cannot connect is told how it can', () => {
+  const made = instance();
+  const role = made.server.addDatabase('app').addLoginRole('api');
+  for (const who of [undefined, fargateService(made)])
+    expect(() => role.grantConnect(who as never)).toThrow(
+      /Role-api: grantConnect\(\) takes who connects: .* Consumer.ecsService\(service, \{ poolSize \}\)/,
+    );
+  const group = new ec2.SecurityGroup(made.stack, 'Analysts', { vpc: made.vpc });
+  expect(() => Consumer.ecsService({ node: { path: 'Imported' } } as never, { poolSize: 1 })).toThrow(
+    /^Imported: Consumer.ecsService\(\) takes a service of this app/,
+  );
+  expect(() => Consumer.securityGroup(made.vpc as never, 3)).toThrow(/group must be an ec2.SecurityGroup/);
+  expect(() => Consumer.securityGroup(group, '3' as never)).toThrow(/Analysts: connections is '3'; write/);
 });
 
 test('an endpoint and a pooler at once are refused', () => {

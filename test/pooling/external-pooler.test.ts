@@ -1,4 +1,4 @@
-import { aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { Lazy, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication, ExternalPoolerOptions, ExternalPostgres, Pooler, ServerTrust } from '../../lib';
 import { aurora, cleanStack, findingsOf, handler, quiet } from './support';
@@ -36,6 +36,31 @@ test('CP-20: the environment names the pooler, with the user name that it asks f
       }),
     },
   });
+});
+
+test('CP-20: the name of the role stands wherever the user name says so, whatever is in it', () => {
+  const made = supabase({ userName: '{role}.abc/{role}', maxServerConnections: 15 });
+  made.server.addDatabase('app').addLoginRole('a$$b').grantConnect(handler(made), { through: made.pool });
+  Template.fromStack(made.stack).hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ PGUSER: 'a$$b.abc/a$$b' }) },
+  });
+});
+
+test.each([
+  [{ trust: 'public' }, /Test\/Supabase\/Pool: trust is 'public'; write ServerTrust.publicRoots\(\)/],
+  [{ userName: 5 }, /userName is 5; write where the role's name stands/],
+  [{ maxServerConnections: '15' }, /maxServerConnections is '15'; .*a number/],
+  [{ maxServerConnections: Lazy.number({ produce: () => 15 }) }, /maxServerConnections is a token/],
+])('where no compiler looks, %# is refused', (options, message) => {
+  expect(() => supabase(options as never)).toThrow(message);
+});
+
+test('CP-1: what is no pooler is refused, and without options', () => {
+  const { server } = aurora();
+  expect(() => server.addPooler('Other', 'rdsProxy' as never)).toThrow(
+    /Test\/Postgres: addPooler\('Other'\) takes Pooler/,
+  );
+  expect(() => Pooler.external(undefined as never)).toThrow(/Pooler.external\(\): its properties are missing/);
 });
 
 test('CP-20: its capabilities are what is stated, and what its mode implies', () => {

@@ -417,6 +417,14 @@ describe('what it cannot do is said', () => {
     [{ vcpus: 3 }, /vcpus is 3; write 1, 2 or 4/],
     [{ queryWaitTimeout: Duration.millis(500) }, /queryWaitTimeout is 0.5 seconds/],
     [{ maxClientConnections: 60_000 }, /maxClientConnections is 60000/],
+    [{ maxClientConnections: 3, vcpus: 4 }, /maxClientConnections is 3; write a whole number from 4/],
+    [
+      { sessionConnections: 3, vcpus: 4 },
+      /sessionConnections is 3, and each of its 4 processes.*write 0, or 4 or more/,
+    ],
+    [{ vcpus: '2' as never }, /vcpus is '2'; write 1, 2 or 4/],
+    [{ endpoint: 'readers' as never }, /endpoint must be a replica or server.readerEndpoint/],
+    [{ certificate: { secretArn: 'arn' } as never }, /certificate must be what PoolerCertificate.fromSecret/],
   ])('%j', (options, message) => {
     expect(() => pooled(options)).toThrow(message);
   });
@@ -446,6 +454,67 @@ describe('what it cannot do is said', () => {
     expect(() => external.addPooler('Pool', Pooler.pgBouncer())).toThrow(
       /stands in a VPC, and Test\/Db is reached over the internet/,
     );
+  });
+
+  test.each<[string, PgBouncerOptions, string[], string, RegExp]>([
+    ['the name of the console', {}, ['pgbouncer'], 'api', /"pgbouncer" has the name of the console of PgBouncer/],
+    [
+      'the name of an alias',
+      { sessionConnections: 2 },
+      ['app', 'app_session'],
+      'api',
+      /has the name of an alias of "app"/,
+    ],
+    ['an alias that is too long', { sessionConnections: 2 }, ['a'.repeat(57)], 'api', /is 65 bytes long/],
+    ['a role with a line break', {}, ['app'], 'a\nb', /the role "a\\nb" contains a control character/],
+    [
+      'more connections than PgBouncer is given',
+      { maxServerConnections: 80_000 },
+      ['app'],
+      'api',
+      /maxConnections .*to 10000/,
+    ],
+  ])('%s, before a task would refuse it at its start', (_, options, names, roleName, message) => {
+    const made = instance();
+    const pool = made.server.addPooler('Pool', Pooler.pgBouncer(options));
+    names.forEach((name, at) => {
+      const role = made.server.addDatabase(name).addLoginRole(at === 0 ? roleName : 'other');
+      role.grantConnect(handler(made, `Fn${at}`), { through: pool });
+    });
+    const synth = () => Template.fromStack(made.stack);
+    expect(synth).toThrow(message);
+    expect(synth).toThrow(/\[Test\/Postgres\/Pool\] Test\/Postgres\/Pool: its tasks would not start: /);
+  });
+
+  test('one that goes through as it is says nothing: names with dots and quotes, and a session for each process', () => {
+    const made = instance();
+    const pool = made.server.addPooler('Pool', Pooler.pgBouncer({ vcpus: 2, sessionConnections: 2 }));
+    const role = made.server.addDatabase('my.App-1').addLoginRole(`a"b'; %include c=d`);
+    role.grantConnect(handler(made), { through: pool });
+    expect(decodePooler(documentOf(made.stack)).databases).toEqual([
+      expect.objectContaining({ name: 'my.App-1', sessionConnections: 2 }),
+    ]);
+  });
+
+  test('CP-6: a function that would have the environment of transactions, and of sessions', () => {
+    const { pool, api, fn } = pooled({ sessionConnections: 2 });
+    expect(() => api.grantConnect(fn, { through: pool.forSessions() })).toThrow(
+      /would overwrite the environment variables that the grantee has for another endpoint of the same role/,
+    );
+    expect(() => api.grantConnect(fn, { through: pool })).not.toThrow();
+    expect(() => api.grantConnect(fn, { through: pool.forSessions(), environment: false })).not.toThrow();
+  });
+
+  test('a certificate of your own without its parts', () => {
+    const secret = new secretsmanager.Secret(cleanStack().stack, 'Certificate');
+    const own =
+      (...given: unknown[]) =>
+      () =>
+        (PoolerCertificate.fromSecret as (...given: unknown[]) => unknown)(...given);
+    expect(own(undefined, {})).toThrow(/PoolerCertificate.fromSecret\(\): secret is missing/);
+    expect(own(secret)).toThrow(/PoolerCertificate.fromSecret\(\): its properties are missing/);
+    expect(own(secret, { hostName: 'a.b' })).toThrow(/trust is missing/);
+    expect(own(secret, { hostName: 'a.b', trust: 'public' })).toThrow(/trust is 'public'; write ServerTrust/);
   });
 
   test('one task is enough for development', () => {

@@ -1,4 +1,4 @@
-import { App, Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';
+import { App, Duration, Lazy, Stack, aws_sns as sns } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Authentication, ExternalPostgres, ManagedPostgres, Pooler, PostgresProfile, SharedPostgres } from '../../lib';
 import { aws_rds as rds, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
@@ -320,6 +320,27 @@ describe('malformed options are refused', () => {
   ])('%j', (options, message) => {
     expect(() => aurora().server.addPooler('Pool', Pooler.rdsProxy(options))).toThrow(message);
   });
+});
+
+test('what a proxy keeps open is no more than what it may use beside others', () => {
+  const made = (idle: number) => {
+    const { stack, server } = aurora();
+    server.addPooler('Web', Pooler.rdsProxy({ maxIdleConnectionsPercent: idle }));
+    server.addPooler('Jobs');
+    return () => Template.fromStack(stack);
+  };
+  expect(made(41)).toThrow(
+    /Test\/Postgres\/Web: maxIdleConnectionsPercent is 41, and the proxy may use 40 %.*write 40 or less/,
+  );
+  expect(made(40)).not.toThrow();
+});
+
+test('where no compiler looks, a number that is none is shown as it was written', () => {
+  const add = (options: object) => () => aurora().server.addPooler('Pool', Pooler.rdsProxy(options));
+  expect(add({ maxConnectionsPercent: '80' })).toThrow(/maxConnectionsPercent is '80'; write/);
+  expect(add({ maxConnectionsPercent: Lazy.number({ produce: () => 80 }) })).toThrow(
+    /maxConnectionsPercent is a token/,
+  );
 });
 
 describe('CP-12, CP-18: alarms on the topic of the server', () => {

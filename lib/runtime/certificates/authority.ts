@@ -149,7 +149,7 @@ function makeCertificate({ subject, issuer, key, signer, validDays, extensions }
     der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(15)])),
     algorithm,
     distinguishedName(issuer),
-    sequence(utcTime(now - CLOCKS_DIFFER), utcTime(now + validDays * DAY)),
+    sequence(moment(now - CLOCKS_DIFFER), moment(now + validDays * DAY)),
     distinguishedName(subject),
     key.export({ type: 'spki', format: 'der' }),
     der(0xa3, sequence(...extensions)),
@@ -199,7 +199,10 @@ function distinguishedName(commonName: string): Buffer {
   return sequence(der(0x31, sequence(oid('2.5.4.3'), der(0x0c, Buffer.from(commonName)))));
 }
 
-function utcTime(milliseconds: number): Buffer {
-  const digits = new Date(milliseconds).toISOString().replace(/[-:T]/g, '').slice(2, 14);
-  return der(0x17, Buffer.from(`${digits}Z`, 'ascii'));
+/** UTCTime has two digits for the year and ends with 2049 (RFC 5280, 4.1.2.5); GeneralizedTime has four. */
+function moment(milliseconds: number): Buffer {
+  const digits = new Date(milliseconds).toISOString().replace(/[-:T]/g, '').slice(0, 14);
+  return digits < '2050'
+    ? der(0x17, Buffer.from(`${digits.slice(2)}Z`, 'ascii'))
+    : der(0x18, Buffer.from(`${digits}Z`, 'ascii'));
 }

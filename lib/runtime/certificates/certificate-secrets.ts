@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_ROTATION_DAYS, POOLER_SUBJECT } from '../../contract';
 import { RotationEvent } from '../rotate/event';
 import { SecretError, SecretStore } from '../secrets';
@@ -111,12 +111,19 @@ function issue(authority: Authority, hosts: readonly string[], holder: Required<
 }
 
 function readAuthority(secret: string, text: string | undefined): Authority | undefined {
-  const { name, certificate, privateKey } = fieldsOf(text);
-  if (certificate === undefined && privateKey === undefined) return undefined;
+  const fields = fieldsOf(text);
+  if (fields && Object.keys(fields).length === 0) return undefined;
+  const { name, certificate, privateKey } = fields ?? {};
   if (typeof name !== 'string' || typeof certificate !== 'string' || typeof privateKey !== 'string')
     throw new SecretError(
       secret,
       'has an authority in part; restore an earlier version of it, since clients trust that one',
+    );
+  if (!isPair(certificate, privateKey))
+    throw new SecretError(
+      secret,
+      'has an authority whose certificate and key cannot be read, or are none of each other; restore an earlier version of it, since clients ' +
+        'trust that one',
     );
   return { name, certificate, privateKey };
 }
@@ -128,24 +135,44 @@ function requireAuthority(secret: string, text: string | undefined): Authority {
 }
 
 function readCertificate(text: string | undefined): CertificateDocument | undefined {
-  const { certificate, privateKey, ca } = fieldsOf(text);
-  return typeof certificate === 'string' && typeof privateKey === 'string' && typeof ca === 'string'
+  const { certificate, privateKey, ca } = fieldsOf(text) ?? {};
+  return typeof certificate === 'string' &&
+    typeof privateKey === 'string' &&
+    typeof ca === 'string' &&
+    isPair(certificate, privateKey)
     ? { certificate, privateKey, ca }
     : undefined;
 }
 
 function requireCertificate(secret: string, text: string | undefined): CertificateDocument {
   const document = readCertificate(text);
-  if (!document) throw new SecretError(secret, 'has no certificate yet; deploy the stack first');
-  return document;
+  if (document) return document;
+  const fields = fieldsOf(text);
+  throw new SecretError(
+    secret,
+    fields && Object.keys(fields).length === 0
+      ? 'has no certificate yet; deploy the stack first'
+      : 'has a certificate that cannot be read, or that is none of its key; restore an earlier version of it',
+  );
 }
 
-function fieldsOf(text: string | undefined): Readonly<Record<string, unknown>> {
+/** Undefined: there is something else than an object in JSON. */
+function fieldsOf(text: string | undefined): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(text ?? '{}');
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
   } catch {
-    return {};
+    return undefined;
+  }
+}
+
+function isPair(certificate: string, privateKey: string): boolean {
+  try {
+    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(privateKey));
+  } catch {
+    return false;
   }
 }
 

@@ -38,6 +38,7 @@ async function runOnConsole({ processes, port }: PoolerConfiguration, command: s
   const all = Array.from({ length: processes }, (_, at) => at + 1).filter(
     (each) => only === undefined || String(each) === only,
   );
+  if (all.length === 0) throw new Error(`there is no process ${only}; write a number from 1 to ${processes}, or none`);
   const answers: Record<string, unknown> = {};
   for (const each of all)
     answers[each] = await askConsole({ sockets: filesIn(POOLER_FOLDER).sockets(each), port }, command);

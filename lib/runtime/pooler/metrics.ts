@@ -34,7 +34,7 @@ type Counters = Record<(typeof COUNTERS)[number], number>;
 export class PoolerMetrics {
   private before = new Map<number, Counters>();
 
-  /** Process number to what it says; one that does not answer is left out, and counts again from its start. */
+  /** Process number to what it says; one that does not answer is left out, and the next reading has what it did meanwhile. */
   read(readings: ReadonlyMap<number, ProcessReading>): Partial<Record<PoolerMetric, number>> {
     const sums = zero();
     const after = new Map<number, Counters>();
@@ -47,7 +47,7 @@ export class PoolerMetrics {
       for (const name of COUNTERS) sums[name] += now[name] - (restarted ? 0 : then[name]);
       after.set(process, now);
     }
-    this.before = after;
+    this.before = new Map([...this.before, ...after]);
     const pools = [...readings.values()].flatMap((reading) => reading.pools.filter(isWork));
     const sum = (...names: string[]) =>
       pools.reduce((total, row) => total + names.reduce((part, name) => part + Number(row[name] ?? 0), 0), 0);

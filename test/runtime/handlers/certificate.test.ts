@@ -205,6 +205,55 @@ test('an authority in part is no reason to make another one', async () => {
   expect(body.Reason).toContain('restore an earlier version of it, since clients trust that one');
 });
 
+test.each([
+  ['half a text', (text: string) => text.slice(0, text.length / 2)],
+  ['a list', () => '[]'],
+  ['the name alone', () => '{"name":"x"}'],
+  ['a certificate that is none', (text: string) => text.replace(/MI[^-]*/, 'AAAA')],
+  [
+    "another's key",
+    (text: string) => JSON.stringify({ ...JSON.parse(text), privateKey: createAuthority('other', 1).privateKey }),
+  ],
+])('an authority whose secret has %s is no reason to make another one', async (_, change) => {
+  const { Data } = await deploy();
+  const whole = JSON.stringify(manager.value(authority));
+  manager.replace(authority, change(whole));
+  const damaged = manager.versionId(authority);
+  const body = await deploy('Update');
+  expect(body.Status).toBe('FAILED');
+  expect(body.Reason).toMatch(
+    /the secret arn:.*authority.* restore an earlier version of it, since clients trust that one/,
+  );
+  expect(manager.versionId(authority)).toBe(damaged);
+  // As soon as it is back, all is as it was.
+  manager.replace(authority, whole);
+  expect((await deploy('Update')).Data).toEqual(Data);
+});
+
+test('a certificate that cannot be read is made anew by a deployment, and said by a rotation', async () => {
+  const { Data } = await deploy();
+  manager.replace(certificate, { ...current(), certificate: 'no PEM' });
+  await expect(rotate(['createSecret'])).rejects.toThrow(
+    /the secret arn:.*has a certificate that cannot be read.*restore an earlier version of it/,
+  );
+  expect((await deploy('Update')).Status).toBe('SUCCESS');
+  expect(await trusts({ ca: Data!.CaCertificate! })).toBe('trusted');
+});
+
+test.each([
+  ['2049-06-01', '2050'],
+  ['2026-06-01', '2027'],
+])('a certificate made on %s for a year ends in %s', (from, year) => {
+  jest.useFakeTimers({ now: new Date(from) });
+  try {
+    const made = new X509Certificate(createAuthority('x', 365).certificate);
+    expect(made.validTo).toContain(` ${year} `);
+    expect(made.validFrom).toContain(` ${Number(year) - 1} `);
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
 test('Delete leaves the secrets to the stack', async () => {
   await handler(
     responses.event({

@@ -59,6 +59,14 @@ describe('CP-18: what a task measures', () => {
     for (const name of Object.keys(read)) expect(POOLER_METRICS).toContain(name);
   });
 
+  test('counts nothing twice after a process has not answered once', () => {
+    const metrics = new PoolerMetrics();
+    const at = (count: number) => new Map([[1, { pools: [], stats: [stats({ total_xact_count: count })] }]]);
+    metrics.read(at(1_000_000));
+    expect(metrics.read(new Map()).Transactions).toBe(0);
+    expect(metrics.read(at(1_000_005)).Transactions).toBe(5);
+  });
+
   test('counts from nothing for a process that was started anew', () => {
     const metrics = new PoolerMetrics();
     metrics.read(new Map([[1, { pools: [], stats: [stats({ total_xact_count: '100' })] }]]));
