@@ -67,7 +67,7 @@ suite('a cluster that waits for its replicas', () => {
       const journal = await load('cut');
       const old = await lab.leader();
       // A client on the side that is cut off: in the container of the leader itself.
-      const inside = insideClient(lab, old, 'cut_inside');
+      const inside = insideClient(old, 'cut_inside');
       await inside.untilWriting();
       const at = Date.now();
       old.cut();
@@ -286,7 +286,7 @@ async function untilLeader(lab: Lab, not: Task): Promise<Task> {
 }
 
 /** A session over the local socket that inserts a row after the other for as long as it can, and counts those that were acknowledged. */
-function insideClient(lab: Lab, task: Task, table: string) {
+function insideClient(task: Task, table: string) {
   const file = '/run/cdk-postgres/acknowledged';
   const script = `psql -U postgres -d postgres -qc 'CREATE TABLE ${table} (n int)'; n=0; while [ ! -e ${file}.stop ]; do
     n=$((n+1)); psql -U postgres -d postgres -qc "INSERT INTO ${table} VALUES ($n)" && echo $n >>${file}; sleep 0.2; done`;
