@@ -137,12 +137,12 @@ suite('a cluster that waits for its replicas', () => {
     async () => {
       const journal = await load('certificates');
       const leader = await lab.leader();
-      const before = [await serial(leader, 8008), await serial(leader, 5432)];
+      const before = [await serial(lab, leader, 8008), await serial(lab, leader, 5432)];
       const { unknown } = journal;
       const at = Date.now();
       await lab.rotateCertificates();
       await until(MINUTES, 'new certificates are shown', async () => {
-        const now = [await serial(leader, 8008), await serial(leader, 5432)];
+        const now = [await serial(lab, leader, 8008), await serial(lab, leader, 5432)];
         return now[0] !== before[0] && now[1] !== before[1];
       });
       for (const replica of await lab.replicas())
@@ -304,7 +304,7 @@ function insideClient(task: Task, table: string) {
 }
 
 /** The serial number of the certificate that a port shows. */
-function serial(task: Task, port: number): Promise<string> {
+function serial(lab: Lab, task: Task, port: number): Promise<string> {
   if (port === 5432) {
     const text = execFileSync(
       'sh',
@@ -317,10 +317,13 @@ function serial(task: Task, port: number): Promise<string> {
     return Promise.resolve(text.trim());
   }
   return new Promise((resolve, reject) => {
-    const socket = tls.connect({ host: task.address, port, rejectUnauthorized: false }, () => {
-      resolve(socket.getPeerCertificate().serialNumber);
-      socket.destroy();
-    });
+    const socket = tls.connect(
+      { host: task.address, port, ca: lab.region.authority.certificate, servername: `${task.name}.orders.internal` },
+      () => {
+        resolve(socket.getPeerCertificate().serialNumber);
+        socket.destroy();
+      },
+    );
     socket.once('error', reject);
   });
 }
