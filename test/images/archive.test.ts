@@ -11,17 +11,22 @@ class Archive {
 
   constructor(readonly histories: Readonly<Record<string, string>> = {}) {
     fs.mkdirSync(path.join(this.folder, 'pg_wal'));
-    for (const [name, text] of Object.entries(histories)) fs.writeFileSync(path.join(this.folder, 'pg_wal', name), text);
+    for (const [name, text] of Object.entries(histories))
+      fs.writeFileSync(path.join(this.folder, 'pg_wal', name), text);
   }
 
-  run(script: string, args: readonly string[], code: number): { status: number | null; stderr: string; called: string } {
+  run(
+    script: string,
+    args: readonly string[],
+    code: number,
+  ): { status: number | null; stderr: string; called: string } {
     const called = path.join(this.folder, 'called');
     const stub = path.join(this.folder, 'pgbackrest');
     fs.writeFileSync(stub, `#!/bin/sh\necho "$@" >${called}\nexit ${code}\n`, { mode: 0o755 });
     const text = fs.readFileSync(path.join(IMAGE, script), 'utf8');
     expect(text).toContain('/usr/bin/pgbackrest ');
     const copy = path.join(this.folder, script);
-    fs.writeFileSync(copy, text.replaceAll('/usr/bin/pgbackrest ', `${stub} `), { mode: 0o755 });
+    fs.writeFileSync(copy, text.replaceAll('/usr/bin/pgbackrest ', `${stub} `).replaceAll('/run/cdk-postgres', this.folder), { mode: 0o755 });
     const { status, stderr } = spawnSync('sh', [copy, ...args], {
       cwd: this.folder,
       env: { PATH: process.env.PATH!, CDK_POSTGRES_STANZA: 'orders' },
@@ -104,7 +109,24 @@ describe('a segment comes from the archive', () => {
     expect(get(39, 'standby.signal')).toBe(39);
   });
 
-  test('a standby waits for no more than five seconds', () => {
-    expect(fs.readFileSync(path.join(IMAGE, 'pgbackrest-archive-get'), 'utf8')).toContain('  exec timeout 5 /usr/bin/pgbackrest');
+  test('the last that a standby asks for before it leads, when its signal is gone, ends nothing', () => {
+    expect(get(39)).toBe(39);
+  });
+
+  test('a standby that waited five seconds for nothing does not ask again for half a minute', () => {
+    const archive = new Archive();
+    const args = ['00000002.history', 'pg_wal/RECOVERYHISTORY'];
+    const called = path.join(archive.folder, 'called');
+    expect(fs.readFileSync(path.join(IMAGE, 'pgbackrest-archive-get'), 'utf8')).toContain('  timeout 5 /usr/bin/pgbackrest');
+    expect(archive.run('pgbackrest-archive-get', args, 124).status).toBe(124);
+    fs.writeFileSync(called, '');
+    expect(archive.run('pgbackrest-archive-get', args, 0)).toMatchObject({ status: 1, called: '' });
+    // It is another matter for a server that recovers.
+    fs.writeFileSync(path.join(archive.folder, 'recovery.signal'), '');
+    expect(archive.run('pgbackrest-archive-get', args, 0).status).toBe(0);
+    fs.rmSync(path.join(archive.folder, 'recovery.signal'));
+    const before = Date.now() / 1000 - 31;
+    fs.utimesSync(path.join(archive.folder, 'archive-away'), before, before);
+    expect(archive.run('pgbackrest-archive-get', args, 0).status).toBe(0);
   });
 });

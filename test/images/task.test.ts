@@ -10,9 +10,19 @@ const IMAGES = path.resolve(__dirname, '..', '..', 'lib', 'images');
 
 /** Runs Python with what the tasks have in common, as `task`; its tmpfs is a folder. */
 function start(run: string, script: string, env: Readonly<Record<string, string>>) {
-  const child = spawn('python3', ['-B', '-c', `import sys\nsys.path.insert(0, sys.argv[1])\nimport task\ntask.RUN = sys.argv[2]\ntask.TLS = sys.argv[2] + "/tls"\n${script}`, path.join(IMAGES, 'task'), run], {
-    env: { PATH: process.env.PATH!, ...env },
-  });
+  const child = spawn(
+    'python3',
+    [
+      '-B',
+      '-c',
+      `import sys\nsys.path.insert(0, sys.argv[1])\nimport task\ntask.RUN = sys.argv[2]\ntask.TLS = sys.argv[2] + "/tls"\n${script}`,
+      path.join(IMAGES, 'task'),
+      run,
+    ],
+    {
+      env: { PATH: process.env.PATH!, ...env },
+    },
+  );
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
@@ -54,7 +64,15 @@ test('requests are signed as the SDK signs them', async () => {
     applyChecksum: false,
   });
   const hostname = 'secretsmanager.eu-central-1.amazonaws.com';
-  const request = { method: 'POST', protocol: 'https:', hostname, path: '/', query: {}, headers: { ...headers, Host: hostname }, body };
+  const request = {
+    method: 'POST',
+    protocol: 'https:',
+    hostname,
+    path: '/',
+    query: {},
+    headers: { ...headers, Host: hostname },
+    body,
+  };
   const signed = await signer.sign(request as never, { signingDate: now });
 
   const python = `
@@ -64,9 +82,13 @@ import task
 headers, body, keys = json.loads(sys.argv[2])
 now = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.timezone.utc)
 print(task.sign("eu-central-1", "secretsmanager", "${hostname}", headers, body.encode(), keys, now)["Authorization"])`;
-  const ours = execFileSync('python3', ['-B', '-c', python, path.join(IMAGES, 'task'), JSON.stringify([headers, body, keys])], {
-    encoding: 'utf8',
-  });
+  const ours = execFileSync(
+    'python3',
+    ['-B', '-c', python, path.join(IMAGES, 'task'), JSON.stringify([headers, body, keys])],
+    {
+      encoding: 'utf8',
+    },
+  );
   expect(ours.trim()).toBe(signed.headers.authorization);
 });
 
@@ -90,7 +112,10 @@ describe('secrets', () => {
     const arn = manager.create('certificate', certificate(1));
     let denied = 1;
     manager.beforeCall = () => {
-      manager.failing = denied-- > 0 ? { operation: 'GetSecretValue', type: 'AccessDeniedException', message: 'not for you' } : undefined;
+      manager.failing =
+        denied-- > 0
+          ? { operation: 'GetSecretValue', type: 'AccessDeniedException', message: 'not for you' }
+          : undefined;
     };
     const { code, stdout, stderr } = await start(run, LOOK, environment(arn)).ended;
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
@@ -102,7 +127,8 @@ describe('secrets', () => {
 
   test('are said nothing of when they are not what belongs there', async () => {
     const arn = manager.create('certificate', { certificate: 'x', privateKey: 'key-of-nobody' });
-    const script = 'secrets = task.Secrets({})\ntry:\n  secrets.look()\nexcept RuntimeError as error:\n  print(error)\n';
+    const script =
+      'secrets = task.Secrets({})\ntry:\n  secrets.look()\nexcept RuntimeError as error:\n  print(error)\n';
     const { stdout, stderr } = await start(folder(), script, environment(arn)).ended;
     expect(stdout).toBe('the secret certificate has not what belongs there; deploy the stack\n');
     expect(stdout + stderr).not.toContain('key-of-nobody');
@@ -130,7 +156,8 @@ done.wait(20)
 
 test('files are written in the tmpfs and nowhere else', async () => {
   const run = folder();
-  const write = (files: object) => start(run, 'task.write_files()', { CDK_POSTGRES_FILES: JSON.stringify(files) }).ended;
+  const write = (files: object) =>
+    start(run, 'task.write_files()', { CDK_POSTGRES_FILES: JSON.stringify(files) }).ended;
   expect((await write({ [`${run}/patroni/1.yml`]: 'scope: orders' })).code).toBe(0);
   expect(fs.readFileSync(path.join(run, 'patroni', '1.yml'), 'utf8')).toBe('scope: orders');
   const { code, stderr } = await write({ [`${run}/../elsewhere`]: 'x' });

@@ -87,7 +87,11 @@ suite('a cluster of three members', () => {
     lab.emptyVolume(lost);
     const at = Date.now();
     lost.start();
-    await until(60_000, 'etcd is healthy', async () => (await lost.exec(['python3', '-B', '/opt/cdk-postgres/entrypoint.py', 'health'])) === '');
+    await until(
+      60_000,
+      'etcd is healthy',
+      async () => (await lost.exec(['python3', '-B', '/opt/cdk-postgres/entrypoint.py', 'health'])) === '',
+    );
     await until(60_000, 'all of etcd answer', () => lab.etcdHealthy());
     await journal.untilWritten();
     outageFigure('an etcd volume is lost', journal, at);
@@ -111,17 +115,29 @@ suite('a cluster of three members', () => {
     const file = path.join(image, 'pgbackrest-archive-push');
     const wrapper = fs.readFileSync(file, 'utf8');
     const wal = path.join(lab.dataOf(leader), 'pg_wal');
-    const history = fs.readdirSync(wal).filter((name) => name.endsWith('.history')).sort().at(-1)!;
+    const history = fs
+      .readdirSync(wal)
+      .filter((name) => name.endsWith('.history'))
+      .sort()
+      .at(-1)!;
     const [timeline, lsn] = fs.readFileSync(path.join(wal, history), 'utf8').trim().split('\n').at(-1)!.split('\t');
     const [upper, lower] = lsn.split('/').map((part) => parseInt(part, 16));
-    const segment = [Number(timeline), upper, lower >>> 24].map((part) => part.toString(16).toUpperCase().padStart(8, '0')).join('');
+    const segment = [Number(timeline), upper, lower >>> 24]
+      .map((part) => part.toString(16).toUpperCase().padStart(8, '0'))
+      .join('');
     // As a third member leaves it: the bucket has one copy, and the leader another, which it was never told is archived.
-    const valid = fs.readdirSync(wal).filter((name) => /^[0-9A-F]{24}$/.test(name)).sort()[0];
+    const valid = fs
+      .readdirSync(wal)
+      .filter((name) => /^[0-9A-F]{24}$/.test(name))
+      .sort()[0];
     const bytes = fs.readFileSync(path.join(wal, valid));
     const put = (byte: number) => {
       bytes[bytes.length - 1] = byte;
       const ready = path.join(wal, 'archive_status', `${segment}.ready`);
-      for (const [name, content] of [[path.join(wal, segment), bytes], [ready, '']] as const) {
+      for (const [name, content] of [
+        [path.join(wal, segment), bytes],
+        [ready, ''],
+      ] as const) {
         fs.writeFileSync(name, content);
         fs.chownSync(name, USERS.postgres, USERS.postgres);
       }

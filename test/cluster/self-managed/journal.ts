@@ -28,7 +28,10 @@ export class Journal {
     private readonly pause: number,
   ) {}
 
-  static async start(lab: Lab, options: { readonly table: string; readonly workers?: number; readonly pause?: number }) {
+  static async start(
+    lab: Lab,
+    options: { readonly table: string; readonly workers?: number; readonly pause?: number },
+  ) {
     await lab.query(`CREATE TABLE ${options.table} (worker int, n int, PRIMARY KEY (worker, n))`);
     const journal = new Journal(lab, options.table, options.pause ?? 10);
     journal.workers = Array.from({ length: options.workers ?? 4 }, (_, worker) => journal.work(worker));
@@ -39,10 +42,12 @@ export class Journal {
       last = now;
     }, 50);
     // All of them have something to lose.
-    await journal.until(() => journal.acknowledged.length > 50, 60_000).catch(async (error) => {
-      await journal.stop();
-      throw error;
-    });
+    await journal
+      .until(() => journal.acknowledged.length > 50, 60_000)
+      .catch(async (error) => {
+        await journal.stop();
+        throw error;
+      });
     return journal;
   }
 
@@ -74,14 +79,19 @@ export class Journal {
   /** Acknowledged rows that are not there; `before`: only those acknowledged before that moment. */
   async lost(lab: Lab = this.lab, before = Infinity): Promise<Acknowledged[]> {
     const rows = await lab.query<{ worker: number; n: number }>(`SELECT worker, n FROM ${this.table}`);
-    return missing(this.acknowledged.filter(({ at }) => at <= before), rows);
+    return missing(
+      this.acknowledged.filter(({ at }) => at <= before),
+      rows,
+    );
   }
 
   private async until(condition: () => boolean, milliseconds: number): Promise<void> {
     const end = Date.now() + milliseconds;
     while (!condition()) {
       if (Date.now() > end)
-        throw new Error(`not within ${milliseconds} ms: rows are written; the last problems: ${this.problems.slice(-5).join('; ')}`);
+        throw new Error(
+          `not within ${milliseconds} ms: rows are written; the last problems: ${this.problems.slice(-5).join('; ')}`,
+        );
       await sleep(20);
     }
   }

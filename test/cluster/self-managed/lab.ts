@@ -71,7 +71,9 @@ export interface MemberState {
 /** AWS, as far as the tasks call it: names, roles, secrets and the bucket. It outlives a cluster. */
 export class Region {
   readonly network = new Network();
-  readonly folder = fs.mkdtempSync(path.join(fs.existsSync('/var/tmp') ? '/var/tmp' : os.tmpdir(), 'cdk-postgres-lab-'));
+  readonly folder = fs.mkdtempSync(
+    path.join(fs.existsSync('/var/tmp') ? '/var/tmp' : os.tmpdir(), 'cdk-postgres-lab-'),
+  );
   readonly authority: Authority = createAuthority('orders', 30);
   readonly resolv = path.join(this.folder, 'resolv.conf');
   private readonly hosts: Record<string, string[]> = {};
@@ -133,7 +135,11 @@ export class Region {
     const aws = new Task({
       name: 'aws',
       network: this.network,
-      command: ['sh', '-ec', 'python3 -B /opt/clients/aws/aws.py /opt/clients/hosts.json & exec moto_server -H 0.0.0.0 -p 5000'],
+      command: [
+        'sh',
+        '-ec',
+        'python3 -B /opt/clients/aws/aws.py /opt/clients/hosts.json & exec moto_server -H 0.0.0.0 -p 5000',
+      ],
       user: 0,
       environment: { HOME: '/run/cdk-postgres' },
       volume: { host: this.folder, mounted: '/opt/clients' },
@@ -174,7 +180,9 @@ listen s3
     this.s3.start();
     const s3 = new S3Client({ ...this.client, endpoint: this.endpoint, forcePathStyle: true, maxAttempts: 1 });
     await until(60_000, 'the bucket is there', async () => {
-      await s3.send(new CreateBucketCommand({ Bucket: BUCKET, CreateBucketConfiguration: { LocationConstraint: REGION } }));
+      await s3.send(
+        new CreateBucketCommand({ Bucket: BUCKET, CreateBucketConfiguration: { LocationConstraint: REGION } }),
+      );
       return true;
     });
   }
@@ -212,7 +220,9 @@ export class Lab {
       hba: [],
       routerHosts: [ROUTER],
       backup: { ...repository, retentionDays: 7, archiveTimeout: options.archiveTimeout ?? 60 },
-      ...(options.bootstrap ? { bootstrap: { ...options.bootstrap, repository: { ...repository, path: options.bootstrap.stanza } } } : {}),
+      ...(options.bootstrap
+        ? { bootstrap: { ...options.bootstrap, repository: { ...repository, path: options.bootstrap.stanza } } }
+        : {}),
     };
     checkModel(model);
     const lab = new Lab(region, model, options);
@@ -275,7 +285,9 @@ export class Lab {
 
   /** Those that call themselves the leader, now. */
   async leaders(): Promise<Task[]> {
-    const answers = await Promise.all(this.members.map(async (task) => ({ task, answer: await this.ask(task, '/primary') })));
+    const answers = await Promise.all(
+      this.members.map(async (task) => ({ task, answer: await this.ask(task, '/primary') })),
+    );
     return answers.filter(({ answer }) => answer?.status === 200).map(({ task }) => task);
   }
 
@@ -296,21 +308,29 @@ export class Lab {
   /** One leader, and everybody else streams from it on its timeline; a synchronous cluster has its quorum. */
   async untilHealthy(milliseconds = 180_000): Promise<void> {
     let last: unknown;
-    await until(milliseconds, () => `the cluster is healthy: ${JSON.stringify(last)}`, async () => {
-      const [leader, ...more] = await this.leaders();
-      if (!leader || more.length > 0) return false;
-      const cluster = await this.ask<{ members: MemberState[] }>(leader, '/cluster');
-      last = cluster?.body.members;
-      const members = cluster?.body.members ?? [];
-      const timelines = new Set(members.map(({ timeline }) => timeline));
-      const streaming = members.filter(({ role, state }) => role === 'leader' || state === 'streaming');
-      const replicas = members.filter(({ role }) => role !== 'leader');
-      const quorum = !this.model.synchronous || replicas.every(({ role }) => role === 'quorum_standby');
-      // What the cluster says of a member that is gone is true only until its lease ends.
-      const own = await Promise.all(this.members.filter((task) => task !== leader).map((task) => this.ask(task, '/replica')));
-      if (own.some((answer) => answer?.status !== 200)) return false;
-      return members.length === this.model.members && timelines.size === 1 && streaming.length === members.length && quorum;
-    });
+    await until(
+      milliseconds,
+      () => `the cluster is healthy: ${JSON.stringify(last)}`,
+      async () => {
+        const [leader, ...more] = await this.leaders();
+        if (!leader || more.length > 0) return false;
+        const cluster = await this.ask<{ members: MemberState[] }>(leader, '/cluster');
+        last = cluster?.body.members;
+        const members = cluster?.body.members ?? [];
+        const timelines = new Set(members.map(({ timeline }) => timeline));
+        const streaming = members.filter(({ role, state }) => role === 'leader' || state === 'streaming');
+        const replicas = members.filter(({ role }) => role !== 'leader');
+        const quorum = !this.model.synchronous || replicas.every(({ role }) => role === 'quorum_standby');
+        // What the cluster says of a member that is gone is true only until its lease ends.
+        const own = await Promise.all(
+          this.members.filter((task) => task !== leader).map((task) => this.ask(task, '/replica')),
+        );
+        if (own.some((answer) => answer?.status !== 200)) return false;
+        return (
+          members.length === this.model.members && timelines.size === 1 && streaming.length === members.length && quorum
+        );
+      },
+    );
   }
 
   /** A client of a member itself, as the administrator. */
@@ -340,14 +360,18 @@ export class Lab {
     const leader = await this.leader();
     const segment = await this.switchSegment(leader);
     await until(milliseconds, `${segment} is archived`, async () => {
-      const last = await this.psql(leader, "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'");
+      const last = await this.psql(
+        leader,
+        "SELECT last_archived_wal FROM pg_stat_archiver WHERE last_archived_wal ~ '^[0-9A-F]{24}$'",
+      );
       return last >= segment;
     });
   }
 
   /** Ends the segment of WAL that is written, which the archiver hears of; nothing is ended where nothing was written. Returns its name. */
   async switchSegment(leader: Task): Promise<string> {
-    const sql = "SELECT pg_create_restore_point('switch'); SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()";
+    const sql =
+      "SELECT pg_create_restore_point('switch'); SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal()";
     return (await this.psql(leader, sql)).split('\n')[1];
   }
 
@@ -415,7 +439,10 @@ export class Lab {
 
   private async begin(): Promise<void> {
     for (const name of ['restapi', 'cipher', 'admin'] as const)
-      await this.put(name, name === 'admin' ? { username: 'postgres_admin', password: PASSWORDS.admin } : { password: PASSWORDS[name] });
+      await this.put(
+        name,
+        name === 'admin' ? { username: 'postgres_admin', password: PASSWORDS.admin } : { password: PASSWORDS[name] },
+      );
     await this.put('cipher-restore', { password: PASSWORDS.cipher });
     for (const n of numbers(this.model)) {
       const task = await this.task(etcdName(n), etcdConfiguration(this.model, n), etcdCertificate(this.model, n), {
@@ -431,14 +458,19 @@ export class Lab {
     const image = this.image('postgres');
     this.options.change?.(image);
     for (const n of numbers(this.model)) {
-      const task = await this.task(memberName(n), memberConfiguration(this.model, n), memberCertificate(this.model, n), {
-        image,
-        user: USERS.postgres,
-        command: ['member'],
-        mounted: MEMBER_VOLUME,
-        size: this.options.volumeSize,
-        registered: (address) => this.region.register(memberHost(this.model, n), [address]),
-      });
+      const task = await this.task(
+        memberName(n),
+        memberConfiguration(this.model, n),
+        memberCertificate(this.model, n),
+        {
+          image,
+          user: USERS.postgres,
+          command: ['member'],
+          mounted: MEMBER_VOLUME,
+          size: this.options.volumeSize,
+          registered: (address) => this.region.register(memberHost(this.model, n), [address]),
+        },
+      );
       this.members.push(task);
       task.start();
     }
@@ -535,7 +567,8 @@ export async function until(
     } catch (error) {
       problem = ` (${(error as Error).message})`;
     }
-    if (Date.now() > end) throw new Error(`not within ${milliseconds} ms: ${typeof what === 'string' ? what : what()}${problem}`);
+    if (Date.now() > end)
+      throw new Error(`not within ${milliseconds} ms: ${typeof what === 'string' ? what : what()}${problem}`);
     await sleep(250);
   }
 }

@@ -11,7 +11,11 @@ export class Network {
   private next = 10;
 
   constructor() {
-    ip(`link add ${this.bridge} type bridge`, `addr add ${this.subnet}.1/24 dev ${this.bridge}`, `link set ${this.bridge} up`);
+    ip(
+      `link add ${this.bridge} type bridge`,
+      `addr add ${this.subnet}.1/24 dev ${this.bridge}`,
+      `link set ${this.bridge} up`,
+    );
   }
 
   get cidr(): string {
@@ -29,7 +33,13 @@ export class Network {
       `link add ${outside} type veth peer name eth0 netns ${space}`,
       `link set ${outside} master ${this.bridge} up`,
     );
-    ip({ space }, 'link set lo up', `addr add ${address}/24 dev eth0`, 'link set eth0 up', 'route add 169.254.170.2 dev eth0');
+    ip(
+      { space },
+      'link set lo up',
+      `addr add ${address}/24 dev eth0`,
+      'link set eth0 up',
+      'route add 169.254.170.2 dev eth0',
+    );
     this.spaces.add(space);
     return { space, address, outside };
   }

@@ -98,7 +98,10 @@ export class Task {
       readline.createInterface({ input: stream }).on('line', (line) => {
         this.lines.push(line);
         if (process.env.CDK_POSTGRES_LAB_LOG)
-          fs.appendFileSync(process.env.CDK_POSTGRES_LAB_LOG, `${new Date().toISOString().slice(11, 23)} ${this.name}: ${line}\n`);
+          fs.appendFileSync(
+            process.env.CDK_POSTGRES_LAB_LOG,
+            `${new Date().toISOString().slice(11, 23)} ${this.name}: ${line}\n`,
+          );
       });
     this.ended = new Promise((resolve) => child.once('close', (code) => resolve(code)));
   }
