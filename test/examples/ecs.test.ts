@@ -3,6 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { EcsStack } from '../../examples/ecs/ecs-stack';
 import { decodeState } from '../../lib/contract';
 import { errorsOfFivePacks } from '../compliance/five-packs';
+import { Resources } from '../server/ecs/support';
 import { quiet } from '../server/support';
 
 quiet();
@@ -110,6 +111,22 @@ test('a rule that is broken is found', () => {
   const { app, stack } = made();
   (stack.server.backupBucket.node.defaultChild as s3.CfnBucket).versioningConfiguration = undefined;
   expect(errorsOfFivePacks(app).join()).toContain('S3BucketVersioningEnabled');
+});
+
+test('no resource waits for itself by way of others', () => {
+  const resources = new Resources(made().stack);
+  const ids = Object.keys(resources.all);
+  expect(ids.filter((id) => resources.waitsFor(id, id))).toEqual([]);
+  // The look does find a way.
+  expect(resources.waitsFor(resources.service('router')[0], resources.service('etcd-1')[0])).toBe(true);
+});
+
+test('is far from the limits of CloudFormation and ECS', () => {
+  const template = Template.fromStack(made().stack).toJSON();
+  expect(Object.keys(template.Resources).length).toBeLessThan(450);
+  expect(JSON.stringify(template).length).toBeLessThan(800_000);
+  for (const { Type, Properties } of Object.values<any>(template.Resources))
+    if (Type === 'AWS::ECS::TaskDefinition') expect(JSON.stringify(Properties).length).toBeLessThan(32_768);
 });
 
 test('declares inside what it would on Aurora, and its reports are read from the replicas', () => {

@@ -26,7 +26,11 @@ class Archive {
     const text = fs.readFileSync(path.join(IMAGE, script), 'utf8');
     expect(text).toContain('/usr/bin/pgbackrest ');
     const copy = path.join(this.folder, script);
-    fs.writeFileSync(copy, text.replaceAll('/usr/bin/pgbackrest ', `${stub} `).replaceAll('/run/cdk-postgres', this.folder), { mode: 0o755 });
+    fs.writeFileSync(
+      copy,
+      text.replaceAll('/usr/bin/pgbackrest ', `${stub} `).replaceAll('/run/cdk-postgres', this.folder),
+      { mode: 0o755 },
+    );
     const { status, stderr } = spawnSync('sh', [copy, ...args], {
       cwd: this.folder,
       env: { PATH: process.env.PATH!, CDK_POSTGRES_STANZA: 'orders' },
@@ -117,7 +121,9 @@ describe('a segment comes from the archive', () => {
     const archive = new Archive();
     const args = ['00000002.history', 'pg_wal/RECOVERYHISTORY'];
     const called = path.join(archive.folder, 'called');
-    expect(fs.readFileSync(path.join(IMAGE, 'pgbackrest-archive-get'), 'utf8')).toContain('  timeout 5 /usr/bin/pgbackrest');
+    expect(fs.readFileSync(path.join(IMAGE, 'pgbackrest-archive-get'), 'utf8')).toContain(
+      '  timeout 5 /usr/bin/pgbackrest',
+    );
     expect(archive.run('pgbackrest-archive-get', args, 124).status).toBe(124);
     fs.writeFileSync(called, '');
     expect(archive.run('pgbackrest-archive-get', args, 0)).toMatchObject({ status: 1, called: '' });

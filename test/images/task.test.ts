@@ -73,7 +73,9 @@ test('requests are signed as the SDK signs them', async () => {
     headers: { ...headers, Host: hostname },
     body,
   };
-  const signed = await signer.sign(request as never, { signingDate: now });
+  const signed = (await signer.sign(request as never, { signingDate: now })) as unknown as {
+    headers: Record<string, string>;
+  };
 
   const python = `
 import datetime, json, sys

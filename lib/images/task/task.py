@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -205,7 +204,9 @@ class Servers:
             signal.signal(number, self._stop)
 
     def _start(self, name):
-        self.pids[name] = subprocess.Popen(self.commands[name]).pid
+        # Not by subprocess, which collects children by itself when it starts another. Python ignores these signals, and no server should.
+        command, ignored = self.commands[name], [signal.SIGPIPE, signal.SIGXFSZ]
+        self.pids[name] = os.posix_spawnp(command[0], command, os.environ, setsigdef=ignored)
 
     def _stop(self, _number, _frame):
         self.stopping = True

@@ -193,6 +193,7 @@ export class Lab {
   readonly etcd: Task[] = [];
   readonly members: Task[] = [];
   router!: Task;
+  private stopped = false;
   private readonly arns: Record<string, string> = {};
   private readonly folder: string;
 
@@ -432,6 +433,8 @@ export class Lab {
   }
 
   async stop(): Promise<void> {
+    if (this.stopped) return;
+    this.stopped = true;
     for (const task of [this.router, ...this.members, ...this.etcd]) await task?.kill();
     if (this.options.volumeSize) for (const task of this.members) unmount(task.options.volume!.host);
     fs.rmSync(this.folder, { recursive: true, force: true });

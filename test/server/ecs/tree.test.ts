@@ -173,6 +173,15 @@ describe('three members', () => {
     expect(volumes.map(([, { Properties }]) => Properties.Size).sort()).toEqual([100, 100, 100, 4, 4, 4].sort());
   });
 
+  test('a host attaches its own volumes', () => {
+    for (const [id, { Properties }] of resources.of('AWS::EC2::LaunchTemplate')) {
+      const host = /Host(\d)/.exec(id)![1];
+      const text = JSON.stringify(Properties.LaunchTemplateData.UserData);
+      const named = [...text.matchAll(/PostgresHost(\d)(Data|Etcd)Volume/g)].map((found) => found.slice(1).join(' '));
+      expect(named.sort()).toEqual([`${host} Data`, `${host} Etcd`]);
+    }
+  });
+
   test('a task mounts the volume of its host where the image expects it', () => {
     expect(resources.taskOf('pg-1').Volumes).toEqual([
       { Name: 'data', Host: { SourcePath: '/mnt/cdk-postgres/member' } },

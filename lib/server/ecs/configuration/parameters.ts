@@ -35,6 +35,13 @@ const OWN: Readonly<Record<string, string>> = {
   sync_replication_slots: 'Patroni keeps the slots; see logicalSlots',
 };
 
+/** Choices that the image's PostgreSQL has, and that from which the catalogue was read was built without. */
+const BUILT_IN: Readonly<Record<string, readonly string[]>> = {
+  wal_compression: ['lz4', 'zstd'],
+  default_toast_compression: ['lz4'],
+  io_method: ['io_uring'],
+};
+
 /** Everything that is wrong with parameters of a major version. Empty: nothing. */
 export function parameterProblems(parameters: Readonly<Record<string, string>>, majorVersion: 16 | 17 | 18): string[] {
   const settings = PG_SETTINGS[majorVersion]?.settings;
@@ -60,15 +67,16 @@ function parameterProblem(
     const [close] = nearest(name, Object.keys(settings), 3);
     return `PostgreSQL has no such parameter${close ? `; did you mean ${close}?` : ''}`;
   }
-  const [type, context, unit, min, max, values] = row;
+  const [type, context, unit, min, max, listed] = row;
+  const values = [...new Set([...(listed ?? []), ...(BUILT_IN[name] ?? [])])];
   if (context === 'internal') return 'it cannot be set';
   switch (type) {
     case 'bool':
       return /^(1|0|on|off|true|false|yes|no)$/i.test(value) ? undefined : `${show(value)}: write on or off`;
     case 'enum':
-      return values?.some((known) => known.toLowerCase() === value.toLowerCase())
+      return values.some((known) => known.toLowerCase() === value.toLowerCase())
         ? undefined
-        : `${show(value)} must be one of ${(values ?? []).join(', ')}`;
+        : `${show(value)} must be one of ${values.join(', ')}`;
     case 'integer':
     case 'real':
       return numberProblem(value, unit, min, max);

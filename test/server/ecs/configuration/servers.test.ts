@@ -1,5 +1,4 @@
 import * as fs from 'node:fs';
-import * as path from 'node:path';
 import { dynamicConfiguration, HbaRule } from '../../../../lib/server/ecs/configuration';
 import { hbaLines, identLines } from '../../../../lib/server/ecs/configuration/patroni';
 import { freshServer, TestServer } from '../../../support/postgres';
@@ -33,7 +32,7 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
 
   beforeAll(async () => {
     const settings = Object.fromEntries(Object.entries(parameters).filter(([name]) => !OF_THE_TASK.test(name)));
-    server = await freshServer({ version, settings });
+    server = await freshServer({ version, tls: true, settings });
   });
   afterAll(() => server.stop());
 
@@ -47,8 +46,13 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
     expect(Object.keys(parameters).filter((name) => !known.has(name))).toEqual([]);
   });
 
+  const fileOf = async (file: string) => {
+    const name = file === 'pg_hba.conf' ? 'hba_file' : 'ident_file';
+    const [{ at }] = await server.query<{ at: string }>(`SELECT current_setting('${name}') AS at`, { superuser: true });
+    return at;
+  };
   const rules = async (lines: readonly string[], file: string) => {
-    fs.writeFileSync(path.join(server.dataDirectory, file), `${lines.join('\n')}\n`);
+    fs.writeFileSync(await fileOf(file), `${lines.join('\n')}\n`);
     return server.query<{ line_number: number; error: string | null; user_name: string[] | null }>(
       `SELECT * FROM ${file === 'pg_hba.conf' ? 'pg_hba_file_rules' : 'pg_ident_file_mappings'} ORDER BY line_number`,
       { superuser: true },
@@ -56,7 +60,7 @@ describe.each([16, 17, 18] as const)('PostgreSQL %i', (version) => {
   };
 
   test('reads every line of pg_hba.conf and pg_ident.conf', async () => {
-    const before = ['pg_hba.conf', 'pg_ident.conf'].map((file) => path.join(server.dataDirectory, file));
+    const before = await Promise.all(['pg_hba.conf', 'pg_ident.conf'].map(fileOf));
     const kept = before.map((file) => fs.readFileSync(file, 'utf8'));
     try {
       const lines = hbaLines(cluster);
