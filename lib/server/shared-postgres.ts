@@ -263,6 +263,7 @@ export class SharedServer extends PostgresServerBase {
       adminSecret: this.adminSecret,
       adminRole: props.adminRole,
       trust: props.trust,
+      trustLine: props.trustLine,
       vpc: props.vpc,
       vpcSubnets: props.vpcSubnets,
       serverSecurityGroups: securityGroups,

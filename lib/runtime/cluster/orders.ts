@@ -44,7 +44,11 @@ export function successors(view: ClusterView, cluster: KnownCluster): string[] {
 export async function switchOver(
   rest: RestClient,
   cluster: KnownCluster,
-  options: OrderOptions & { readonly to?: string },
+  options: OrderOptions & {
+    readonly to?: string;
+    /** Who must stream before it is over. @default - all that were well before it: one that was away already stops nobody */
+    readonly expected?: readonly string[];
+  },
 ): Promise<string> {
   const view = await look(rest, cluster);
   const [leader] = view.leaders;
@@ -59,20 +63,25 @@ export async function switchOver(
   if (to === undefined) throw new OrderError(`nobody can take over from ${leader}: no other member streams`);
   options.onProgress?.(`switching over from ${leader} to ${to}`);
   await rest.order(memberNamed(cluster, leader), 'POST', '/switchover', { leader, candidate: to }, RESTART_TIMEOUT_MS);
-  await settle(rest, cluster, options.deadline);
+  await waitUntilStreaming(rest, cluster, {
+    expected: options.expected ?? wellIn(view, cluster),
+    deadline: options.deadline,
+  });
   return to;
 }
 
-/** Restarts PostgreSQL on one member, and waits until the members stream again. */
+/** Restarts PostgreSQL on one member, and waits until it streams again, and those that did before. */
 export async function restartMember(
   rest: RestClient,
   cluster: KnownCluster,
   name: string,
   options: OrderOptions,
 ): Promise<void> {
+  const member = memberNamed(cluster, name);
+  const expected = [...new Set([...wellIn(await look(rest, cluster), cluster), name])];
   options.onProgress?.(`restarting ${name}`);
-  await rest.order(memberNamed(cluster, name), 'POST', '/restart', {}, RESTART_TIMEOUT_MS);
-  await settle(rest, cluster, options.deadline);
+  await rest.order(member, 'POST', '/restart', {}, RESTART_TIMEOUT_MS);
+  await waitUntilStreaming(rest, cluster, { expected, deadline: options.deadline });
 }
 
 /**
@@ -116,7 +125,8 @@ export async function restartPending(
   return done;
 }
 
-/** Waits until the members stream, as after each step of an order. */
-async function settle(rest: RestClient, cluster: KnownCluster, deadline: number): Promise<void> {
-  await waitUntilStreaming(rest, cluster, { expected: cluster.members.map(({ name }) => name), deadline });
+function wellIn(view: ClusterView, cluster: KnownCluster): string[] {
+  return cluster.members
+    .map(({ name }) => name)
+    .filter((name) => memberProblem(view, cluster.scope, name) === undefined);
 }

@@ -194,5 +194,6 @@ export async function guardVolume(
     );
     return undefined;
   }
-  return switchOver(rest, cluster, { ...options, to });
+  // Whose volume is full may be away for long.
+  return switchOver(rest, cluster, { ...options, to, expected: [to] });
 }

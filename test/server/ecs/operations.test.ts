@@ -1,6 +1,6 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { HbaRule, Pooler } from '../../../lib';
+import { HbaRule, Pooler, SharedPostgres } from '../../../lib';
 import { CLUSTER_METRICS } from '../../../lib/contract';
 import { handler } from '../../pooling/support';
 import { cluster, ephemeral, quiet, Resources } from './support';
@@ -175,6 +175,20 @@ describe('what is declared inside works as on Aurora', () => {
     const rotate = resources.of('AWS::Lambda::Function').find(([id]) => id.includes('Rotate'))![1].Properties;
     const reference = JSON.parse(text(rotate.Environment.Variables.CDK_POSTGRES_SERVER));
     expect(reference.Trust).toMatch(/\.CaCertificateLine>$/);
+  });
+
+  test('another stack that declares inside of it trusts its root too, as it is and within a text of JSON', () => {
+    const { app, server } = cluster();
+    const other = new Stack(app, 'Other', { env: { account: '123456789012', region: 'eu-central-1' } });
+    server.addVpcEndpoints();
+    SharedPostgres.fromServer(other, 'Postgres', server).addDatabase('other').addLoginRole('api');
+    const template = Template.fromStack(other).toJSON().Resources as Record<string, { Type: string; Properties: any }>;
+    const state = Object.values(template).find(({ Type }) => Type === 'Custom::CdkPostgresState')!;
+    expect(JSON.stringify(state.Properties.Server.Trust)).toMatch(/CaCertificate[0-9A-F]{8}"/);
+    const rotate = Object.entries(template).find(
+      ([id, { Type }]) => Type === 'AWS::Lambda::Function' && id.includes('Rotate'),
+    )!;
+    expect(JSON.stringify(rotate[1].Properties.Environment)).toContain('CaCertificateLine');
   });
 
   test('the recommended pooler is PgBouncer, which trusts the root of the server and has one of its own for clients', () => {
