@@ -65,6 +65,7 @@ describeCluster('the watch in the task of a member', () => {
 
   test('tells of segments that wait while the bucket cannot be reached', async () => {
     const [task] = lab.members;
+    await until(60_000, 'it is no standby', async () => (await lab.psql(task!, 'SELECT pg_is_in_recovery()')) === 'f');
     region.cutS3();
     try {
       await lab.psql(task!, "SELECT pg_logical_emit_message(true, 'x', 'y'); SELECT pg_switch_wal()");
