@@ -47,6 +47,7 @@ describeCluster('the watch in the task of a member', () => {
 
   test('knows the volume, the archive, and the backups from when there is one', async () => {
     const [task] = lab.members;
+    await lab.psql(task!, "SELECT pg_logical_emit_message(true, 'x', 'y'); SELECT pg_switch_wal()");
     await until(60_000, 'a segment is archived', async () => (await ask(task!)).lastArchivedSeconds !== undefined);
     const before = await ask(task!);
     expect(before).toMatchObject({ walReadySeconds: expect.any(Number), archiveFailures: expect.any(Number) });
@@ -64,6 +65,7 @@ describeCluster('the watch in the task of a member', () => {
 
   test('tells of segments that wait while the bucket cannot be reached', async () => {
     const [task] = lab.members;
+    await until(60_000, 'it is no standby', async () => (await lab.psql(task!, 'SELECT pg_is_in_recovery()')) === 'f');
     region.cutS3();
     try {
       await lab.psql(task!, "SELECT pg_logical_emit_message(true, 'x', 'y'); SELECT pg_switch_wal()");
