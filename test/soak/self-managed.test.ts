@@ -262,13 +262,24 @@ suite('a cluster without what protects it', () => {
     async () => {
       const leader = await lab.leader();
       const [candidate] = await lab.replicas();
+      const handOver = async (from: Task, to: Task) => {
+        const names = ['--leader', from.name, '--candidate', to.name];
+        // The answer may be a refusal, or a promise that is not kept.
+        await lab.patronictl('switchover', 'orders', ...names, '--force').catch(() => undefined);
+      };
+      // Each has asked the other, and knows its address.
+      for (const [from, to] of [
+        [leader, candidate],
+        [candidate, leader],
+      ] as const) {
+        await handOver(from, to);
+        await until(MINUTES, 'the candidate leads', async () => (await lab.leader()) === to);
+        await lab.untilHealthy();
+      }
       await candidate.terminate();
       candidate.start();
       await lab.untilHealthy();
-      // The answer is a refusal, or a promise that is not kept.
-      await lab
-        .patronictl('switchover', 'orders', '--leader', leader.name, '--candidate', candidate.name, '--force')
-        .catch(() => undefined);
+      await handOver(leader, candidate);
       await sleep(20_000);
       expect((await lab.leader()).name).toBe(leader.name);
     },
