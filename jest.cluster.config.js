@@ -1,4 +1,4 @@
-/** `npm run test:cluster`: PgBouncer as the image runs it, on real parts from Debian. Needs Linux and root, and skips itself elsewhere. */
+/** `npm run test:cluster`: poolers and self-managed clusters as their images run them, on real parts from Debian. Needs Linux and root, and skips itself elsewhere. */
 module.exports = {
   ...require('./jest.config.js'),
   roots: ['<rootDir>/test/cluster'],

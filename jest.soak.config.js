@@ -4,6 +4,7 @@ module.exports = {
   roots: ['<rootDir>/test/soak'],
   testPathIgnorePatterns: ['/node_modules/'],
   reporters: ['default'],
+  globalSetup: '<rootDir>/test/cluster/global-setup.js',
   testTimeout: 3_600_000,
   maxWorkers: 1,
 };

@@ -16,6 +16,6 @@ module.exports = async () => {
     }
   }
   const problem = clusterProblem();
-  if (problem !== undefined) process.stderr.write(`\nNo real pooler is started: ${problem}.\n\n`);
+  if (problem !== undefined) process.stderr.write(`\nNo real pooler and no cluster is started: ${problem}.\n\n`);
   await temporaryFolder();
 };

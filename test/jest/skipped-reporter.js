@@ -7,7 +7,7 @@ module.exports = class SkippedReporter {
     const skipped = [];
     const why = (problem) => (problem ? `since ${problem}` : 'since it needs more than Node.js and runs on its own');
     skipped.push(`the deployment to an AWS emulator (npm run test:emulator), ${why(emulatorProblem())}`);
-    skipped.push(`the pooler on real parts (npm run test:cluster), ${why(clusterProblem())}`);
+    skipped.push(`poolers and clusters on real parts (npm run test:cluster), ${why(clusterProblem())}`);
     skipped.push('the package as users install it (npm run test:package), since jsii has to build it first');
     skipped.push('long-running suites (npm run test:soak), since they take minutes');
     if (results.numPendingTests > 0) skipped.push(`${results.numPendingTests} tests that skip themselves`);
