@@ -75,13 +75,14 @@ test('IAM login is an error that names the alternative', () => {
 test('a function outside a VPC is let in where nothing is to be opened, and gets the secret', () => {
   const { stack, app } = setup();
   app.server.acknowledge({ id: 'CP-1', reason: 'what this test is about needs no pooler' });
-  const handler = new lambda.Function(stack, 'Handler', {
-    runtime: lambda.Runtime.NODEJS_24_X,
-    handler: 'index.handler',
-    code: lambda.Code.fromInline('exports.handler = async () => {};'),
-  });
-  expect(app.addLoginRole('worker').grantConnect(handler).success).toBe(true);
-  expect(app.addLoginRole('other').grantConnect(handler.currentVersion).success).toBe(true);
+  const handler = (id: string) =>
+    new lambda.Function(stack, id, {
+      runtime: lambda.Runtime.NODEJS_24_X,
+      handler: 'index.handler',
+      code: lambda.Code.fromInline('exports.handler = async () => {};'),
+    });
+  expect(app.addLoginRole('worker').grantConnect(handler('Handler')).success).toBe(true);
+  expect(app.addLoginRole('other').grantConnect(handler('Other').currentVersion).success).toBe(true);
   const template = Template.fromStack(stack);
   template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 0);
   template.hasResourceProperties('AWS::IAM::Policy', { Roles: [{ Ref: Match.stringLikeRegexp('Handler') }] });
