@@ -18,7 +18,7 @@ import { cli } from '../bin/cli';
 import { TestResponses } from '../support/cloudformation';
 import { functionProcess } from '../support/function-process';
 import { TestSecretsManager } from '../support/secrets-manager';
-import { clusterProblem } from './availability.js';
+import { clusterProblem } from '../cluster/availability.js';
 import { Lab, SCOPE } from './members';
 
 const describeCluster = clusterProblem() === undefined ? describe : describe.skip;

@@ -6,7 +6,7 @@ import * as readline from 'node:readline';
 import { ETCD_PORT, MEMBER_WATCH_PORT, PATRONI_PORT } from '../../lib/contract';
 import { Authority, createAuthority, issueCertificate } from '../../lib/runtime/certificates';
 import { ClusterLogin, KnownCluster, RestClient, waitUntilStreaming } from '../../lib/runtime/cluster';
-import { rootFolder } from './availability.js';
+import { rootFolder } from '../cluster/availability.js';
 
 const ROOT = path.resolve(__dirname, '..', '..');
 
