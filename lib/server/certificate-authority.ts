@@ -4,7 +4,6 @@ import {
   RemovalPolicy,
   SecretValue,
   Stack,
-  Validations,
   aws_ec2 as ec2,
   aws_iam as iam,
   aws_kms as kms,
@@ -20,6 +19,7 @@ import {
   CERTIFICATE_ROTATION_DAYS,
 } from '../contract';
 import { ServerFunction } from './state/server-function';
+import { acknowledgeUnrotated } from './unrotated-secret';
 
 export interface CertificateAuthorityProps {
   /** Whose certificates it signs, in words that continue "the authority of …". */
@@ -171,16 +171,9 @@ export class CertificateAuthority extends Construct {
 }
 
 function acknowledgeRotation(secret: secretsmanager.Secret, trustedBy: string): void {
-  for (const id of [
-    'AwsSolutions-SMG4',
-    'HIPAA.Security-SecretsManagerRotationEnabled',
-    'NIST.800.53.R5-SecretsManagerRotationEnabled',
-  ]) {
-    Validations.of(secret).acknowledge({
-      id,
-      reason:
-        `It holds the key of the root that ${trustedBy} trust, and a new root would lock all of them out until they have it. ` +
-        'The function of the certificate alone reads it; the certificate that it signs is renewed every 30 days.',
-    });
-  }
+  acknowledgeUnrotated(
+    secret,
+    `It holds the key of the root that ${trustedBy} trust, and a new root would lock all of them out until they have it. ` +
+      'The function of the certificate alone reads it; the certificate that it signs is renewed every 30 days.',
+  );
 }

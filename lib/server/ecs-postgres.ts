@@ -7,7 +7,6 @@ import {
   Size,
   Stack,
   Token,
-  Validations,
   aws_cloudwatch as cloudwatch,
   aws_ec2 as ec2,
   aws_ecs as ecs,
@@ -96,6 +95,7 @@ import {
 } from './required';
 import { requireInteger } from './state/literals';
 import { endpointsInStack, defaultSubnets, requireServices } from './state/vpc-services';
+import { acknowledgeUnrotated } from './unrotated-secret';
 
 /** A logical replication slot that Patroni keeps on every member. */
 export interface EcsLogicalSlot {
@@ -1131,17 +1131,11 @@ function mebibytes(memory: number, share: number): number {
 }
 
 function acknowledgeRestApi(secret: secretsmanager.Secret): void {
-  for (const id of [
-    'AwsSolutions-SMG4',
-    'HIPAA.Security-SecretsManagerRotationEnabled',
-    'NIST.800.53.R5-SecretsManagerRotationEnabled',
-  ])
-    Validations.of(secret).acknowledge({
-      id,
-      reason:
-        'Members ask each other by it, within security groups of their own and over TLS, and whoever changes something shows a certificate of the ' +
-        'cluster besides, which is renewed every 30 days. A rotation that reaches one member before the other would keep a failover from happening.',
-    });
+  acknowledgeUnrotated(
+    secret,
+    'Members ask each other by it, within security groups of their own and over TLS, and whoever changes something shows a certificate of the ' +
+      'cluster besides, which is renewed every 30 days. A rotation that reaches one member before the other would keep a failover from happening.',
+  );
 }
 
 /** Known when the app is complete. */

@@ -16,6 +16,7 @@ import { Construct, IDependable } from 'constructs';
 import { requireDuration } from '../required';
 import { BackupModel, RepositoryModel, pathOf } from './configuration';
 import type { ClusterContext, ClusterTask } from './tasks';
+import { acknowledgeUnrotated } from '../unrotated-secret';
 
 /** A copy of every backup and of the write-ahead log elsewhere, such as in another region or another account (BK-13). */
 export interface SecondRepositoryOptions {
@@ -433,17 +434,11 @@ export function sourceRepository(
 }
 
 function acknowledgeCipher(secret: secretsmanager.Secret): void {
-  for (const id of [
-    'AwsSolutions-SMG4',
-    'HIPAA.Security-SecretsManagerRotationEnabled',
-    'NIST.800.53.R5-SecretsManagerRotationEnabled',
-  ])
-    Validations.of(secret).acknowledge({
-      id,
-      reason:
-        'Backups are encrypted with it, all that are kept and those to come: with another value none of them could be read. The tasks of the server ' +
-        'alone read it, and the bucket encrypts with a customer key besides, which rotates.',
-    });
+  acknowledgeUnrotated(
+    secret,
+    'Backups are encrypted with it, all that are kept and those to come: with another value none of them could be read. The tasks of the server ' +
+      'alone read it, and the bucket encrypts with a customer key besides, which rotates.',
+  );
 }
 
 function acknowledgeBucket(bucket: s3.Bucket, { accessLogs, secondRepository }: EcsBackupOptions): void {
