@@ -134,6 +134,27 @@ export class TestServer {
     }
   }
 
+  /** The session of the code under test that waits for somebody else's lock, once there is one. */
+  async whenBlocked(): Promise<{ readonly pid: number; readonly query: string }> {
+    const admin = await this.connect({ superuser: true });
+    try {
+      let before: string | undefined;
+      for (let tries = 0; tries < 1_000; tries++) {
+        const { rows } = await admin.query<{ pid: number; query: string }>(
+          "SELECT pid, query FROM pg_stat_activity WHERE application_name = 'cdk-postgres' AND wait_event_type = 'Lock'",
+        );
+        // The server reads the text of the statement before what the session waits for, which may be that of the next one.
+        const found = JSON.stringify(rows[0]);
+        if (rows.length > 0 && found === before) return rows[0];
+        before = found;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      throw new Error('nobody waits');
+    } finally {
+      await admin.end();
+    }
+  }
+
   /** Everything the server has logged since it was made. */
   log(): string {
     return fs.readFileSync(this.embedded.logFile, 'utf8');
@@ -171,6 +192,10 @@ export class TestServer {
     await Promise.all([...this.clients].map((client) => client.end().catch(() => undefined)));
     const admin = await this.connect({ superuser: true });
     try {
+      // What a failed test has left running, or holds, must not fail the ones after it.
+      await admin.query(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+      );
       const { user } = this.superuser;
       const keep = ['postgres', 'template0', 'template1', 'rdsadmin'];
       // PostgreSQL drops no database that one of these is in.

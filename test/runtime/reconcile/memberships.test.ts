@@ -79,8 +79,8 @@ describe.each(VERSIONS)('memberships on PostgreSQL %i', (version) => {
     await other.query('ALTER DATABASE app CONNECTION LIMIT 77');
     const next = { ...before, databases: [{ ...before.databases[0], owner: 'next_owner' }] };
     const running = apply(server, next);
-    const stopped = await whenBlocked(server);
-    expect(stopped).toMatch(
+    const stopped = await server.whenBlocked();
+    expect(stopped.query).toMatch(
       /GRANT "app_owner" TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;.*ALTER DATABASE "app" OWNER/s,
     );
     expect(await inherits()).toBe(0);
@@ -373,15 +373,3 @@ describe.each(VERSIONS)('memberships on PostgreSQL %i', (version) => {
     await as(server, 'api', 'CREATE TABLE billing.mine ()');
   });
 });
-
-/** What the session of the run does that waits for somebody else's lock. */
-async function whenBlocked(server: TestServer): Promise<string> {
-  for (let tries = 0; tries < 2_000; tries++) {
-    const rows = await server.query<{ query: string }>(
-      "SELECT query FROM pg_stat_activity WHERE application_name = 'cdk-postgres' AND wait_event_type = 'Lock'",
-      { superuser: true },
-    );
-    if (rows.length > 0) return rows[0].query;
-  }
-  throw new Error('nobody waits');
-}

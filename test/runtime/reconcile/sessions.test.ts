@@ -16,15 +16,6 @@ const VERSIONS = [16, 17, 18] as const;
 const rolesOnly = (names: string[], changes: Partial<DesiredState> = {}) =>
   declaration({ roles: names.map((name) => login(name)), memberships: [], settings: [], databases: [], ...changes });
 
-/** Waits until a session of the code under test waits for somebody else's lock. */
-async function whenBlocked(server: TestServer): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if ((await sessionsOfRuns(server)).length > 0) return;
-    await sleep(10);
-  }
-  throw new Error('nobody waits');
-}
-
 const sessionsOfRuns = (server: TestServer) =>
   server.query<{ pid: number; query: string }>(
     "SELECT pid, query FROM pg_stat_activity WHERE application_name = 'cdk-postgres' AND wait_event_type = 'Lock'",
@@ -55,7 +46,7 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
     const other = await inTransaction(server, "ALTER ROLE api SET work_mem = '5MB'");
     const state = rolesOnly(['api'], { settings: [{ role: 'api', name: 'statement_timeout', values: ['1s'] }] });
     const run = apply(server, state);
-    await whenBlocked(server);
+    await server.whenBlocked();
     await commit(other);
     expect((await run).outcome).toBe('applied');
     expect(server.log()).toMatch(/tuple concurrently updated|could not serialize|duplicate key/); // so the trap was there
@@ -66,7 +57,7 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
   test('case 1: another tool creates the same role at the same moment', async () => {
     const other = await inTransaction(server, 'CREATE ROLE api LOGIN');
     const run = apply(server, rolesOnly(['api', 'report']));
-    await whenBlocked(server);
+    await server.whenBlocked();
     await commit(other);
     expect((await run).outcome).toBe('applied');
     expect(server.log()).toContain('duplicate key value violates unique constraint "pg_authid_rolname_index"');
@@ -240,7 +231,7 @@ describe('sessions, on PostgreSQL 18', () => {
     const killed: string[] = [];
     const other = await inTransaction(server, 'CREATE ROLE api LOGIN', true);
     const run = apply(server, rolesOnly(['api']), { onProgress: (message) => killed.push(message) });
-    await whenBlocked(server);
+    await server.whenBlocked();
     await other.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cdk-postgres'");
     await other.query('ROLLBACK');
     await other.end();
@@ -254,10 +245,9 @@ describe('sessions, on PostgreSQL 18', () => {
     const relay = await startRelay(server.port);
     const run = reconcile(state, server.connection({ port: relay.port }), { mode: 'apply', identity: 'the server' });
     run.catch(() => undefined);
-    await whenBlocked(server);
+    const left = await server.whenBlocked();
     await relay.close();
     await expect(run).rejects.toThrow();
-    const [left] = await sessionsOfRuns(server);
     return { pid: left.pid, sql: left.query };
   }
 
