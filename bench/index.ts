@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { buildSync } from 'esbuild';
 import { accessReport, observeAccessFacts } from '../lib/runtime/access';
+import { openClient } from '../lib/runtime/connection';
 import { reconcile, Report } from '../lib/runtime/reconcile';
 import { Connections } from '../lib/runtime/reconcile/connections';
 import { observeInside, observeServer } from '../lib/runtime/reconcile/observe';
@@ -26,6 +27,7 @@ const say = (message: string) => process.stderr.write(`${message}\n`);
 interface Round {
   readonly apply: number;
   readonly nothing: number;
+  readonly connecting: number;
   readonly reference: number;
   readonly referenceInOneMessage: number;
   readonly first: Report;
@@ -47,6 +49,12 @@ async function withServer<T>(body: (server: TestServer) => Promise<T>): Promise<
   }
 }
 
+/** What no run can do without: a connection to each of the databases, at the same time. */
+async function connectTo(server: TestServer, ...databases: string[]): Promise<void> {
+  const connect = async (database: string) => (await openClient({ ...server.connection(), database })).end();
+  await Promise.all(databases.map(connect));
+}
+
 async function applyRound(withTables: boolean): Promise<Round> {
   const prepare = (server: TestServer) => (withTables ? prepareTables(server, TENANTS, TABLES) : Promise.resolve());
   const desired = tenants(TENANTS);
@@ -54,13 +62,15 @@ async function applyRound(withTables: boolean): Promise<Round> {
     await prepare(server);
     const [first, apply] = await timed(() => reconcile(desired, server.connection(), { mode: 'apply' }));
     const again: number[] = [];
+    const connecting: number[] = [];
     let second = first;
     for (let n = 0; n < ROUNDS; n++) {
       const [report, elapsed] = await timed(() => reconcile(desired, server.connection(), { mode: 'apply' }));
       second = report;
       again.push(elapsed);
+      connecting.push((await timed(() => connectTo(server, 'postgres', 'saas')))[1]);
     }
-    return { first, apply, second, nothing: median(again) };
+    return { first, apply, second, nothing: median(again), connecting: median(connecting) };
   });
   const byHand = (oneMessage: boolean) =>
     withServer(async (server) => {
@@ -122,6 +132,7 @@ async function measureApply(withTables: boolean) {
     writesWithNothingToDo: limit(Math.max(...rounds.map((r) => r.second.statements.writes)), 0),
     phasesOfFirstApplyMs: phases(rounds[0].first),
     // Where a connection is slow, a run with nothing to do is little else.
+    nothingToDoToBareConnections: round(of((r) => r.nothing / r.connecting)),
     phasesOfNothingToDoMs: phases(rounds[0].second),
   };
 }

@@ -56,6 +56,7 @@ interface Bench {
 interface Ratios {
   readonly firstApplyToReference: Limit;
   readonly nothingToDoToFirstApply: Limit;
+  readonly nothingToDoToBareConnections: number;
 }
 
 function benchTable(): string {
@@ -81,6 +82,7 @@ function benchTable(): string {
       ' ×',
     ),
     row('a run with nothing to do, to the first apply (no tables)', bench.emptyServer.nothingToDoToFirstApply, ' ×'),
+    `| a run with nothing to do, to two bare connections at the same time (1,000 tables) | ${bench.tablesPresent.nothingToDoToBareConnections} × | – |`,
     row('statements that change something, with nothing to do', bench.tablesPresent.writesWithNothingToDo),
     `| catalog queries with nothing to do, for 1, 10 and 100 tenants | ${Object.values(bench.catalogQueriesWithNothingToDo).join(', ')} | the same |`,
     row(

@@ -24,7 +24,8 @@ export interface OpenOptions {
  * Everything in the session that could change what our statements do, against settings that a role or a database brings along.
  * SET ROLE NONE, since `ALTER ROLE master SET role` would make the session start as somebody else. What could end the session comes
  * first; transaction_timeout is there since PostgreSQL 17, and the timeouts of statements and of idle transactions remain. No parallel
- * workers: to start them takes longer than they save on a catalog, and the application may want them.
+ * workers: to start them takes longer than they save on a catalog, and the application may want them. No jit, which compiles for longer
+ * than a catalog is read.
  */
 const SESSION = `
   SET statement_timeout = '5min'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '2min'; SET idle_session_timeout = 0;
@@ -32,7 +33,7 @@ const SESSION = `
   SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL;
   SET standard_conforming_strings = on; SET array_nulls = on; SET row_security = on; SET exit_on_error = off;
   SET client_min_messages = notice; SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = 'UTC'; SET createrole_self_grant = '';
-  SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; SET max_parallel_workers_per_gather = 0;
+  SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; SET max_parallel_workers_per_gather = 0; SET jit = off;
   SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3`;
 
 /** A server on some operating systems cannot watch its client while a statement runs, and refuses this then. */

@@ -213,6 +213,16 @@ export async function observeInside(session: Session, declaredSchemas: readonly 
      FROM groups g JOIN spaces s ON s.oid = g.space`,
     [declaredSchemas],
   );
+  // The server reads on while the objects are sorted. Few columns of many have an access list: they are found first.
+  const reading = session.read<Omit<ObservedColumnGrant, 'acl'> & { acl: AclRow[] }>(
+    `WITH granted AS MATERIALIZED (SELECT attrelid, attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL AND NOT attisdropped)
+     SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, pg_get_userbyid(c.relowner) AS owner,
+            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(a.attacl) AS e) AS acl
+     FROM granted a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY($1)
+     ORDER BY 1, 2, 3`,
+    [declaredSchemas],
+  );
   const relations: ObservedRelation[] = [];
   const routines: ObservedRoutine[] = [];
   for (const { schema, owner, extension, names, signatures, ...group } of groups) {
@@ -225,14 +235,7 @@ export async function observeInside(session: Session, declaredSchemas: readonly 
   }
   relations.sort((a, b) => compare(a.schema, b.schema) || compare(a.name, b.name));
   routines.sort((a, b) => compare(a.schema, b.schema) || compare(a.signature, b.signature));
-  const columns = await session.read<Omit<ObservedColumnGrant, 'acl'> & { acl: AclRow[] }>(
-    `SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, pg_get_userbyid(c.relowner) AS owner,
-            (SELECT json_agg(${ACL_ROW}) FROM aclexplode(a.attacl) AS e) AS acl
-     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND n.nspname = ANY($1)
-     ORDER BY 1, 2, 3`,
-    [declaredSchemas],
-  );
+  const columns = await reading;
   const defaults = await session.read<{ creator: string; schema: string | null; objects: string; acl: AclRow[] }>(
     `SELECT pg_get_userbyid(d.defaclrole) AS creator, n.nspname AS schema, d.defaclobjtype AS objects,
             (SELECT json_agg(${ACL_ROW}) FROM aclexplode(d.defaclacl) AS e) AS acl
