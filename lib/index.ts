@@ -9,6 +9,7 @@ export {
   PgBouncerOptions,
   Pooler,
   PoolerCapabilities,
+  PoolMode,
   PoolerCertificate,
   RdsProxyOptions,
   ServiceConsumerOptions,
@@ -68,4 +69,9 @@ export { ConflictPolicy, FeedbackOptions, FreshOptions, LongQueriesOptions } fro
 export { AuroraReaders, AuroraReadersOptions, ReaderScalingOptions } from './server/replicas/aurora-readers';
 export { ReadReplica, ReadReplicaOptions, ReadReplicaProps } from './server/replicas/read-replica';
 export { IReaderEndpoint } from './server/replicas/reader-endpoint';
-export { SharedPostgres, SharedPostgresAttributes, SharedPostgresOptions } from './server/shared-postgres';
+export {
+  SharedPostgres,
+  SharedPostgresAttributes,
+  SharedPostgresKind,
+  SharedPostgresOptions,
+} from './server/shared-postgres';

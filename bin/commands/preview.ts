@@ -7,7 +7,6 @@ import {
   PackFindings,
   readAssembly,
   synthesise,
-  PackNotRun,
 } from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion, requireBinaries } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
@@ -92,7 +91,6 @@ interface PreviewDocument {
   server?: string;
   postgres?: string;
   findings: readonly PackFindings[];
-  notRun: readonly PackNotRun[];
   references?: PreviewedResource['references'];
   deployment?: Deployment;
   proof?: Proof;
@@ -119,7 +117,7 @@ class PreviewRun {
     private readonly options: PreviewOptions,
     private readonly output: Output,
   ) {
-    this.document = { ok: false, app, findings: [], notRun: [], phases: this.phases.done };
+    this.document = { ok: false, app, findings: [], phases: this.phases.done };
   }
 
   async go(): Promise<void> {
@@ -171,7 +169,6 @@ class PreviewRun {
     output.heading(`${phase}: ${assembly.stacks.map(({ id }) => id).join(', ')} (${app})`);
     showFindings(output, assembly);
     document.findings = assembly.findings;
-    document.notRun = assembly.notRun;
     const errors = assembly.findings.reduce((sum, { errors }) => sum + errors.length, 0);
     if (errors > 0)
       throw new CliError(

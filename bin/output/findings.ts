@@ -4,7 +4,7 @@ import { showTable } from './table';
 import { Output } from './terminal';
 
 /** What the app's rule packs say, one line a pack; what they found in full below. */
-export function showFindings(output: Output, { findings, notRun }: Assembly): void {
+export function showFindings(output: Output, { findings }: Assembly): void {
   if (findings.length === 0) output.line('  No rule pack has checked this app.');
   else
     showTable(
@@ -12,10 +12,6 @@ export function showFindings(output: Output, { findings, notRun }: Assembly): vo
       ['rule pack', 'result', 'acknowledged'],
       findings.map((pack) => [pack.pack, result(pack), String(pack.acknowledged.length)]),
     );
-  if (notRun.length > 0) {
-    const packs = notRun.map(({ pack, acknowledged }) => `${pack} (${acknowledged.length})`).join(', ');
-    output.wrapped(`Acknowledged for packs that did not run: ${packs}.`, '  ', output.colors.dim);
-  }
   for (const { errors, warnings } of findings) {
     errors.forEach((finding) => showFinding(output, 'ERROR', finding));
     warnings.forEach((finding) => showFinding(output, 'WARNING', finding));

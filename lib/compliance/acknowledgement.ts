@@ -7,7 +7,8 @@ export interface FindingAcknowledgement {
   readonly reason: string;
 
   /**
-   * The last day on which the exception holds, as `yyyy-mm-dd` in UTC. What the deploy guard refuses needs one.
+   * The last day on which the exception holds, as `yyyy-mm-dd` in UTC, at most a year ahead; one that is past is reported (LIB-11, LIB-12.expired).
+   * What the deploy guard refuses needs one.
    *
    * @default - a finding is acknowledged until the line is removed
    */

@@ -6,8 +6,8 @@ import {
   Validations,
 } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
-import { isDay } from '../contract/deploy-guard';
 import { FindingAcknowledgement } from './acknowledgement';
+import { isOver, requireLastDay } from './expiry';
 import { FINDING_IDS, FindingId } from './finding-ids';
 import { recordRulePacks } from './rule-packs';
 
@@ -50,21 +50,14 @@ export function acknowledgeFinding(scope: IConstruct, acknowledgement: FindingAc
       `${scope.node.path}: acknowledge({ id: '${id}' }) names no guard of this library; there are ${FINDING_IDS.join(', ')}`,
     );
   }
-  if (hasExpired(scope, id, acknowledgement.expires)) return;
   const registry = registryOf(scope);
+  const { expires } = acknowledgement;
+  if (expires !== undefined && isOver(requireLastDay(`${scope.node.path}: acknowledge({ id: '${id}' })`, expires))) {
+    registry.expired.push({ scope, id, expires });
+    return;
+  }
   registry.acknowledged.push({ scope, id });
   Validations.of(scope).acknowledge({ id: `${PLUGIN_NAME}::${id}`, reason: acknowledgement.reason });
-}
-
-/** An expired exception is none: the finding is back, and says so by itself. */
-function hasExpired(scope: IConstruct, id: string, expires: string | undefined): boolean {
-  if (expires === undefined) return false;
-  if (!isDay(expires)) {
-    throw new Error(
-      `${scope.node.path}: acknowledge({ id: '${id}' }) has expires '${expires}'; write the last day on which it holds, such as '2027-01-31'`,
-    );
-  }
-  return expires < new Date().toISOString().slice(0, 10);
 }
 
 /** Whether a guard with this id judges the construct, or one that it belongs to, whatever it has to say. */
@@ -82,6 +75,7 @@ class FindingsPlugin implements IPolicyValidationPlugin {
   public readonly name = PLUGIN_NAME;
   public readonly findings: PlacedFinding[] = [];
   public readonly acknowledged: { readonly scope: IConstruct; readonly id: string }[] = [];
+  public readonly expired: { readonly scope: IConstruct; readonly id: string; readonly expires: string }[] = [];
 
   public validate(_context: IPolicyValidationContext): PolicyValidationPluginReport {
     const violations: PolicyViolation[] = [];
@@ -93,8 +87,19 @@ class FindingsPlugin implements IPolicyValidationPlugin {
         violations.push(uncheckedRule(finding.id, finding.scope.node.path, error));
       }
     }
-    violations.push(...this.uselessAcknowledgements());
+    violations.push(...this.uselessAcknowledgements(), ...this.expiredAcknowledgements());
     return { violations, success: violations.every((violation) => violation.severity !== 'error') };
+  }
+
+  /** The finding is back, if there still is one; who reads the line believes that it holds. */
+  private expiredAcknowledgements(): PolicyViolation[] {
+    return this.expired.map(({ scope, id, expires }) => ({
+      ruleName: 'LIB-11',
+      description: `${scope.node.path}: acknowledge({ id: '${id}' }) held until ${expires}, and acknowledges nothing any more`,
+      fix: 'Remove it, or give it a new day if its reason still holds.',
+      severity: 'warning',
+      violatingResources: [{ constructPath: scope.node.path, locations: [] }],
+    }));
   }
 
   /** A misspelt id acknowledges nothing, while its author believes that it does. */

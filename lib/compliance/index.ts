@@ -1,4 +1,5 @@
 export * from './acknowledgement';
+export * from './expiry';
 export * from './findings';
 export * from './finding-ids';
 export * from './postgres-checks';

@@ -42,26 +42,45 @@ export class PostgresChecks implements IPolicyValidationPlugin {
    */
   public validate(context: IPolicyValidationContext): PolicyValidationPluginReport {
     const violations: PolicyViolation[] = [];
-    for (const checked of checkedStacks(context)) {
+    const checked: (CheckedStack & { readonly template: TemplateFacts })[] = [];
+    const attempt = (stack: Stack, run: () => void) => {
       try {
-        violations.push(...violationsOf(checked));
+        run();
       } catch (error) {
-        violations.push(uncheckedRule('LIB-11', checked.stack.node.path, error));
+        violations.push(uncheckedRule('LIB-11', stack.node.path, error));
       }
+    };
+    for (const { stack, file } of checkedStacks(context))
+      attempt(stack, () => void checked.push({ stack, file, template: factsOf({ stack, file }) }));
+    const templates = checked.map(({ template }) => template);
+    for (const { stack, template } of checked) {
+      const parent = checked.find((one) => one.stack === stack.nestedStackParent)?.template;
+      const logicalId = stack.nestedStackResource && String(stack.resolve(idOf(stack.nestedStackResource)));
+      template.place(templates, parent && logicalId !== undefined ? { parent, logicalId } : undefined);
     }
+    for (const { stack, template } of checked) attempt(stack, () => void violations.push(...violationsOf(stack, template)));
     violations.push(...uselessAcknowledgements(context.appConstruct));
     return { violations, success: violations.every(({ severity }) => severity !== 'error') };
   }
 }
 
-function violationsOf({ stack, file }: CheckedStack): PolicyViolation[] {
-  const template = new TemplateFacts(JSON.parse(readFileSync(file, 'utf8')), {
+function factsOf({ stack, file }: CheckedStack): TemplateFacts {
+  return new TemplateFacts(JSON.parse(readFileSync(file, 'utf8')), {
     name: stack.stackName,
     terminationProtection: outermost(stack).terminationProtection ?? false,
   });
-  if (template.servers.length === 0 && template.ofType('AWS::RDS::DBProxy').length === 0) return [];
+}
+
+function idOf(resource: IConstruct): string {
+  if (!CfnElement.isCfnElement(resource)) throw new Error(`${resource.node.path} is no resource of a template`);
+  return resource.logicalId;
+}
+
+function violationsOf(stack: Stack, template: TemplateFacts): PolicyViolation[] {
+  const isBare = template.servers.length === 0 && template.ofType('AWS::RDS::DBProxy').length === 0;
+  const rules = isBare ? RULES.filter(({ acrossStacks }) => acrossStacks) : RULES;
   const constructs = elementsOf(stack);
-  return RULES.flatMap((rule) => {
+  return rules.flatMap((rule) => {
     try {
       return rule.check(template).flatMap(({ resource, reason, property }) => {
         const construct = constructs.get(resource.logicalId);

@@ -9,6 +9,8 @@ export interface BudgetEntry {
   readonly who: string;
   /** Absent: nobody said, and it cannot be derived. */
   readonly connections?: number;
+  /** It is no number of its own: it takes what the others leave, and so always fits. */
+  readonly rest?: boolean;
   /** How the number comes about, or why there is none. */
   readonly how: string;
 }

@@ -15,6 +15,7 @@ export const PROBE_METRICS = [
   'SlotRetainedBytes',
   'SlotsAtRisk',
   'InactiveSlots',
+  'FailoverSlotsNotSynced',
   'ReplicaLagBytes',
   'CancelledByReplay',
   'SubscriptionConflicts',

@@ -1,6 +1,7 @@
 import { Construct } from 'constructs';
 import { AUDIT_ROLE } from '../contract';
 import type { IPostgresServer } from '../server/postgres-server';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import { GroupRole } from './group-role';
 import { Privilege } from './privilege';
@@ -46,6 +47,7 @@ export class Auditing extends Construct {
    */
   constructor(scope: Construct, id: string, props: AuditingProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     const { server } = props;
     this.roleName = props.roleName ?? AUDIT_ROLE;
     this.role = new GroupRole(this, 'Role', { server, roleName: this.roleName });

@@ -3,6 +3,7 @@ import { PRIVILEGES, Privilege as ContractPrivilege, serverEncoding, serverEncod
 import type { IPostgresServer } from '../server/postgres-server';
 import { childId, requireFirst } from '../server/state/child-id';
 import { requireInteger, requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import { addDescription } from './description';
 import { Extension, ExtensionOptions } from './extension';
@@ -117,6 +118,7 @@ export class Database extends Construct {
    */
   constructor(scope: Construct, id: string, props: DatabaseProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     this.server = props.server;
     this.state = ServerState.of(props.server);
     this.accessRoleNames = { readWrite: props.readWriteRoleName, readOnly: props.readOnlyRoleName };

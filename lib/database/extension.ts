@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
 import { requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { Schema } from './schema';
@@ -53,6 +54,7 @@ export class Extension extends Construct {
    */
   constructor(scope: Construct, id: string, props: ExtensionProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     this.database = props.database;
     this.extensionName = requireExtensionName(this, props.extensionName);
     const { schema } = props;

@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
 import type { IPostgresServer } from '../server/postgres-server';
+import { refuseMisspelt } from '../server/known-props';
 import { IRole, RoleBase } from './role';
 
 /** How a group role is made. */
@@ -40,6 +41,7 @@ export class GroupRole extends RoleBase {
    */
   constructor(scope: Construct, id: string, props: GroupRoleProps) {
     super(scope, id, props.server, props.roleName);
+    refuseMisspelt(this.node.path, this, props);
     this._declare({ login: false, authentication: 'none' });
     this._describe(props.description);
     props.memberOf?.forEach((group) => this.memberOf(group));

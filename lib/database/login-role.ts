@@ -7,6 +7,7 @@ import {
   aws_secretsmanager as secretsmanager,
 } from 'aws-cdk-lib';
 import { Construct, Dependable, IConstruct } from 'constructs';
+import { refuseMisspelt } from '../server/known-props';
 import { addFinding } from '../compliance';
 import { DesiredRole, turnsOf } from '../contract';
 import { ConnectionBudget, Consumer } from '../pooling';
@@ -239,6 +240,7 @@ export class LoginRole extends RoleBase {
    */
   constructor(scope: Construct, id: string, props: LoginRoleProps) {
     super(scope, id, props.database.server, props.roleName);
+    refuseMisspelt(this.node.path, this, props);
     this.database = props.database;
     this.authentication = props.authentication ?? Authentication.recommended();
     this.requireSupported(props);
@@ -257,6 +259,7 @@ export class LoginRole extends RoleBase {
       databaseName: this.database.databaseName,
       method: this.authentication.method,
       logins: this.logins,
+      connectionLimit: limitOf(props.connectionLimit, 1),
       replication: props.replication === true,
       actsAs: props.actsAs?.roleName,
     };
@@ -339,6 +342,7 @@ export class LoginRole extends RoleBase {
    * @returns the IAM side of the grant
    */
   public grantConnect(grantee: iam.IGrantable, options: ConnectOptions = {}): iam.Grant {
+    refuseMisspelt(`${this.node.path}: grantConnect()`, 'ConnectOptions', options);
     return this.letConnect(connecting(this.node.path, grantee), options);
   }
 

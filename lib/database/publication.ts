@@ -1,6 +1,7 @@
 import { Construct } from 'constructs';
 import { DesiredPublishedTable, PublishedOperation as ContractOperation, rowFilterProblem } from '../contract';
 import { requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { PublishedOperation } from './published-operation';
@@ -118,6 +119,7 @@ export class Publication extends Construct {
    */
   constructor(scope: Construct, id: string, props: PublicationProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     const state = ServerState.of(props.database.server);
     this.publicationName = requireName(this, 'publicationName', 'object', props.publicationName);
     const tables = [...(props.tables ?? []).map((table) => ({ table })), ...(props.tablesWith ?? [])];

@@ -1,6 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import type { Database } from './database';
+import { refuseMisspelt } from '../server/known-props';
 import { GroupRole } from './group-role';
 import { LoginRole, LoginRoleOptions } from './login-role';
 import { PredefinedRole } from './predefined-role';
@@ -114,6 +115,7 @@ export class RoleSet extends Construct {
    */
   constructor(scope: Construct, id: string, props: RoleSetProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     const { database } = props;
     this.database = database;
     this.owner = database.owner;

@@ -2,6 +2,7 @@ import { Construct } from 'constructs';
 import { addFinding } from '../compliance';
 import { OBJECT_KIND_OF, Privilege as ContractPrivilege, PRIVILEGES, rolesWithoutRows } from '../contract';
 import { requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { addDescription } from './description';
@@ -70,6 +71,7 @@ export class Schema extends Construct {
    */
   constructor(scope: Construct, id: string, props: SchemaProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     this.database = props.database;
     this.state = ServerState.of(props.database.server);
     this.schemaName = requireName(this, 'schemaName', 'schema', props.schemaName);

@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
 import { requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import type { Database } from './database';
 import { IRole, requireKnownRole } from './role';
@@ -55,6 +56,7 @@ export class Slot extends Construct {
    */
   constructor(scope: Construct, id: string, props: SlotProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     const state = ServerState.of(props.database.server);
     this.slotName = requireName(this, 'slotName', 'object', props.slotName);
     if (!/^[a-z0-9_]+$/.test(this.slotName))
@@ -77,5 +79,6 @@ export class Slot extends Construct {
     state.declare((declaration) =>
       declaration.addInside(this, props.database.databaseName, 'slots', this.slotName, declared),
     );
+    if (declared.failover) state.noteFailoverSlot();
   }
 }

@@ -1,6 +1,7 @@
 import { aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { requireLiteral, requireName } from '../server/state/literals';
+import { refuseMisspelt } from '../server/known-props';
 import { ServerState } from '../server/state/server-state';
 import { Authentication } from './authentication';
 import type { Database } from './database';
@@ -144,6 +145,7 @@ export class Subscription extends Construct {
    */
   constructor(scope: Construct, id: string, props: SubscriptionProps) {
     super(scope, id);
+    refuseMisspelt(this.node.path, this, props);
     const state = ServerState.of(props.database.server);
     const name = requireName(this, 'subscriptionName', 'object', props.subscriptionName);
     this.subscriptionName = name;

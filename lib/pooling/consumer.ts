@@ -8,7 +8,8 @@ import {
   aws_lambda as lambda,
 } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
-import { given, requireProps } from '../server/required';
+import { requireKnownOptions } from '../server/known-props';
+import { requireProps, requireWholeNumber } from '../server/required';
 
 /** How many connections each copy of a consumer holds. */
 export interface ServiceConsumerOptions {
@@ -31,7 +32,7 @@ export interface ServiceConsumerOptions {
 export class Consumer implements iam.IGrantable, ec2.IConnectable {
   /**
    * A service of ECS: its security groups, the role of its tasks, and the environment of their default container. During a deployment old
-   * and new tasks run side by side, up to `maximumPercent` of the service.
+   * and new tasks run side by side: up to `maximumPercent` of the service in a rolling update, twice as many in one that is blue/green, linear or a canary.
    *
    * @param service the service, or one of its patterns' `service`
    * @param options how many connections it holds
@@ -44,8 +45,9 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
           'Consumer.securityGroup(group, connections)',
       );
     requireProps(path, options, '{ poolSize: 10 }');
-    requireCount(path, 'poolSize', options.poolSize);
-    if (options.maxTasks !== undefined) requireCount(path, 'maxTasks', options.maxTasks);
+    requireKnownOptions(`${path}: Consumer.ecsService()`, 'ServiceConsumerOptions', options);
+    requireWholeNumber(path, 'poolSize', options.poolSize, 1);
+    if (options.maxTasks !== undefined) requireWholeNumber(path, 'maxTasks', options.maxTasks, 1);
     const { taskDefinition } = service;
     return new Consumer(service, taskDefinition.taskRole.grantPrincipal, service.connections, {
       hasPrincipal: true,
@@ -71,7 +73,7 @@ export class Consumer implements iam.IGrantable, ec2.IConnectable {
   public static securityGroup(group: ec2.ISecurityGroup, connections: number): Consumer {
     if (!group?.securityGroupId)
       throw new Error('Consumer.securityGroup(): group must be an ec2.SecurityGroup, the one of whoever connects');
-    requireCount(group.node.path, 'connections', connections);
+    requireWholeNumber(group.node.path, 'connections', connections, 1);
     const principal = new iam.UnknownPrincipal({ resource: group });
     return new Consumer(group, principal, new ec2.Connections({ securityGroups: [group] }), {
       hasPrincipal: false,
@@ -138,10 +140,10 @@ export function consumerPath(grantee: iam.IGrantable): string {
 export function worstCaseOf(path: string, grantee: iam.IGrantable, stated: StatedConnections): () => WorstCase {
   const { maxConnections, poolSize } = stated;
   if (maxConnections !== undefined) {
-    requireCount(path, 'maxConnections', maxConnections);
+    requireWholeNumber(path, 'maxConnections', maxConnections, 1);
     return () => ({ connections: maxConnections, how: 'as stated' });
   }
-  if (poolSize !== undefined) requireCount(path, 'poolSize', poolSize);
+  if (poolSize !== undefined) requireWholeNumber(path, 'poolSize', poolSize, 1);
   if (grantee instanceof Consumer) return grantee._ways.worstCase;
   if (isFunction(grantee)) return () => worstCaseOfFunction(grantee, poolSize ?? 1);
   return () => ({ how: 'not stated; pass maxConnections' });
@@ -166,13 +168,29 @@ function worstCaseOfService(service: ecs.BaseService, { poolSize, maxTasks }: Se
   const tasks = maxTasks ?? mostScaledTasks(service) ?? resource?.desiredCount;
   if (tasks === undefined || Token.isUnresolved(tasks))
     return { how: 'neither desiredCount nor maxTasks says how many tasks there are; pass maxTasks' };
-  const deployment: unknown = resource && Stack.of(resource).resolve(resource.deploymentConfiguration);
-  const percent = (deployment as { readonly maximumPercent?: number } | undefined)?.maximumPercent ?? 200;
+  const { percent, kind } = deploymentOf(resource);
   const most = Math.floor((tasks * percent) / 100);
   return {
     connections: most * poolSize,
-    how: `${tasks} tasks, ${most} during a deployment, × ${poolSize} connections`,
+    how: `${tasks} tasks, ${most} during a ${kind === undefined ? '' : `${kind} `}deployment, × ${poolSize} connections`,
   };
+}
+
+/** How many percent of its tasks a service runs while it is deployed. All but a rolling update start a second set beside the first one. */
+function deploymentOf(resource: ecs.CfnService | undefined): { readonly percent: number; readonly kind?: string } {
+  const resolve = (value: unknown): unknown => resource && Stack.of(resource).resolve(value);
+  const configuration = (resolve(resource?.deploymentConfiguration) ?? {}) as {
+    readonly maximumPercent?: number;
+    readonly strategy?: string;
+  };
+  const controller = (resolve(resource?.deploymentController) ?? {}) as { readonly type?: string };
+  const percent = configuration.maximumPercent ?? 200;
+  const { strategy = ecs.DeploymentStrategy.ROLLING } = configuration;
+  if (strategy !== ecs.DeploymentStrategy.ROLLING)
+    return { percent: Math.max(200, percent), kind: strategy.toLowerCase().replace('_', '/') };
+  if (controller.type === ecs.DeploymentControllerType.CODE_DEPLOY)
+    return { percent: Math.max(200, percent), kind: 'blue/green' };
+  return { percent };
 }
 
 /** To how many tasks the service's own scaling goes. Undefined: it has none. */
@@ -180,9 +198,4 @@ function mostScaledTasks(service: ecs.BaseService): number | undefined {
   const target = service.node.findAll().find((child) => child instanceof scaling.CfnScalableTarget) as
     scaling.CfnScalableTarget | undefined;
   return target?.maxCapacity;
-}
-
-function requireCount(path: string, prop: string, value: number): void {
-  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < 1)
-    throw new Error(`${path}: ${prop} is ${given(value)}; write a whole number from 1 on`);
 }

@@ -2,10 +2,10 @@ import { Token, aws_ec2 as ec2 } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import type { ServerTrust } from '../server/external-postgres';
 import type { PostgresServerBase } from '../server/postgres-server';
-import { given, requireHost, requirePort, requireTrust } from '../server/required';
+import { given, requireBoolean, requireHost, requirePort, requireTrust, requireWholeNumber } from '../server/required';
 import { ConnectionBudget } from './budget';
 import { PooledRole } from './pooled-role';
-import { PoolerCapabilities, PoolerEndpoint } from './pooler-endpoint';
+import { PoolerCapabilities, PoolerEndpoint, PoolMode } from './pooler-endpoint';
 
 /** A pooler that somebody else runs: Supavisor, PgCat, Odyssey, or a PgBouncer of another team (CP-20). */
 export interface ExternalPoolerOptions {
@@ -20,11 +20,11 @@ export interface ExternalPoolerOptions {
   readonly port?: number;
 
   /**
-   * `transaction` or `session` (CP-6).
+   * For how long a client has a connection of the server (CP-6).
    *
-   * @default 'transaction'
+   * @default PoolMode.TRANSACTION
    */
-  readonly mode?: string;
+  readonly mode?: PoolMode;
 
   /**
    * Whether statements that a driver prepares by the protocol work there (CP-8).
@@ -69,8 +69,6 @@ export interface ExternalPoolerOptions {
   readonly maxServerConnections?: number;
 }
 
-const MODES = ['transaction', 'session'];
-
 /** The endpoint of a pooler that this app does not run. */
 export class ExternalPooler extends PoolerEndpoint {
   public readonly host: string;
@@ -85,19 +83,18 @@ export class ExternalPooler extends PoolerEndpoint {
     super(scope, id, server);
     const path = this.node.path;
     requireHost(path, 'host', options.host);
-    const mode = options.mode ?? 'transaction';
-    if (!MODES.includes(mode))
-      throw new Error(`${path}: mode is ${JSON.stringify(mode)}; a pooler is in ${MODES.join(' or ')} mode`);
+    const mode = options.mode ?? PoolMode.TRANSACTION;
+    if (!Object.values(PoolMode).includes(mode))
+      throw new Error(`${path}: mode is ${given(mode)}; write PoolMode.TRANSACTION or PoolMode.SESSION`);
+    requireBoolean(path, 'preparedStatements', options.preparedStatements);
+    requireBoolean(path, 'iamAuthentication', options.iamAuthentication);
     const userName = options.userName ?? '{role}';
     if (typeof userName !== 'string' || Token.isUnresolved(userName) || !userName.includes('{role}'))
       throw new Error(
         `${path}: userName is ${JSON.stringify(userName)}; write where the role's name stands in it, as in '{role}.project'`,
       );
     const most = options.maxServerConnections;
-    if (most !== undefined && !(Number.isInteger(most) && most > 0))
-      throw new Error(
-        `${path}: maxServerConnections is ${given(most)}; write how many connections the pooler opens at most, a number`,
-      );
+    if (most !== undefined) requireWholeNumber(path, 'maxServerConnections', most, 1);
     requireTrust(path, options.trust);
     this.host = options.host;
     this.port = requirePort(path, options.port ?? 5432, { min: 1, max: 65_535, who: 'expected' });
@@ -105,8 +102,8 @@ export class ExternalPooler extends PoolerEndpoint {
     this._trust = options.trust?.value ?? 'public';
     this.capabilities = {
       mode,
-      preparedStatements: options.preparedStatements ?? mode === 'session',
-      sessionFeatures: mode === 'session',
+      preparedStatements: options.preparedStatements ?? mode === PoolMode.SESSION,
+      sessionFeatures: mode === PoolMode.SESSION,
       iamAuthentication: options.iamAuthentication ?? false,
       cancel: true,
     };

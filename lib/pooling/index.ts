@@ -4,5 +4,5 @@ export { ExternalPoolerOptions } from './external-pooler';
 export { PgBouncerOptions } from './pgbouncer';
 export { Pooler } from './pooler';
 export { OwnCertificateOptions, PoolerCertificate } from './pooler-certificate';
-export { IPooler, PoolerCapabilities } from './pooler-endpoint';
+export { IPooler, PoolerCapabilities, PoolMode } from './pooler-endpoint';
 export { RdsProxyOptions } from './rds-proxy';

@@ -47,8 +47,12 @@ export function poolerSizes(options: {
         : Math.floor(share / (tasks * logins.length));
     const least = processes * count;
     const given = each - sessionConnections;
-    if (given < least)
-      missing ??= `${database} needs ${least + sessionConnections} connections in each of ${tasks} tasks, and there are ${Math.max(0, each)}`;
+    if (given < least) {
+      // Without the sessions it would do: then they are what is too much.
+      const because =
+        sessionConnections > 0 && each >= least ? `, of which sessionConnections takes ${sessionConnections}` : '';
+      missing ??= `${database} needs ${least + sessionConnections} connections in each of ${tasks} tasks${because}, and there are ${Math.max(0, each)}`;
+    }
     const maxConnections = Math.max(least, given);
     const poolSize = Math.max(processes, Math.floor((10 * maxConnections) / (11 * count)));
     databases[database] = {

@@ -31,14 +31,15 @@ import {
 import { poolerImage } from '../server/package-root';
 import type { PostgresServerBase } from '../server/postgres-server';
 import { type IReaderEndpoint, refuseHeadless } from '../server/replicas/reader-endpoint';
-import { given, requireDuration } from '../server/required';
+import { acknowledgePassThrough, acknowledgePassThroughListener } from '../server/pass-through';
+import { given, requireDuration, requireWholeNumber } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets, requireServices } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
 import { PooledLogins, PoolerSizes, poolerSizes } from './pgbouncer-sizes';
 import { PooledRole } from './pooled-role';
 import { MadeCertificate, PoolerCertificate, PrivateAuthority } from './pooler-certificate';
-import { IPooler, PoolerCapabilities, PoolerEndpoint } from './pooler-endpoint';
+import { IPooler, PoolerCapabilities, PoolerEndpoint, PoolMode } from './pooler-endpoint';
 import { allowToServer } from './way-to-server';
 
 /** How PgBouncer is set up (CP-14, CP-15). */
@@ -59,7 +60,7 @@ export interface PgBouncerOptions {
 
   /**
    * How many connections to the server all tasks together may open, also while a deployment doubles them (CP-3). A few for each processor of the
-   * server do the most work.
+   * server do the most work: state it, since what is left is most often more than that, and fits whatever the others take.
    *
    * @default - what the connection budget leaves, shared with the server's other PgBouncers
    */
@@ -179,7 +180,7 @@ export class PgBouncer extends PoolerEndpoint {
         `${path}: Pooler.pgBouncer() stands in a VPC, and ${base.node.path} is reached over the internet; pass the vpc from which it is reached, ` +
           'or use Pooler.external() for a pooler that somebody else runs',
       );
-    this.tasks = wholeNumber(path, 'tasks', options.tasks ?? 2, 1, 100);
+    this.tasks = requireWholeNumber(path, 'tasks', options.tasks ?? 2, 1, 100);
     if (production && this.tasks < 2)
       throw new Error(
         `${path}: tasks is 1; when it is replaced or its zone is lost, nobody reaches the server. Write 2 or more`,
@@ -187,7 +188,11 @@ export class PgBouncer extends PoolerEndpoint {
     this.vcpus = options.vcpus ?? 1;
     if (![1, 2, 4].includes(this.vcpus)) throw new Error(`${path}: vcpus is ${given(this.vcpus)}; write 1, 2 or 4`);
     checkNumbers(path, options, this.vcpus);
-    const { endpoint, certificate } = options;
+    const { endpoint, certificate, image: own } = options;
+    if (own !== undefined && !(own instanceof ecs.ContainerImage))
+      throw new Error(
+        `${path}: image is ${given(own)}; write an ecs.ContainerImage, such as ecs.ContainerImage.fromRegistry('registry.example.com/pgbouncer@sha256:…')`,
+      );
     // Another object would be passed over, and clients be given the root of an authority that nobody asked for.
     if (certificate !== undefined && !(certificate instanceof PoolerCertificate))
       throw new Error(
@@ -228,7 +233,6 @@ export class PgBouncer extends PoolerEndpoint {
       deletionProtection: production,
       securityGroups: [front],
     });
-    acknowledgeLoadBalancer(this.loadBalancer);
     this.certificate = this.makeCertificate(state);
     this.host = this.certificate.host;
     this._trust = this.certificate.trust;
@@ -280,7 +284,8 @@ export class PgBouncer extends PoolerEndpoint {
       // Above the keepalives of tasks and drivers, which are what keeps a quiet connection.
       tcpIdleTimeout: Duration.seconds(350),
     });
-    acknowledgeListener(listener);
+    acknowledgePassThrough(this.loadBalancer, BEHIND);
+    acknowledgePassThroughListener(listener, BEHIND);
     listener.addTargets('Tasks', {
       port: POOLER_PORT,
       protocol: elb.Protocol.TCP,
@@ -303,7 +308,12 @@ export class PgBouncer extends PoolerEndpoint {
           kind: 'PgBouncer',
           who: path,
           connections: this.sizes().total,
-          how: `${this.tasks} tasks, ${this.mostTasks} during a deployment`,
+          ...(options.maxServerConnections === undefined && { rest: true }),
+          how:
+            `${this.tasks} tasks, ${this.mostTasks} during a deployment` +
+            (options.maxServerConnections === undefined
+              ? '; no more than what is left, since maxServerConnections is not stated'
+              : ''),
         }),
       });
     this.node.addValidation({ validate: () => this.refusedByTasks() });
@@ -560,6 +570,21 @@ export class PgBouncer extends PoolerEndpoint {
     });
   }
 
+  /** The server refuses what is above the limit of a role, and whoever waits for that connection waits in vain. */
+  private rolesOverLimit(): string | undefined {
+    const { databases } = this.sizes();
+    const over = [...this.roles.values()].flatMap(({ roleName, databaseName, connectionLimit }) => {
+      const { poolSize = 0, reservePoolSize = 0, sessionConnections = 0 } = databases[databaseName] ?? {};
+      const most = (poolSize + reservePoolSize + sessionConnections) * this.mostTasks;
+      return connectionLimit === undefined || connectionLimit >= most
+        ? []
+        : [`${roleName} has a connectionLimit of ${connectionLimit}, and its pools a size of ${most}`];
+    });
+    return over.length === 0
+      ? undefined
+      : `${this.node.path}: the role ${over.join('; ')} (${this.tasks} tasks, ${this.mostTasks} during a deployment)`;
+  }
+
   private share(): number | undefined {
     const { maxServerConnections, endpoint } = this.options;
     if (maxServerConnections !== undefined) return maxServerConnections;
@@ -575,10 +600,16 @@ export class PgBouncer extends PoolerEndpoint {
         const { missing } = this.sizes();
         return (
           missing &&
-          `${this.node.path}: what is left of the server's connections is too little: the database ${missing}`
+          `${this.node.path}: ${this.options.maxServerConnections === undefined ? "what is left of the server's connections" : 'maxServerConnections'} is too little: the database ${missing}`
         );
       },
       fix: 'Let the server take more connections, fewer tasks run, or fewer roles and databases go through this pooler; `cdk-postgres budget` prints who takes what.',
+    });
+    addFinding(this, {
+      id: 'CP-3.limit',
+      severity: 'warning',
+      check: () => this.rolesOverLimit(),
+      fix: "Raise the role's connectionLimit to the size of its pools or leave it out, since the pools are its limit, or state a smaller maxServerConnections.",
     });
     addFinding(this, {
       id: 'CP-10.pause',
@@ -637,8 +668,10 @@ export class PgBouncer extends PoolerEndpoint {
 
 const CONTAINER = 'pgbouncer';
 
+const BEHIND = { to: 'tasks', logs: 'PgBouncer' };
+
 const CAPABILITIES: PoolerCapabilities = {
-  mode: 'transaction',
+  mode: PoolMode.TRANSACTION,
   preparedStatements: true,
   sessionFeatures: false,
   iamAuthentication: false,
@@ -649,7 +682,7 @@ const CAPABILITIES: PoolerCapabilities = {
 class SessionsOfPgBouncer extends PoolerEndpoint {
   public readonly host: string;
   public readonly port = POOLER_PORT;
-  public readonly capabilities: PoolerCapabilities = { ...CAPABILITIES, mode: 'session', sessionFeatures: true };
+  public readonly capabilities: PoolerCapabilities = { ...CAPABILITIES, mode: PoolMode.SESSION, sessionFeatures: true };
   public readonly connections: ec2.Connections;
   public readonly _kind = 'PgBouncer';
   public readonly _trust: string;
@@ -670,37 +703,11 @@ class SessionsOfPgBouncer extends PoolerEndpoint {
   }
 }
 
-/** NLB writes its access log for TLS listeners alone, and TLS ends at the tasks here. */
-function acknowledgeLoadBalancer(loadBalancer: elb.NetworkLoadBalancer): void {
-  for (const id of [
-    'AwsSolutions-ELB2',
-    ...['HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5', 'PCI.DSS.321'].map((pack) => `${pack}-ELBLoggingEnabled`),
-  ]) {
-    Validations.of(loadBalancer).acknowledge({
-      id,
-      reason:
-        'A network load balancer logs the connections of TLS listeners alone, and this one passes TLS through to the tasks, so that no log would ever be ' +
-        'written. PgBouncer logs each connection with role and database, and the flow logs of the network have the addresses.',
-    });
-  }
-}
-
-/** The certificate of the rule is one of the load balancer's, which then would end TLS and see the passwords. */
-function acknowledgeListener(listener: elb.NetworkListener): void {
-  for (const pack of ['HIPAA.Security', 'NIST.800.53.R5', 'PCI.DSS.321']) {
-    Validations.of(listener).acknowledge({
-      id: `${pack}-ELBv2ACMCertificateRequired`,
-      reason:
-        'TLS is passed through and ends at the tasks, which take no connection without it and show a certificate of their own. PostgreSQL begins ' +
-        'TLS within its protocol, so that a listener with a certificate could not speak with its clients.',
-    });
-  }
-}
-
 function checkNumbers(path: string, options: PgBouncerOptions, processes: number): void {
   const { maxServerConnections, sessionConnections, maxClientConnections } = options;
-  if (maxServerConnections !== undefined) wholeNumber(path, 'maxServerConnections', maxServerConnections, 1, 100_000);
-  if (sessionConnections !== undefined) wholeNumber(path, 'sessionConnections', sessionConnections, 0, 10_000);
+  if (maxServerConnections !== undefined)
+    requireWholeNumber(path, 'maxServerConnections', maxServerConnections, 1, 100_000);
+  if (sessionConnections !== undefined) requireWholeNumber(path, 'sessionConnections', sessionConnections, 0, 10_000);
   // PgBouncer takes none for no limit at all.
   if (sessionConnections !== undefined && sessionConnections > 0 && sessionConnections < processes)
     throw new Error(
@@ -708,16 +715,10 @@ function checkNumbers(path: string, options: PgBouncerOptions, processes: number
     );
   // Each client and each connection of the server is a file to the task, which may open 65,536.
   if (maxClientConnections !== undefined)
-    wholeNumber(path, 'maxClientConnections', maxClientConnections, processes, 50_000);
+    requireWholeNumber(path, 'maxClientConnections', maxClientConnections, processes, 50_000);
   checkDuration(path, 'queryWaitTimeout', options.queryWaitTimeout, 1);
   checkDuration(path, 'idleTransactionTimeout', options.idleTransactionTimeout, 0);
   checkDuration(path, 'transactionTimeout', options.transactionTimeout, 0);
-}
-
-function wholeNumber(path: string, prop: string, value: number, min: number, max: number): number {
-  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < min || value > max)
-    throw new Error(`${path}: ${prop} is ${given(value)}; write a whole number from ${min} to ${max}`);
-  return value;
 }
 
 function checkDuration(path: string, prop: string, value: Duration | undefined, min: number): void {

@@ -13,6 +13,8 @@ export interface PooledRole {
   readonly logins: readonly string[];
   /** Of a role with a password. */
   readonly secret?: secretsmanager.ISecret;
+  /** How many sessions the server lets each login have. Absent: no limit. */
+  readonly connectionLimit?: number;
   /** Whether it streams changes. */
   readonly replication: boolean;
   /** The role that its sessions work as, which a setting of the role switches to at login. */

@@ -1,12 +1,22 @@
 import { aws_ec2 as ec2, aws_elasticloadbalancingv2 as elb } from 'aws-cdk-lib';
 import { Construct, IConstruct } from 'constructs';
 import type { IPostgresServer } from '../server/postgres-server';
+import { given } from '../server/required';
 import { PooledRole } from './pooled-role';
+
+/** For how long a pooler lends a connection of the server to a client (CP-6). */
+export enum PoolMode {
+  /** For each transaction: a few connections serve many clients, and what belongs to a session is lost. */
+  TRANSACTION = 'transaction',
+
+  /** For as long as the client stays: everything works, and each client holds a connection. */
+  SESSION = 'session',
+}
 
 /** What clients may do through a pooler. */
 export interface PoolerCapabilities {
-  /** `transaction`: a connection of the server is lent for each transaction. `session`: for as long as the client stays (CP-6). */
-  readonly mode: string;
+  /** For how long a client has a connection of the server (CP-6). */
+  readonly mode: PoolMode;
 
   /** Whether statements that a driver prepares by the protocol work (CP-8). SQL's own PREPARE never does in transaction mode. */
   readonly preparedStatements: boolean;
@@ -135,6 +145,7 @@ export abstract class PoolerEndpoint extends Construct implements IPooler {
 export function poolerEndpoint(path: string, through: IPooler): PoolerEndpoint {
   if (through instanceof PoolerEndpoint) return through;
   throw new Error(
-    `${path}: through must be what server.addPooler() gave; a pooler that somebody else runs is Pooler.external()`,
+    `${path}: through is ${given(through)}; pass what server.addPooler() gave: const pool = server.addPooler('Pool'), with Pooler.external() as its second ` +
+      'argument for a pooler that somebody else runs',
   );
 }

@@ -1,5 +1,6 @@
 import { Construct } from 'constructs';
 import type { PostgresServerBase } from '../server/postgres-server';
+import { requireKnownOptions } from '../server/known-props';
 import { requireProps } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { ExternalPooler, ExternalPoolerOptions } from './external-pooler';
@@ -27,6 +28,8 @@ export class Pooler {
    * @param options how it is set up
    */
   public static rdsProxy(options: RdsProxyOptions = {}): Pooler {
+    requireProps('Pooler.rdsProxy()', options, '{ maxConnectionsPercent: 50 }');
+    requireKnownOptions('Pooler.rdsProxy()', 'RdsProxyOptions', options);
     return new Pooler((scope, id, server) => {
       const target = server._proxyTarget();
       if (typeof target === 'string') throw new Error(`${server.node.path}: Pooler.rdsProxy(): ${target}`);
@@ -40,6 +43,8 @@ export class Pooler {
    * @param options how it is set up
    */
   public static pgBouncer(options: PgBouncerOptions = {}): Pooler {
+    requireProps('Pooler.pgBouncer()', options, '{ tasks: 2 }');
+    requireKnownOptions('Pooler.pgBouncer()', 'PgBouncerOptions', options);
     return new Pooler((scope, id, server) => new PgBouncer(scope, id, server, options));
   }
 
@@ -50,6 +55,7 @@ export class Pooler {
    */
   public static external(options: ExternalPoolerOptions): Pooler {
     requireProps('Pooler.external()', options, "{ host: 'pool.example.com' }");
+    requireKnownOptions('Pooler.external()', 'ExternalPoolerOptions', options);
     return new Pooler((scope, id, server) => new ExternalPooler(scope, id, server, options));
   }
 

@@ -15,12 +15,12 @@ import { Construct } from 'constructs';
 import { addFinding } from '../compliance';
 import { serverIdentifier } from '../server/identifier';
 import type { PostgresServerBase } from '../server/postgres-server';
-import { given, requireDuration } from '../server/required';
+import { given, requireBoolean, requireDuration } from '../server/required';
 import { ServerState } from '../server/state/server-state';
 import { defaultSubnets } from '../server/state/vpc-services';
 import { ConnectionBudget } from './budget';
 import { PooledRole } from './pooled-role';
-import { IPooler, PoolerCapabilities, PoolerEndpoint } from './pooler-endpoint';
+import { IPooler, PoolerCapabilities, PoolerEndpoint, PoolMode } from './pooler-endpoint';
 import { allowToServer } from './way-to-server';
 
 /** How RDS Proxy is set up (CP-10). */
@@ -113,7 +113,7 @@ export class RdsProxy extends PoolerEndpoint {
   public readonly host: string;
   public readonly port = PORT;
   public readonly capabilities: PoolerCapabilities = {
-    mode: 'transaction',
+    mode: PoolMode.TRANSACTION,
     preparedStatements: true,
     sessionFeatures: false,
     iamAuthentication: true,
@@ -489,6 +489,7 @@ function checkOptions(path: string, options: RdsProxyOptions): void {
         'Leave it out, and set what sessions need on the role (settings and searchPath of addLoginRole())',
     );
   }
+  requireBoolean(path, 'debugLogging', options.debugLogging);
   const { maxConnectionsPercent: most, maxIdleConnectionsPercent: idle } = options;
   if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 100))
     throw new Error(`${path}: maxConnectionsPercent is ${given(most)}; write whole percents from 1 to 100`);

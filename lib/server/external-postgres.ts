@@ -1,6 +1,7 @@
 import { Duration, Token, aws_ec2 as ec2, aws_kms as kms, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { Platform } from '../contract';
+import { refuseMisspelt } from './known-props';
 import { serverKey } from './encryption-key';
 import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
@@ -192,6 +193,7 @@ class ExternalServer extends PostgresServerBase {
   constructor(scope: Construct, id: string, endpoint: ExternalEndpoint) {
     super(scope, id);
     const path = this.node.path;
+    refuseMisspelt(path, 'ExternalEndpoint', endpoint);
     if (Token.isUnresolved(endpoint.identity)) {
       throw new Error(
         `${path}: identity is a token; write what the server is, since the ledger compares it with what it stored`,

@@ -15,7 +15,7 @@ import type { ProxyTarget } from '../pooling/rds-proxy';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
-import { requireDefaults, requireInstanceType, requireProfile } from './required';
+import { requireBoolean, requireDefaults, requireInstanceType, requireProfile } from './required';
 import { SharedPostgresOptions, SharedServer, SharedServerProps, requireSame } from './shared-postgres';
 
 /** What is said of a server that aws-rds made, where its construct does not say it. */
@@ -259,6 +259,7 @@ function existingServer(scope: Construct, id: string, options: ManagedPostgresOp
         'username and password of the master or of another role with CREATEROLE and CREATEDB. One that RDS or another app keeps is imported by ' +
         'Secret.fromSecretCompleteArn(); a password that is in no secret yet is written into a new one',
     );
+  requireBoolean(path, 'iamAuthentication', options.iamAuthentication);
   const port = options.port ?? literal(found.port) ?? literal(endpoint.port);
   if (port === undefined) throw ask('port', 'its port as a literal number, which a security group rule needs');
   if (!Number.isInteger(port) || port < 1 || port > 65535)

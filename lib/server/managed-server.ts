@@ -17,7 +17,8 @@ import { Finding, addFinding } from '../compliance';
 import { limitExtensions } from './allowed-extensions';
 import { watchCertificates } from './certificates';
 import { serverKey } from './encryption-key';
-import { serverIdentifier } from './identifier';
+import { refuseMisspelt } from './known-props';
+import { guardIdentifier, serverIdentifier } from './identifier';
 import { DeployGuard, GuardAcknowledgement, readGuardAcknowledgement } from './guard';
 import { ManagedServerOptions } from './managed-server-options';
 import { monitoringRole } from './monitoring-role';
@@ -100,6 +101,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     super(scope, id);
     const path = this.node.path;
     requireProps(path, props, '{ vpc, version: PostgresVersion.V18, objectives }');
+    refuseMisspelt(path, this, props);
     this._reserveConcurrency = props.reserveConcurrency;
     this.profile = requireProfile(path, props.profile);
     this.defaults = requireDefaults(path, props.defaults);
@@ -187,6 +189,7 @@ export abstract class ManagedServerBase extends PostgresServerBase {
     },
   ): void {
     const { guarded, writer, attachedSecret } = made;
+    guardIdentifier(this, guarded);
     // A server for development may be replaced; that is what it is for.
     if (this.profile.isProduction) this.deployGuard = this.guardDeployments(props, guarded);
     const state = this._prepareState({

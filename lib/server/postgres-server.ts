@@ -14,6 +14,7 @@ import {
 } from '../database';
 import { ConnectionBudget, IPooler, Pooler } from '../pooling';
 import type { ProxyTarget } from '../pooling/rds-proxy';
+import { refuseMisspelt } from './known-props';
 import { DriftDetectionOptions } from './drift-detection-options';
 import { GuardAcknowledgement, isGuardId } from './guard';
 import { ConnectionCapacity } from './monitoring/capacity';
@@ -202,6 +203,7 @@ export abstract class PostgresServerBase extends Resource implements IPostgresSe
 
   public addMonitoring(options: MonitoringOptions = {}): IServerMonitoring {
     requireFirst(this, 'addMonitoring()', 'Monitoring');
+    refuseMisspelt(`${this.node.path}: addMonitoring()`, 'MonitoringOptions', options);
     return new ServerMonitoring(ServerState.of(this), options, {
       topic: () => this.someAlarmTopic(),
       pauses: this._pauses(),

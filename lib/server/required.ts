@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 import { RecoveryObjectives } from './objectives';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { PostgresVersion } from './postgres-version';
+import reservedWords from './reserved-words.json';
 
 const OBJECTIVES_EXAMPLE = 'objectives: { rpo: Duration.minutes(5), rto: Duration.minutes(30) }';
 
@@ -79,15 +80,8 @@ const RDS_ROLES = [
   'rds_superuser',
 ];
 
-/** What PostgreSQL takes for no name of a role, and its key words of which pg_get_keywords() says that they are reserved. */
-const RESERVED_WORDS = (
-  'none public ' +
-  'all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current_catalog current_date ' +
-  'current_role current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign ' +
-  'from grant group having in initially intersect into lateral leading limit localtime localtimestamp not null offset on only or order ' +
-  'placing primary references returning select session_user some symmetric system_user table then to trailing true union unique user using ' +
-  'variadic when where window with'
-).split(' ');
+/** What PostgreSQL takes for no name of a role (manual, "CREATE ROLE"), besides its reserved key words. */
+const NO_ROLES = ['none', 'public'];
 
 /** The name of a new master user, as RDS for PostgreSQL takes it. */
 export function requireMasterUsername(path: string, name: string): string {
@@ -100,7 +94,7 @@ export function requireMasterUsername(path: string, name: string): string {
       `RDS makes it in lower case, and the secret would name a user that is not there; write '${name.toLowerCase()}'`,
     );
   if (name.startsWith('pg_')) throw refuse("PostgreSQL reserves names that begin with 'pg_'; choose another one");
-  if (RDS_ROLES.includes(name) || RESERVED_WORDS.includes(name))
+  if ([...RDS_ROLES, ...NO_ROLES, ...reservedWords].includes(name))
     throw refuse('RDS for PostgreSQL refuses it as a reserved word; choose another one, or leave it out for postgres');
   return name;
 }
@@ -219,4 +213,19 @@ export function given(value: unknown): string {
 export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value);
+}
+
+/** A number that counts something, also where no compiler looks. */
+export function requireWholeNumber(path: string, prop: string, value: number, min: number, max = Infinity): number {
+  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < min || value > max) {
+    const range = max === Infinity ? `from ${min} on` : `from ${min} to ${max}`;
+    throw new Error(`${path}: ${prop} must be a whole number ${range}, not ${given(value)}`);
+  }
+  return value;
+}
+
+/** A switch, also where no compiler looks: every text is true to JavaScript, 'no' as well. */
+export function requireBoolean(path: string, prop: string, value: boolean | undefined): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new Error(`${path}: ${prop} is ${given(value)}; write true or false`);
 }

@@ -10,11 +10,14 @@ import { Construct, IDependable } from 'constructs';
 import { Platform } from '../contract';
 import type { ProxyTarget } from '../pooling/rds-proxy';
 import { serverKey } from './encryption-key';
+import { refuseMisspelt } from './known-props';
 import { ConnectionCapacity, statedCapacity } from './monitoring/capacity';
 import { Defaults, PostgresProfile } from './postgres-profile';
 import { IPostgresServer, PostgresServerBase } from './postgres-server';
 import { PostgresVersion } from './postgres-version';
 import {
+  given,
+  requireBoolean,
   requireDefaults,
   requireIdentity,
   requireMaxConnections,
@@ -51,6 +54,18 @@ export interface SharedPostgresOptions {
   readonly reserveConcurrency?: boolean;
 }
 
+/** What a server of another app is, where its identity does not say it. */
+export enum SharedPostgresKind {
+  /** An instance of RDS. */
+  INSTANCE = 'instance',
+
+  /** A cluster of Aurora. */
+  AURORA = 'aurora',
+
+  /** A Multi-AZ DB cluster of RDS, one writer with two readable standbys. */
+  MULTI_AZ_CLUSTER = 'multiAzCluster',
+}
+
 /** An RDS or Aurora server that another app runs, in the same account and region. */
 export interface SharedPostgresAttributes extends SharedPostgresOptions {
   /** The host that accepts writes. */
@@ -72,6 +87,14 @@ export interface SharedPostgresAttributes extends SharedPostgresOptions {
 
   /** The server's immutable identity: `DbiResourceId` of an instance (`db-…`), `DbClusterResourceId` of a cluster (`cluster-…`). */
   readonly identity: string;
+
+  /**
+   * What the server is. The resource ids and endpoints of Aurora and of Multi-AZ DB clusters look alike, and their parameters, alarms and slots
+   * are not. An identity that is no literal `db-…` needs it.
+   *
+   * @default - an instance, where the identity is a literal that begins with `db-`
+   */
+  readonly kind?: SharedPostgresKind;
 
   /**
    * The secret of the role that applies the declared state. With `encryptionKey`, if it has a customer key: the functions
@@ -183,6 +206,8 @@ export class SharedPostgres {
     const identity = requireIdentity(path, attributes.identity, "the server's resource id");
     const port = requirePort(path, attributes.port ?? 5433, { min: 1, max: 65_535, who: 'expected' });
     const version = requireVersion(path, attributes.version);
+    refuseMisspelt(path, 'SharedPostgresAttributes', attributes);
+    requireBoolean(path, 'iamAuthentication', attributes.iamAuthentication);
     if (!Token.isUnresolved(identity) && !/^(db|cluster)-[A-Z0-9]+$/.test(identity)) {
       throw new Error(
         `${path}: identity is "${identity}"; write the resource id, db-… of an instance or cluster-… of a cluster, or use ExternalPostgres for a server elsewhere`,
@@ -193,7 +218,7 @@ export class SharedPostgres {
     return new SharedServer(scope, id, {
       ...attributes,
       port,
-      platform: identity.startsWith('cluster-') ? 'aurora' : 'rds',
+      platform: requireKind(path, identity, attributes.kind) === SharedPostgresKind.AURORA ? 'aurora' : 'rds',
       majorVersion: version.majorVersion,
       trust: 'rds',
       serverSecurityGroups: attributes.securityGroups,
@@ -310,6 +335,26 @@ export class SharedServer extends PostgresServerBase {
       encryptionKey: theirs && theirs === encryptionKey ? key : theirs,
     });
   }
+}
+
+/** Asked for where it cannot be known, since both kinds of cluster have a resource id that begins with `cluster-`. */
+function requireKind(path: string, identity: string, kind: SharedPostgresKind | undefined): SharedPostgresKind {
+  const known = Object.entries(SharedPostgresKind).map(([name]) => `SharedPostgresKind.${name}`);
+  if (kind !== undefined && !Object.values(SharedPostgresKind).includes(kind))
+    throw new Error(`${path}: kind is ${given(kind)}; write ${known.join(', ')}`);
+  const isInstance = !Token.isUnresolved(identity) && identity.startsWith('db-');
+  const isCluster = !Token.isUnresolved(identity) && identity.startsWith('cluster-');
+  if (kind === undefined && isInstance) return SharedPostgresKind.INSTANCE;
+  if (kind === undefined)
+    throw new Error(
+      `${path}: kind is missing; the identity ${isCluster ? `"${identity}" is that of a cluster of Aurora as of a Multi-AZ DB cluster` : 'is a token'}: ` +
+        `write kind: ${known.join(', or ')}`,
+    );
+  if ((isInstance && kind !== SharedPostgresKind.INSTANCE) || (isCluster && kind === SharedPostgresKind.INSTANCE))
+    throw new Error(
+      `${path}: kind is '${kind}', and the identity "${identity}" is that of ${isInstance ? 'an instance' : 'a cluster'}`,
+    );
+  return kind;
 }
 
 /**

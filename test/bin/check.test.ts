@@ -6,6 +6,7 @@ import { Defaults, PostgresProfile, PostgresVersion, RdsPostgres, RdsPostgresPro
 import { RdsApi } from '../runtime/guard/rds-api';
 import { cleanStack, OBJECTIVES, quiet } from '../server/support';
 import { cli, CliResult } from './cli';
+import { dayIn } from '../support/days';
 
 jest.mock('../../lib/server/package-root', () => ({
   functionBundle: () => jest.requireActual('../server/state/fake-bundles').fakeBundle(),
@@ -108,7 +109,7 @@ describe('cdk-postgres check', () => {
   test('lets pass what is acknowledged, and names an acknowledgement that is over', async () => {
     runs({ engineVersion: '17.10' });
     const outdir = synthesised({}, (server) => {
-      server.acknowledge({ id: 'guard:major-version', reason: 'rehearsed on a copy', expires: '2999-12-31' });
+      server.acknowledge({ id: 'guard:major-version', reason: 'rehearsed on a copy', expires: dayIn(300) });
       server.acknowledge({ id: 'guard:port', reason: 'long ago', expires: '2020-01-31' });
     });
     const { code, stdout } = await check(outdir);

@@ -5,6 +5,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledgeFinding, addFinding, Finding } from '../../lib/compliance';
+import { dayIn } from '../support/days';
 
 const finding = (message: string | undefined): Finding => ({
   id: 'HA-1',
@@ -111,10 +112,30 @@ test('an acknowledgement holds up to its last day, and not beyond', () => {
     acknowledgeFinding(construct, { id: 'HA-1', reason: 'until the second node is there', expires });
     Template.fromStack(stack);
   };
-  expect(expiring('2099-01-31')).not.toThrow();
+  expect(expiring(dayIn(365))).not.toThrow();
   expect(expiring('2020-01-31')).toThrow(/one node only/);
   expect(expiring('2026-11-31')).toThrow(/Server.*expires '2026-11-31'/);
   expect(expiring('next week')).toThrow(/Server.*expires 'next week'/);
+  expect(expiring('9999-12-31')).toThrow(
+    /Server: acknowledge\(\{ id: 'HA-1' \}\) has expires '9999-12-31', which is more than a year away; write a day up to/,
+  );
+  expect(expiring(dayIn(400))).toThrow(/more than a year away/);
+});
+
+test('an acknowledgement that is past its last day is reported, also where the finding is gone', () => {
+  const app = new App();
+  const construct = new Construct(new Stack(app, 'S'), 'Server');
+  addFinding(construct, finding(undefined));
+  acknowledgeFinding(construct, { id: 'HA-1', reason: 'until the second node is there', expires: '2020-01-31' });
+  acknowledgeFinding(construct, { id: 'HA-1', reason: 'until the second node is there', expires: dayIn(0) });
+  app.synth();
+  expect(report(app)[0].violations).toMatchObject([
+    {
+      ruleName: 'LIB-11',
+      severity: 'warning',
+      description: "S/Server: acknowledge({ id: 'HA-1' }) held until 2020-01-31, and acknowledges nothing any more",
+    },
+  ]);
 });
 
 test('a warning is reported and does not fail the synthesis', () => {

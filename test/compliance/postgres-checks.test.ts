@@ -3,6 +3,7 @@ import {
   CfnParameter,
   CfnResource,
   Fn,
+  NestedStack,
   Stack,
   Token,
   Validations,
@@ -507,4 +508,58 @@ test('a server that cannot be read is an error of its own', () => {
   } finally {
     read.mockRestore();
   }
+});
+
+describe('SEC-15.ingress: over stacks', () => {
+  const world = { ipProtocol: 'tcp', cidrIp: '0.0.0.0/0', fromPort: 5432, toPort: 5432 };
+  const ingress = (make: (app: App, server: Stack) => void) => {
+    const app = new App({ context: { '@aws-cdk/core:failSynthOnValidationErrors': false } });
+    Validations.of(app).addPlugins(new PostgresChecks());
+    make(app, new Stack(app, 'Data'));
+    jest.spyOn(console, 'error').mockImplementation();
+    app.synth();
+    return JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8'))
+      .pluginReports.flatMap((report: any) => report.violations)
+      .filter(({ ruleName }: any) => ruleName === 'SEC-15.ingress')
+      .map(({ description }: any) => description.split(':')[0]);
+  };
+  const groupIn = (scope: Stack, rules: ec2.CfnSecurityGroup.IngressProperty[] = []) =>
+    new ec2.CfnSecurityGroup(scope, 'Group', { groupDescription: 'of the server', securityGroupIngress: rules });
+  const serverIn = (scope: Stack, group: ec2.CfnSecurityGroup) =>
+    new rds.CfnDBInstance(scope, 'Server', { ...GOOD, vpcSecurityGroups: [group.attrGroupId] });
+
+  test('a group of another stack is looked into', () => {
+    const found = (rules: ec2.CfnSecurityGroup.IngressProperty[]) =>
+      ingress((app, data) => serverIn(data, groupIn(new Stack(app, 'Network'), rules)));
+    expect(found([world])).toEqual(['Network/Group']);
+    expect(found([{ ...world, cidrIp: '10.0.0.0/8' }])).toEqual([]);
+  });
+
+  test('a rule of another stack on the group of a server is one of it', () => {
+    expect(
+      ingress((app, data) => {
+        const group = groupIn(data);
+        serverIn(data, group);
+        new ec2.CfnSecurityGroupIngress(new Stack(app, 'Consumer'), 'Rule', { groupId: group.attrGroupId, ...world });
+      }),
+    ).toEqual(['Consumer/Rule']);
+  });
+
+  test('nested stacks give and take groups too', () => {
+    expect(ingress((_app, data) => serverIn(new NestedStack(data, 'Inner'), groupIn(data, [world])))).toEqual([
+      'Data/Group',
+    ]);
+    expect(ingress((_app, data) => serverIn(data, groupIn(new NestedStack(data, 'Inner'), [world])))).toEqual([
+      'Data/Inner/Group',
+    ]);
+  });
+
+  test('a group that no server stands behind may let in everybody', () => {
+    expect(
+      ingress((app, data) => {
+        serverIn(data, groupIn(data));
+        groupIn(new Stack(app, 'Web'), [{ ...world, fromPort: 443, toPort: 443 }]);
+      }),
+    ).toEqual([]);
+  });
 });

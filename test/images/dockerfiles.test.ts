@@ -1,9 +1,42 @@
+import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
+import * as os from 'node:os';
 import * as path from 'node:path';
 import { USERS } from '../../lib/server/ecs/configuration';
 
 const ROOT = path.resolve(__dirname, '..', '..');
 const read = (...names: string[]) => fs.readFileSync(path.join(ROOT, ...names), 'utf8');
+
+describe.each(['postgres', 'etcd', 'router', 'pgbouncer'])('the build of %s', (name) => {
+  const dockerfile = read('lib', 'images', name, 'Dockerfile');
+
+  /** Runs what the Dockerfile runs, in a folder in the place of the image's /etc. */
+  function sources(snapshot: string): string[] {
+    const etc = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-sources-'));
+    fs.mkdirSync(path.join(etc, 'apt', 'sources.list.d'), { recursive: true });
+    fs.writeFileSync(path.join(etc, 'apt', 'sources.list.d', 'debian.sources'), 'URIs: http://deb.debian.org/debian\n');
+    const [, step] = /^ARG SNAPSHOT=\nRUN (if [^]*?fi)\n/m.exec(dockerfile)!;
+    execFileSync('sh', ['-ec', step.replaceAll('/etc/', `${etc}/`)], { env: { ...process.env, SNAPSHOT: snapshot } });
+    const files = fs.readdirSync(path.join(etc, 'apt'), { recursive: true, withFileTypes: true });
+    const text = files
+      .filter((file) => file.isFile())
+      .map((file) => fs.readFileSync(path.join(file.parentPath, file.name), 'utf8'));
+    fs.rmSync(etc, { recursive: true });
+    return text;
+  }
+
+  test('takes the base that the build is told, by a digest for instance', () => {
+    expect(dockerfile).toMatch(/^ARG DEBIAN=debian:forky-slim\nFROM \$\{DEBIAN\}$/m);
+  });
+
+  test('takes the packages of the time that it is told, and of no other source, or else the newest', () => {
+    expect(sources('20261201T000000Z')).toEqual([
+      'deb [check-valid-until=no] http://snapshot.debian.org/archive/debian/20261201T000000Z forky main\n',
+    ]);
+    expect(sources('')).toEqual(['URIs: http://deb.debian.org/debian\n']);
+    expect(dockerfile.indexOf('SNAPSHOT')).toBeLessThan(dockerfile.indexOf('apt-get update'));
+  });
+});
 
 describe.each(['postgres', 'etcd', 'router'] as const)('the image of %s', (name) => {
   const dockerfile = read('lib', 'images', name, 'Dockerfile');

@@ -115,6 +115,51 @@ describe('CP-4: what consumers take at the worst moment', () => {
     expect(row(made.server, 'direct', 'as web')).toMatchObject({ connections: 120 });
   });
 
+  test.each([
+    [ecs.DeploymentStrategy.BLUE_GREEN, 'blue/green'],
+    [ecs.DeploymentStrategy.LINEAR, 'linear'],
+    [ecs.DeploymentStrategy.CANARY, 'canary'],
+  ])(
+    'a service that is deployed %s: a second set of tasks stands beside the first, whatever maximumPercent says',
+    (strategy, said) => {
+      const made = instance();
+      const service = fargateService(made, {
+        maxHealthyPercent: 100,
+        minHealthyPercent: 0,
+        deploymentStrategy: strategy,
+      });
+      made.server
+        .addDatabase('app')
+        .addLoginRole('api')
+        .grantConnect(Consumer.ecsService(service, { poolSize: 10 }));
+      const rolling = instance();
+      const update = fargateService(rolling, { maxHealthyPercent: 100, minHealthyPercent: 0 });
+      rolling.server
+        .addDatabase('app')
+        .addLoginRole('api')
+        .grantConnect(Consumer.ecsService(update, { poolSize: 10 }));
+      const { connections } = row(rolling.server, 'direct')!;
+      expect(row(made.server, 'direct')).toMatchObject({
+        connections: 2 * connections!,
+        how: expect.stringContaining(`during a ${said} deployment`),
+      });
+    },
+  );
+
+  test('a service that CodeDeploy replaces doubles its tasks too', () => {
+    const made = instance();
+    const service = fargateService(made, {
+      maxHealthyPercent: 100,
+      minHealthyPercent: 0,
+      deploymentController: { type: ecs.DeploymentControllerType.CODE_DEPLOY },
+    });
+    made.server
+      .addDatabase('app')
+      .addLoginRole('api')
+      .grantConnect(Consumer.ecsService(service, { poolSize: 10 }));
+    expect(row(made.server, 'direct')!.how).toMatch(/(\d+) tasks, \d+ during a blue\/green deployment/);
+  });
+
   test('a service that scales: as far as its scaling goes, unless maxTasks says it', () => {
     const made = instance();
     const service = fargateService(made);
@@ -280,8 +325,9 @@ describe('CP-1: a function on the server itself', () => {
 });
 
 test.each([
-  [{ maxConnections: 0 }, /maxConnections is 0; write a whole number/],
-  [{ poolSize: 1.5 }, /poolSize is 1.5/],
+  [{ maxConnections: 0 }, /maxConnections must be a whole number from 1 on, not 0/],
+  [{ poolSize: 1.5 }, /poolSize must be a whole number from 1 on, not 1.5/],
+  [{ poolsize: 3 } as object, /grantConnect\(\): poolsize is no property of it, .*; write poolSize/],
 ])('%j is refused', (options, message) => {
   const made = instance();
   const role = made.server.addDatabase('app').addLoginRole('api');
@@ -300,7 +346,9 @@ test('who cannot connect is told how it can', () => {
     /^Imported: Consumer.ecsService\(\) takes a service of this app/,
   );
   expect(() => Consumer.securityGroup(made.vpc as never, 3)).toThrow(/group must be an ec2.SecurityGroup/);
-  expect(() => Consumer.securityGroup(group, '3' as never)).toThrow(/Analysts: connections is '3'; write/);
+  expect(() => Consumer.securityGroup(group, '3' as never)).toThrow(
+    /Analysts: connections must be a whole number from 1 on, not '3'/,
+  );
 });
 
 test('an endpoint and a pooler at once are refused', () => {

@@ -1,6 +1,6 @@
 import { Lazy, aws_ec2 as ec2, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import { Authentication, ExternalPoolerOptions, ExternalPostgres, Pooler, ServerTrust } from '../../lib';
+import { Authentication, ExternalPoolerOptions, ExternalPostgres, Pooler, PoolMode, ServerTrust } from '../../lib';
 import { aurora, cleanStack, findingsOf, handler, quiet } from './support';
 
 quiet();
@@ -49,8 +49,11 @@ test('CP-20: the name of the role stands wherever the user name says so, whateve
 test.each([
   [{ trust: 'public' }, /Test\/Supabase\/Pool: trust is 'public'; write ServerTrust.publicRoots\(\)/],
   [{ userName: 5 }, /userName is 5; write where the role's name stands/],
-  [{ maxServerConnections: '15' }, /maxServerConnections is '15'; .*a number/],
-  [{ maxServerConnections: Lazy.number({ produce: () => 15 }) }, /maxServerConnections is a token/],
+  [{ maxServerConnections: '15' }, /maxServerConnections must be a whole number from 1 on, not '15'/],
+  [
+    { maxServerConnections: Lazy.number({ produce: () => 15 }) },
+    /maxServerConnections must be a whole number from 1 on, not a token/,
+  ],
 ])('where no compiler looks, %# is refused', (options, message) => {
   expect(() => supabase(options as never)).toThrow(message);
 });
@@ -71,7 +74,7 @@ test('CP-20: its capabilities are what is stated, and what its mode implies', ()
     iamAuthentication: false,
     cancel: true,
   });
-  expect(supabase({ mode: 'session' }).pool.capabilities).toMatchObject({
+  expect(supabase({ mode: PoolMode.SESSION }).pool.capabilities).toMatchObject({
     preparedStatements: true,
     sessionFeatures: true,
   });
@@ -129,11 +132,15 @@ test('CP-4: how many connections it opens has to be stated where the server is k
   expect(findingsOf(supabase({ maxServerConnections: 55 }).stack)).toEqual(['CP-4']);
 });
 
-test.each([
+test.each<[object, RegExp]>([
   [{ host: 'postgres://x' }, /host must be a host name/],
-  [{ mode: 'statement' }, /mode is "statement"; a pooler is in transaction or session mode/],
+  [{ mode: 'statement' }, /mode is 'statement'; write PoolMode.TRANSACTION or PoolMode.SESSION/],
+  [{ iamAuthentication: 'no' }, /Test\/Supabase\/Pool: iamAuthentication is 'no'; write true or false/],
+  [{ preparedStatements: 1 }, /Test\/Supabase\/Pool: preparedStatements is 1; write true or false/],
+  [{ username: '{role}.abc' }, /^Pooler.external\(\): username is no option, .*; write userName/],
+  [{ color: 'red' }, /^Pooler.external\(\): color is no option, .*; there are host, iamAuthentication, maxServerConn/],
   [{ userName: 'api.abc' }, /userName is "api.abc"; write where the role's name stands in it/],
-  [{ maxServerConnections: 0 }, /maxServerConnections is 0/],
+  [{ maxServerConnections: 0 }, /maxServerConnections must be a whole number from 1 on, not 0/],
   [{ port: 0 }, /port is 0/],
 ])('%j is refused', (options, message) => {
   expect(() => supabase(options)).toThrow(message);
@@ -143,7 +150,13 @@ test('nobody is passed for a pooler but what addPooler() gave', () => {
   const made = aurora();
   const role = made.server.addDatabase('app').addLoginRole('api');
   expect(() => role.grantConnect(handler(made), { through: { host: 'x' } as never })).toThrow(
-    /through must be what server.addPooler\(\) gave/,
+    /through is a Object; pass what server.addPooler\(\) gave: const pool = server.addPooler\('Pool'\)/,
+  );
+  expect(() => role.grantConnect(handler(made, 'Early'), { through: Pooler.rdsProxy() as never })).toThrow(
+    /Role-api: through is a Pooler; pass what server.addPooler\(\) gave/,
+  );
+  expect(() => role.grantConnect(handler(made, 'Text'), { through: 'pool' as never })).toThrow(
+    /through is 'pool'; pass/,
   );
   const other = supabase();
   expect(() => role.grantConnect(handler(made, 'Other'), { through: other.pool })).toThrow(

@@ -10,6 +10,7 @@ import {
   ServerTrust,
 } from '../../lib';
 import { decodePooler, PoolerDocument } from '../../lib/contract';
+import { ConnectionBudget } from '../../lib/pooling';
 import { poolerSizes } from '../../lib/pooling/pgbouncer-sizes';
 import { asSentByCloudFormation, TemplateValues } from '../../lib/runtime/preview/template-values';
 import { aurora, cleanStack, findingsOf, handler, instance, quiet, saidOf, withoutRegistry } from './support';
@@ -383,6 +384,46 @@ describe('CP-3: the pools', () => {
     expect(findingsOf(crowded(true))).not.toContain('CP-3');
   });
 
+  test('of which the sessions take too much are a finding that says so', () => {
+    const made = instance({ parameters: { max_connections: '100' } });
+    const pool = made.server.addPooler('Pool', Pooler.pgBouncer({ maxServerConnections: 40, sessionConnections: 10 }));
+    made.server.addDatabase('app').addLoginRole('api').grantConnect(handler(made), { through: pool });
+    expect(saidOf(made.stack, 'CP-3')).toMatch(
+      /: maxServerConnections is too little: the database app needs 11 connections in each of 4 tasks, of which sessionConnections takes 10, and there are 10/,
+    );
+  });
+
+  test('of a role with a smaller limit of its own are a warning with role, limit and size', () => {
+    const limited = (connectionLimit: number | undefined, maxServerConnections = 80) => {
+      const made = instance();
+      const pool = made.server.addPooler('Pool', Pooler.pgBouncer({ maxServerConnections }));
+      made.server
+        .addDatabase('app')
+        .addLoginRole('api', { connectionLimit })
+        .grantConnect(handler(made), { through: pool });
+      expect(findingsOf(made.stack)).toEqual([]);
+      return saidOf(made.stack, 'CP-3.limit');
+    };
+    expect(limited(20)).toMatch(
+      /Test\/Postgres\/Pool: the role api has a connectionLimit of 20, and its pools a size of 76 \(2 tasks, 4 during a deployment\)/,
+    );
+    for (const limit of [76, -1, undefined]) expect(limited(limit)).toBeUndefined();
+  });
+
+  test('CP-2: take what is left, which the budget says of them, unless a number is stated', () => {
+    const entry = (options: PgBouncerOptions) =>
+      ConnectionBudget.of(pooled(options).server as never)
+        .document()
+        .entries.find(({ kind }) => kind === 'PgBouncer')!;
+    expect(entry({})).toMatchObject({ rest: true, how: expect.stringContaining('no more than what is left') });
+    expect(entry({ maxServerConnections: 40 })).toEqual({
+      kind: 'PgBouncer',
+      who: 'Test/Postgres/Pool',
+      connections: 40,
+      how: '2 tasks, 4 during a deployment',
+    });
+  });
+
   test('CP-4: fit the budget by construction, and a stated share is taken as it is', () => {
     expect(findingsOf(pooled().stack)).toEqual([]);
     const stated = pooled({ maxServerConnections: 40 });
@@ -413,11 +454,13 @@ test('CP-18: alarms on what it measures', () => {
 describe('what it cannot do is said', () => {
   test.each([
     [{ tasks: 1 }, /tasks is 1; when it is replaced or its zone is lost, nobody reaches the server/],
-    [{ tasks: 0 }, /tasks is 0/],
+    [{ tasks: 0 }, /tasks must be a whole number from 1 to 100, not 0/],
+    [{ image: 'x' as never }, /Test\/Postgres\/Pool: image is 'x'; write an ecs.ContainerImage, such as/],
+    [{ task: 3 } as never, /^Pooler.pgBouncer\(\): task is no option, so that it would have no effect; write tasks/],
     [{ vcpus: 3 }, /vcpus is 3; write 1, 2 or 4/],
     [{ queryWaitTimeout: Duration.millis(500) }, /queryWaitTimeout is 0.5 seconds/],
-    [{ maxClientConnections: 60_000 }, /maxClientConnections is 60000/],
-    [{ maxClientConnections: 3, vcpus: 4 }, /maxClientConnections is 3; write a whole number from 4/],
+    [{ maxClientConnections: 60_000 }, /maxClientConnections must be a whole number from 1 to 50000, not 60000/],
+    [{ maxClientConnections: 3, vcpus: 4 }, /maxClientConnections must be a whole number from 4 to 50000, not 3/],
     [
       { sessionConnections: 3, vcpus: 4 },
       /sessionConnections is 3, and each of its 4 processes.*write 0, or 4 or more/,

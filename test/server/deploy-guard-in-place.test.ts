@@ -2,6 +2,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { AuroraPostgres, PostgresProfile, PostgresVersion, RdsPostgres } from '../../lib';
 import { DEPLOY_GUARD_TYPE } from '../../lib/contract/deploy-guard';
 import { OBJECTIVES, cleanStack, quiet } from './support';
+import { dayIn } from '../support/days';
 
 quiet();
 
@@ -40,9 +41,10 @@ describe.each([
 
   test('passes an acknowledgement for a time on to the guard', () => {
     const { server, template } = make(kind);
-    server.acknowledge({ id: 'guard:replacement', reason: 'moves to another key on Sunday', expires: '2099-01-31' });
+    const expires = dayIn(30);
+    server.acknowledge({ id: 'guard:replacement', reason: 'moves to another key on Sunday', expires });
     template().hasResourceProperties(DEPLOY_GUARD_TYPE, {
-      Acknowledgements: [{ Id: 'guard:replacement', Reason: 'moves to another key on Sunday', Expires: '2099-01-31' }],
+      Acknowledgements: [{ Id: 'guard:replacement', Reason: 'moves to another key on Sunday', Expires: expires }],
     });
   });
 

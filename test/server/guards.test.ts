@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   Duration,
   RemovalPolicy,
+  Stack,
   aws_ec2 as ec2,
   aws_rds as rds,
   aws_sns_subscriptions as subscriptions,
@@ -182,4 +183,76 @@ test('OPS-4: alarms that nobody reads are a warning until somebody is subscribed
     }, 'warning');
   expect(warnings(false)).toEqual(['OPS-4']);
   expect(warnings(true)).toEqual([]);
+});
+
+describe('LIB-12: an identifier is there once in an account and region', () => {
+  const other = (stack: Stack, vpc: ec2.IVpc, identifier: string, id = 'Other') =>
+    new RdsPostgres(stack, id, { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES, identifier });
+  const of = (change: (made: ReturnType<typeof cleanStack>, first: RdsPostgres) => unknown) => {
+    const made = cleanStack();
+    change(made, other(made.stack, made.vpc, 'orders', 'Postgres'));
+    try {
+      made.app.synth();
+    } catch {
+      // What failed is in the report.
+    }
+    return JSON.parse(readFileSync(join(made.app.outdir, 'validation-report.json'), 'utf8'))
+      .pluginReports.flatMap((r: any) => r.violations)
+      .filter((v: any) => v.ruleName === 'LIB-12.identifier')
+      .map((v: any) => v.description);
+  };
+
+  test('two servers with one are named, both, once', () =>
+    expect(of(({ stack, vpc }) => other(stack, vpc, 'orders'))).toEqual([
+      "Test/Other: the identifier 'orders' is also that of Test/Postgres",
+    ]));
+
+  test('so are those of two stacks, an instance of aws-rds, and a read replica', () => {
+    expect(
+      of(({ app, vpc }) =>
+        other(new Stack(app, 'Second', { env: { account: '123456789012', region: 'eu-central-1' } }), vpc, 'orders'),
+      ),
+    ).toEqual(["Second/Other: the identifier 'orders' is also that of Test/Postgres"]);
+    expect(
+      of(({ stack, vpc }) => {
+        const engine = rds.DatabaseInstanceEngine.postgres({ version: rds.PostgresEngineVersion.VER_16 });
+        return new rds.DatabaseInstance(stack, 'Own', {
+          engine,
+          vpc,
+          vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+          instanceIdentifier: 'Orders',
+        });
+      }),
+    ).toEqual(["Test/Postgres: the identifier 'orders' is also that of Test/Own"]);
+    expect(
+      of((_made, first) =>
+        first.addReadReplica('Reports', {
+          purpose: 'reports',
+          conflicts: ConflictPolicy.fresh(),
+          identifier: 'orders',
+        }),
+      ),
+    ).toEqual(["Test/Postgres/Reports: the identifier 'orders' is also that of Test/Postgres"]);
+  });
+
+  test('another one, another region and a cluster beside an instance are no matter', () => {
+    expect(of(({ stack, vpc }) => other(stack, vpc, 'orders-2'))).toEqual([]);
+    expect(
+      of(({ app }) => {
+        const stack = new Stack(app, 'Far', { env: { account: '123456789012', region: 'eu-west-1' } });
+        return other(stack, new ec2.Vpc(stack, 'Vpc'), 'orders');
+      }),
+    ).toEqual([]);
+    expect(
+      of(
+        ({ stack, vpc }) =>
+          new AuroraPostgres(stack, 'Cluster', {
+            vpc,
+            version: PostgresVersion.V18,
+            objectives: OBJECTIVES,
+            identifier: 'orders',
+          }),
+      ),
+    ).toEqual([]);
+  });
 });

@@ -16,6 +16,7 @@ import { Authentication, IPostgresServer, ManagedPostgres, RdsPostgres, Postgres
 import { METRIC_NAMESPACE } from '../../lib/contract';
 import { previewServer } from '../../lib/testing';
 import { OBJECTIVES, quiet } from './support';
+import { dayIn } from '../support/days';
 
 quiet();
 
@@ -160,7 +161,7 @@ describe.each(['rds', 'aurora'] as const)('a plain %s server of aws-rds', (kind)
     const template = Template.fromStack(stack);
     template.resourceCountIs('AWS::Events::Rule', 1);
     expect(JSON.stringify(stateOf(stack).State)).toContain('0123456789abcdef');
-    expect(() => managed.acknowledge({ id: 'guard:replacement', reason: 'r', expires: '2099-01-01' })).toThrow(
+    expect(() => managed.acknowledge({ id: 'guard:replacement', reason: 'r', expires: dayIn(30) })).toThrow(
       'no deploy guard stands before a server that this app does not run',
     );
   });

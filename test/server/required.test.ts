@@ -213,3 +213,48 @@ test('PostgresHardening fails for an item without a reason', () => {
   const enforce = [{ item: HardeningItem.DELETION_PROTECTION } as never];
   expect(() => new PostgresHardening({ enforce })).toThrow(/deletion-protection is enforced without a reason/);
 });
+
+describe('a property that is misspelt, where no compiler looks', () => {
+  const server = (props: object, Server: typeof RdsPostgres | typeof AuroraPostgres = RdsPostgres) => {
+    const { stack, vpc } = cleanStack();
+    return new Server(stack, 'Postgres', {
+      vpc,
+      version: PostgresVersion.V18,
+      objectives: OBJECTIVES,
+      ...props,
+    } as never);
+  };
+
+  test.each<[object, RegExp]>([
+    [
+      { multiAZ: true },
+      /^Test\/Postgres: multiAZ is no property of it, so that it would have no effect; write multiAz$/,
+    ],
+    [{ deletionProtecton: false }, /; write deletionProtection$/],
+    [{ backupCopie: [] }, /; write backupCopies$/],
+  ])('of a server: %j', (props, message) => expect(() => server(props)).toThrow(message));
+
+  test('of what is declared inside, of a grant and of monitoring', () => {
+    const app = server({}).addDatabase('app');
+    expect(() => app.addLoginRole('api', { connectionlimit: 3 } as object)).toThrow(
+      /Role-api: connectionlimit is no property of it, .*; write connectionLimit/,
+    );
+    expect(() => app.addSchema('s', { ower: 'x' } as object)).toThrow(/ower is no property of it, .*; write owner/);
+    expect(() => server({}).addMonitoring({ dashbord: false } as object)).toThrow(
+      /addMonitoring\(\): dashbord .*; write dashboard/,
+    );
+  });
+
+  test('what is none of ours is passed over, as where one object is for two constructs', () => {
+    expect(() => server({ readers: 2, stage: 'prod', tags: {} })).not.toThrow();
+    expect(() => server({ multiAz: true }, AuroraPostgres)).not.toThrow();
+    expect(() => server({ multiAZ: undefined })).not.toThrow();
+  });
+
+  test('and a class of a user has the properties of the one that it extends', () => {
+    class Ours extends RdsPostgres {}
+    const { stack, vpc } = cleanStack();
+    const props = { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES };
+    expect(() => new Ours(stack, 'Postgres', { ...props, multiAZ: true } as never)).toThrow(/write multiAz/);
+  });
+});

@@ -1,5 +1,6 @@
 import {
   App,
+  Lazy,
   Stack,
   aws_ec2 as ec2,
   aws_kms as kms,
@@ -15,6 +16,7 @@ import {
   PostgresVersion,
   RdsPostgres,
   SharedPostgres,
+  SharedPostgresKind,
   SharedPostgresOptions,
 } from '../../lib';
 import { OBJECTIVES, quiet } from './support';
@@ -157,6 +159,7 @@ describe('a server by its attributes', () => {
     return {
       host: 'db.cluster-abc.eu-west-1.rds.amazonaws.com',
       identity: 'cluster-ABCDEFGHIJ',
+      kind: SharedPostgresKind.AURORA,
       version: PostgresVersion.V17,
       adminSecret: secretsmanager.Secret.fromSecretAttributes(stack, 'Admin', {
         secretCompleteArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin-AbCdEf',
@@ -197,8 +200,38 @@ describe('a server by its attributes', () => {
   });
 
   test.each([
+    ['cluster-ABC', SharedPostgresKind.MULTI_AZ_CLUSTER, 'rds'],
+    ['cluster-ABC', SharedPostgresKind.AURORA, 'aurora'],
+    ['db-ABC', undefined, 'rds'],
+    [Lazy.string({ produce: () => 'cluster-ABC' }), SharedPostgresKind.AURORA, 'aurora'],
+  ])('an identity %s of kind %s is of the platform', (identity, kind, platform) => {
+    const stack = new Stack(new App(), 'Billing', { env: ENV });
+    const given = { ...attributes(stack), identity, kind };
+    SharedPostgres.fromServerAttributes(stack, 'Db', given).addDatabase('billing').addLoginRole('job');
+    Template.fromStack(stack).hasResourceProperties('Custom::CdkPostgresState', {
+      Server: { Platform: platform, Identity: stack.resolve(identity) },
+    });
+  });
+
+  test.each([
     [{ identity: '' }, /Billing\/Db: identity is empty/],
     [{ identity: 'my-database' }, /identity is "my-database"; write the resource id, db-… of an instance/],
+    [
+      { kind: undefined },
+      /Db: kind is missing; the identity "cluster-ABCDEFGHIJ" is that of a cluster of Aurora as of a Multi-AZ DB cluster: write kind: SharedPostgresKind.INSTANCE, or/,
+    ],
+    [
+      { kind: undefined, identity: Lazy.string({ produce: () => 'db-A' }) },
+      /kind is missing; the identity is a token: write/,
+    ],
+    [{ kind: 'aurora-postgresql' as never }, /kind is 'aurora-postgresql'; write SharedPostgresKind.INSTANCE, /],
+    [
+      { kind: SharedPostgresKind.INSTANCE },
+      /kind is 'instance', and the identity "cluster-ABCDEFGHIJ" is that of a cluster/,
+    ],
+    [{ identity: 'db-ABC' }, /kind is 'aurora', and the identity "db-ABC" is that of an instance/],
+    [{ iamAuthentication: 'no' as never }, /Billing\/Db: iamAuthentication is 'no'; write true or false/],
+    [{ readerhost: 'x' } as object, /Billing\/Db: readerhost is no property of it, .*; write readerHost/],
   ])('%j is refused', (wrong, message) => {
     const stack = new Stack(new App(), 'Billing', { env: ENV });
     expect(() => SharedPostgres.fromServerAttributes(stack, 'Db', { ...attributes(stack), ...wrong })).toThrow(message);

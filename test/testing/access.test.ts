@@ -107,12 +107,17 @@ test('of stages with stacks of one name, each is read by its path', () => {
   expect(expectAccess(prod!)).toContain('Prod/Shop/Db\n  of_prod: ');
 });
 
-test('a server of a nested stack is not left out in silence', () => {
+test('the servers of nested stacks are said with those of the stack that they are in, and alone', () => {
   const stack = new Stack(new App(), 'S');
   external(stack, 'Db', 'api');
-  expect(expectAccess(stack)).toContain('api: ');
-  external(new NestedStack(stack, 'Inner'), 'Hidden', 'everything');
-  expect(() => expectAccess(stack)).toThrow(/^S\/Inner is a nested stack with a server in it/);
+  const inner = new NestedStack(stack, 'Inner');
+  external(inner, 'Db', 'worker');
+  external(new NestedStack(inner, 'Deep'), 'Db', 'clerk');
+  const text = expectAccess(stack);
+  expect(text.match(/^S.*$/gm)).toEqual(['S/Db', 'S/Inner/Db', 'S/Inner/Deep/Db']);
+  for (const role of ['api', 'worker', 'clerk']) expect(text).toContain(`  ${role}: logs in by password`);
+  expect(expectAccess(inner).match(/^S.*$/gm)).toEqual(['S/Inner/Db', 'S/Inner/Deep/Db']);
+  expect(() => expectAccess(new NestedStack(stack, 'Empty'))).toThrow(/^S\/Empty declares nothing inside/);
 });
 
 test('called again after app.synth(), it sees what was declared since', () => {

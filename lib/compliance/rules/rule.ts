@@ -23,5 +23,7 @@ export interface Rule {
   readonly fix: string;
   /** The guard by which this library judges its own servers for the same, knowing their profile and objectives. */
   readonly guard?: FindingId;
+  /** It looks at what belongs to the servers of other templates too, and so also at templates without a server. */
+  readonly acrossStacks?: boolean;
   readonly check: (template: TemplateFacts) => readonly RuleViolation[];
 }

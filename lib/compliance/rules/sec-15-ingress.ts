@@ -1,6 +1,6 @@
 import { ResourceFacts, isMap } from '../template/resource-facts';
 import { TemplateFacts } from '../template/template-facts';
-import { attributeOwner, readValue } from '../template/value';
+import { readValue } from '../template/value';
 import { Rule, RuleViolation } from './rule';
 
 /** Nobody's own network is larger: two halves of the world are the world. */
@@ -9,18 +9,21 @@ const LARGEST_OWN_PREFIX = { v4: 8, v6: 16 };
 export const SEC_15_INGRESS: Rule = {
   id: 'SEC-15.ingress',
   level: 'error',
+  acrossStacks: true,
   asks: 'the security groups of a server let in named peers, not everybody',
   fix: 'Let in the security group of each consumer (connections.allowDefaultPortFrom(consumer)).',
   check: (template) => {
-    const groups = new Set(template.servers.flatMap((server) => groupsOf(template, server.resource)));
-    return [...groups].flatMap((group) => [...inline(group), ...separate(template, group)]);
+    // Of the whole app: a group, or a rule of it, often stands in the stack of the network or of a consumer.
+    const groups = new Set(template.allServers.flatMap((one) => groupsOf(one.template, one.server.resource)));
+    const own = template.resources.filter((resource) => groups.has(resource));
+    return [...own.flatMap(inline), ...separate(template, groups)];
   },
 };
 
-/** The security groups of this template that stand before a server. */
+/** The security groups of the app that stand before a server. */
 function groupsOf(template: TemplateFacts, server: ResourceFacts): ResourceFacts[] {
   const listed = server.list('VpcSecurityGroupIds') ?? server.list('VPCSecurityGroups') ?? [];
-  return listed.flatMap((item) => template.byLogicalId(attributeOwner(item)) ?? template.referenced(item) ?? []);
+  return listed.flatMap((item) => template.meant(item) ?? []);
 }
 
 function inline(group: ResourceFacts): RuleViolation[] {
@@ -29,12 +32,12 @@ function inline(group: ResourceFacts): RuleViolation[] {
   );
 }
 
-function separate(template: TemplateFacts, group: ResourceFacts): RuleViolation[] {
+function separate(template: TemplateFacts, groups: ReadonlySet<ResourceFacts>): RuleViolation[] {
   return template
     .ofType('AWS::EC2::SecurityGroupIngress')
     .filter((rule) => {
-      const id = rule.rawOf('GroupId');
-      return (template.byLogicalId(attributeOwner(id)) ?? template.referenced(id)) === group;
+      const group = template.meant(rule.rawOf('GroupId'));
+      return group !== undefined && groups.has(group);
     })
     .flatMap((rule) => world(rule, { CidrIp: rule.rawOf('CidrIp'), CidrIpv6: rule.rawOf('CidrIpv6') }, 'CidrIp'));
 }

@@ -30,6 +30,20 @@ export function attributeOwner(value: unknown): string | undefined {
   return typeof argument === 'string' ? argument.split('.')[0] : undefined;
 }
 
+/** The attribute in `{ 'Fn::GetAtt': … }`. */
+export function attributeName(value: unknown): string | undefined {
+  const call = (typeof value === 'object' && value !== null ? value : {}) as { 'Fn::GetAtt'?: unknown };
+  const argument = call['Fn::GetAtt'];
+  if (Array.isArray(argument)) return argument.slice(1).map(String).join('.');
+  return typeof argument === 'string' ? argument.split('.').slice(1).join('.') : undefined;
+}
+
+/** The literal name in `{ 'Fn::ImportValue': … }`. */
+export function exportOf(value: unknown): string | undefined {
+  const call = (typeof value === 'object' && value !== null ? value : {}) as { 'Fn::ImportValue'?: unknown };
+  return typeof call['Fn::ImportValue'] === 'string' ? call['Fn::ImportValue'] : undefined;
+}
+
 /** Templates may write what is no string as one. */
 export function isTrue(value: Value): boolean {
   return String(value) === 'true';

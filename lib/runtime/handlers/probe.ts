@@ -1,5 +1,5 @@
 import { PROBE_DATABASES_VARIABLE, PROBE_SECRET_VARIABLE, SERVER_VARIABLE } from '../../contract';
-import { CounterMemory, Look, probe, probeStandby } from '../probe';
+import { CounterMemory, Look, probe, probeStandby, slotsNotSynced } from '../probe';
 import { ConnectionSettings } from '../reconcile/types';
 import { readSecret, SecretStore } from '../secrets';
 import { LambdaContext } from './cloudformation';
@@ -43,7 +43,13 @@ export async function handler(_event: unknown, context: LambdaContext): Promise<
     // What was found is said in any case; a look at the reader would go beyond the end of the function.
     const standby = Date.now() < deadline ? await lookAtReader(server, store, secret) : undefined;
     // A primary cancels nothing for a replay, so where there is a reader its numbers are the server's.
-    if (standby) metrics.CancelledByReplay = (metrics.CancelledByReplay ?? 0) + (standby.CancelledByReplay ?? 0);
+    if (standby)
+      metrics.CancelledByReplay = (metrics.CancelledByReplay ?? 0) + (standby.metrics.CancelledByReplay ?? 0);
+    const missing = standby && slotsNotSynced(looked, standby);
+    if (missing) {
+      metrics.FailoverSlotsNotSynced = missing.length;
+      for (const slot of missing) logLine('slot not synced', { slot, reader: server.ReaderHost }, 'warn');
+    }
     const all = { ...metrics, ProbeFailed: 0, ProbeMilliseconds: Date.now() - from };
     logMetrics({ Server: server.Identity }, all);
     return { failed: false, metrics: all };
@@ -62,11 +68,14 @@ async function lookAtReader(
   server: KnownServer,
   store: SecretStore,
   secret: string,
-): Promise<Look['metrics'] | undefined> {
+): Promise<Pick<Look, 'metrics' | 'slots'> | undefined> {
   if (server.ReaderHost === undefined) return undefined;
   try {
     const looked = await withLogin({ ...server, Host: server.ReaderHost }, store, secret, probeStandby);
-    return looked && counters.since(looked.node, looked.metrics);
+    if (!looked) return undefined;
+    for (const { reading, found } of looked.findings)
+      if (reading === 'syncedSlots') logLine(reading, { found }, 'warn');
+    return { slots: looked.slots, metrics: counters.since(looked.node, looked.metrics) };
   } catch (error) {
     logLine('reader not read', { reader: server.ReaderHost, problem: (error as Error).message }, 'warn');
     return undefined;

@@ -44,12 +44,6 @@ export interface PackFindings {
   readonly acknowledged: readonly PackFinding[];
 }
 
-/** Exceptions from a pack that was not asked. */
-export interface PackNotRun {
-  readonly pack: string;
-  readonly acknowledged: readonly PackFinding[];
-}
-
 export interface PackFinding {
   readonly rule: string;
   /** Of an acknowledged finding: the reason that was given. */
@@ -63,7 +57,6 @@ export interface Assembly {
   readonly directory: string;
   readonly stacks: readonly AssemblyStack[];
   readonly findings: readonly PackFindings[];
-  readonly notRun: readonly PackNotRun[];
   /** The file or folder of a file asset, by the key that it has in its bucket. */
   readonly assets: ReadonlyMap<string, string>;
 }
@@ -250,16 +243,14 @@ function readFindings(
   directory: string,
   asked: readonly string[],
   acknowledged: readonly PackFinding[],
-): Pick<Assembly, 'findings' | 'notRun'> {
+): Pick<Assembly, 'findings'> {
   const report = readJsonIfThere(path.join(directory, 'validation-report.json')) as {
     pluginReports?: readonly PluginReport[];
   };
   const { pluginReports = [] } = report;
-  const acknowledgedOf = (pack: string) => acknowledged.filter(({ rule }) => packOf(rule) === pack);
   // Without a report nothing was asked, whatever had been registered.
   const known = report.pluginReports === undefined ? [] : asked;
   const ran = [...new Set([...pluginReports.map(({ pluginName }) => pluginName), ...known])].sort();
-  const others = [...new Set(acknowledged.map(({ rule }) => packOf(rule)))].filter((pack) => !ran.includes(pack));
   return {
     findings: ran.map((pack) => {
       const reports = pluginReports.filter(({ pluginName }) => pluginName === pack);
@@ -271,10 +262,10 @@ function readFindings(
           ...reports.flatMap(failureWithoutFinding),
         ],
         warnings: violations.filter(({ severity }) => !isError(severity)).map(findingOf),
-        acknowledged: acknowledgedOf(pack),
+        // The library states its exceptions from packs that this app may not use: those are left out.
+        acknowledged: acknowledged.filter(({ rule }) => packOf(rule) === pack),
       };
     }),
-    notRun: others.sort().map((pack) => ({ pack, acknowledged: acknowledgedOf(pack) })),
   };
 }
 

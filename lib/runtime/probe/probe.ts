@@ -28,6 +28,8 @@ export interface Finding {
 }
 
 export interface Look {
+  /** Of a server, its slots that are to survive a failover; of a standby that keeps these, those that it could go on with. Absent: not read. */
+  readonly slots?: readonly string[];
   /** As the server has them; the counters among them since the statistics were reset. */
   readonly metrics: Partial<Record<ProbeMetric, number>>;
   readonly findings: readonly Finding[];
@@ -95,6 +97,11 @@ export async function probeStandby(connection: ConnectionSettings): Promise<Look
   }
 }
 
+/** The slots that a failover to the standby would lose. Undefined: that one was not read, or is to keep none. */
+export function slotsNotSynced(server: Pick<Look, 'slots'>, standby: Pick<Look, 'slots'>): string[] | undefined {
+  return standby.slots && server.slots?.filter((slot) => !standby.slots!.includes(slot));
+}
+
 type Facts = ServerFacts & { readonly node: string; readonly role: string; readonly monitors: boolean };
 
 async function open(connection: ConnectionSettings, patience = 0, standby = false): Promise<Client> {
@@ -123,6 +130,7 @@ async function factsOf(client: Client): Promise<Facts> {
 class Collected {
   private readonly metrics = new Map<ProbeMetric, number>();
   private readonly findings: Finding[] = [];
+  private slots?: readonly string[];
   private readonly failures: { reading: string; database?: string; problem: string }[] = [];
 
   constructor(private readonly deadline: number) {}
@@ -133,8 +141,9 @@ class Collected {
       if (sql === undefined) continue;
       try {
         if (Date.now() > this.deadline) throw new Error('the time of the function is over');
-        const [{ findings, ...numbers }] = (await client.query<Record<string, unknown>>(sql)).rows;
+        const [{ findings, slots, ...numbers }] = (await client.query<Record<string, unknown>>(sql)).rows;
         for (const [name, value] of Object.entries(numbers)) this.add(name as ProbeMetric, Number(value));
+        if (slots !== undefined) this.slots = slots as string[];
         for (const found of (findings ?? []) as unknown[])
           this.findings.push({ reading: reading.name, database, found });
       } catch (error) {
@@ -158,6 +167,7 @@ class Collected {
       findings: this.findings,
       failures: this.failures,
       node: facts.node,
+      ...(this.slots && { slots: this.slots }),
     };
   }
 }

@@ -5,13 +5,15 @@ export interface ServerFacts {
   /** As `server_version_num`, such as 180004. */
   readonly version: number;
   readonly standby: boolean;
+  /** A standby that keeps the slots of its primary up to date, so that they survive a failover; from 17 on. */
+  readonly syncs: boolean;
   /** Whether the role may read how passwords are kept, which on RDS nobody may. */
   readonly verifiers: boolean;
 }
 
 /**
- * One query, which gives one row: each column is a metric, named as it, but for `findings`, a list for the log. Nothing in it is the text of
- * a statement or a row of a user's table.
+ * One query, which gives one row: each column is a metric, named as it, but for `findings`, a list for the log, and `slots`, the names of slots
+ * that survive a failover. Nothing in it is the text of a statement or a row of a user's table.
  */
 export interface Reading {
   readonly name: string;
@@ -24,6 +26,7 @@ const MOST_FINDINGS = 20;
 
 export const FACTS = `
   SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby,
+    coalesce(current_setting('sync_replication_slots', true), 'off') = 'on' AS syncs,
     has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS verifiers,
     session_user::text AS role, pg_has_role('pg_read_all_stats', 'USAGE') AS monitors,
     coalesce(host(inet_server_addr()), '') || ' ' || extract(epoch FROM pg_postmaster_start_time()) AS node`;
@@ -110,15 +113,15 @@ const slots: Reading = {
           pg_wal_lsn_diff(${position(server)}, restart_lsn) AS retained,
           ${
             server.version >= 170000
-              ? 'invalidation_reason AS invalid, inactive_since, synced'
-              : "CASE WHEN conflicting THEN 'conflict' END AS invalid, NULL::timestamptz AS inactive_since, false AS synced"
+              ? 'invalidation_reason AS invalid, inactive_since, synced, failover'
+              : "CASE WHEN conflicting THEN 'conflict' END AS invalid, NULL::timestamptz AS inactive_since, false AS synced, false AS failover"
           }
         FROM pg_replication_slots),
       j AS (
         SELECT *, wal_status IN ('unreserved', 'lost') OR invalid IS NOT NULL AS risk,
           NOT active AND NOT temporary AND NOT synced AS unused FROM s)
     SELECT greatest(max(retained), 0) AS "SlotRetainedBytes", count(*) FILTER (WHERE risk) AS "SlotsAtRisk",
-      count(*) FILTER (WHERE unused) AS "InactiveSlots",
+      count(*) FILTER (WHERE unused) AS "InactiveSlots", coalesce(json_agg(slot_name) FILTER (WHERE failover), '[]') AS slots,
       ${findings(
         `slot_name AS slot, slot_type AS type, database, active, wal_status AS "walStatus", invalid, retained AS "retainedBytes",
          safe_wal_size AS "safeWalBytes", inactive_since AS "inactiveSince"`,
@@ -202,8 +205,23 @@ export const SERVER_READINGS: readonly Reading[] = [
   verifiers,
 ];
 
+/** A slot that a standby could go on with: one that is temporary has not caught up with the primary's yet. */
+const syncedSlots: Reading = {
+  name: 'syncedSlots',
+  sql: ({ syncs }) =>
+    syncs
+      ? `
+    WITH s AS MATERIALIZED (
+      SELECT slot_name, temporary, invalidation_reason AS invalid, NOT temporary AND invalidation_reason IS NULL AS usable
+      FROM pg_replication_slots WHERE synced)
+    SELECT coalesce(json_agg(slot_name) FILTER (WHERE usable), '[]') AS slots,
+      ${findings('slot_name AS slot, invalid, temporary AS "notCaughtUp"', '(SELECT * FROM s WHERE NOT usable) s', 'slot_name')}
+    FROM s`
+      : undefined,
+};
+
 /** What is asked of a standby. */
-export const STANDBY_READINGS: readonly Reading[] = [statistics];
+export const STANDBY_READINGS: readonly Reading[] = [statistics, syncedSlots];
 
 /** Not those that are being built right now, nor of partitioned tables, whose parts count. */
 const invalidIndexes: Reading = {

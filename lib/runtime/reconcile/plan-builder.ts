@@ -109,6 +109,11 @@ export class PlanBuilder {
     if (draft.statements === undefined || draft.statements.length > 0) this.drafts.push(draft);
   }
 
+  /** Whether a step for this object is there already. */
+  isPlanned(object: string): boolean {
+    return this.drafts.some((draft) => draft.object === object);
+  }
+
   refuse(problem: string): void {
     this.problems.push(problem);
   }

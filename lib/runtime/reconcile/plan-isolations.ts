@@ -1,5 +1,4 @@
 import { DesiredDatabase, DesiredIsolation, isServerRole, rolesWithoutRows } from '../../contract';
-import { declaredMemberships } from './iam';
 import {
   COLUMN_TYPES,
   COUNTER,
@@ -21,6 +20,7 @@ import { reachable } from './power';
 import { Previous } from './previous';
 import { ident, literal, qualified } from './sql';
 import { Statement } from './types';
+import { membershipsAfter, powersOver, reportByHand } from './undeclared-memberships';
 
 /** Row security by tenant (SEC-25): policies first, which have no effect before row security is on, and row security on request alone. */
 export function planIsolations(builder: PlanBuilder, previous: Previous, database: DesiredDatabase): void {
@@ -131,39 +131,50 @@ class IsolationPlanner {
 
   /** As they will be after this plan. */
   private memberships() {
-    const planned = declaredMemberships(this.builder.desired);
-    const pairs = new Set(planned.map((m) => JSON.stringify([m.role, m.member])));
-    const kept = this.builder.observed.memberships.filter(
-      (m) => !pairs.has(JSON.stringify([m.role, m.member])) && !this.previous.gaveMembership(m),
-    );
-    return [...kept, ...planned];
+    const { planned, byHand } = membershipsAfter(this.builder, this.previous);
+    return [...byHand, ...planned];
   }
 
-  /** Source: reconciler case 81. A member of pg_read_all_data is under row security like everybody else. */
+  /**
+   * Source: reconciler case 81. A member of pg_read_all_data is under row security like everybody else. What somebody gave by hand is named and
+   * left, since the rest of the declaration is not the worse for it.
+   */
   private refuseRolesThatSeeAll(isolated: readonly string[]): void {
     const memberships = this.memberships();
-    const owners = new Set(this.tables.map(({ owner }) => owner));
+    const { planned, byHand } = membershipsAfter(this.builder, this.previous);
     for (const role of isolated) {
-      const facts = this.builder.observed.roles.get(role);
-      const powers = reachable(memberships, role, (m) => m.inherit || m.set || m.admin).add(role);
-      const because = [
-        ...(facts?.superuser ? ['is a superuser'] : []),
-        ...(facts?.bypassRls ? [`has BYPASSRLS: ALTER ROLE ${ident(role)} NOBYPASSRLS`] : []),
-        ...(powers.has('rds_superuser') ? ['is a member of rds_superuser'] : []),
-        ...[...owners].sort().flatMap((owner) => {
-          if (!powers.has(owner)) return [];
-          const tables = this.tables.filter((table) => table.owner === owner).map(({ name }) => name);
-          return [`${owner === role ? 'owns' : `can act as ${owner}, who owns`} ${few(tables)}`];
-        }),
-        ...this.isolation.allTenants
-          .filter((open) => powers.has(open))
-          .map((open) => `can act as ${open}, who sees all tenants`),
-      ];
-      if (because.length > 0)
-        this.builder.refuse(
-          `the role ${JSON.stringify(role)} is to see one tenant alone in the ${this.place}, and ${because.join(', and ')}: take that away, or take the role out of the isolation`,
-        );
+      const declared = this.whySeesAll(role, planned);
+      const says = (because: readonly string[]) =>
+        `the role ${JSON.stringify(role)} is to see one tenant alone in the ${this.place}, and ${because.join(', and ')}`;
+      if (declared.length > 0) {
+        this.builder.refuse(`${says(declared)}: take that away, or take the role out of the isolation`);
+        continue;
+      }
+      const because = this.whySeesAll(role, memberships);
+      if (because.length === 0) continue;
+      const powers = powersOver(memberships, role);
+      const leadsThere = byHand.find((m) => powers.has(m.member) && this.whySeesAll(m.role, memberships).length > 0);
+      reportByHand(this.builder, leadsThere!, says(because));
     }
+  }
+
+  private whySeesAll(role: string, memberships: Parameters<typeof powersOver>[0]): string[] {
+    const facts = this.builder.observed.roles.get(role);
+    const powers = powersOver(memberships, role);
+    const owners = new Set(this.tables.map(({ owner }) => owner));
+    return [
+      ...(facts?.superuser ? ['is a superuser'] : []),
+      ...(facts?.bypassRls ? [`has BYPASSRLS: ALTER ROLE ${ident(role)} NOBYPASSRLS`] : []),
+      ...(powers.has('rds_superuser') ? ['is a member of rds_superuser'] : []),
+      ...[...owners].sort().flatMap((owner) => {
+        if (!powers.has(owner)) return [];
+        const tables = this.tables.filter((table) => table.owner === owner).map(({ name }) => name);
+        return [`${owner === role ? 'owns' : `can act as ${owner}, who owns`} ${few(tables)}`];
+      }),
+      ...this.isolation.allTenants
+        .filter((open) => powers.has(open))
+        .map((open) => `can act as ${open}, who sees all tenants`),
+    ];
   }
 
   /** Declared or not: whoever has a privilege works with the table today. */

@@ -9,6 +9,7 @@ import {
   turnsOf,
 } from '../../contract';
 import { declaredMemberships, IAM_ROLE, REPLICATION_ROLE } from './iam';
+import { isIamByHand } from './guard-iam';
 import { FREED } from './ledger';
 import { ObservedMembership, ObservedRole } from './observed';
 import { PlanBuilder } from './plan-builder';
@@ -17,6 +18,7 @@ import { MEMBERSHIP_OPTIONS, Previous } from './previous';
 import { sameSetting, settingLiteral } from './settings';
 import { ident, literal, VERIFIER_PLACEHOLDER } from './sql';
 import { Risk } from './types';
+import { byGrantor, membershipKey, revokeByHand, wayTo } from './undeclared-memberships';
 
 /** What belongs to the whole server: roles, memberships, databases, settings. */
 
@@ -45,7 +47,7 @@ export function planRoles(builder: PlanBuilder, previous: Previous): void {
     const observed = builder.observed.roles.get(role.name);
     if (observed) planExistingRole(builder, previous, role, observed);
     else planNewRole(builder, role);
-    planPassword(builder, role, observed);
+    planPassword(builder, previous, role, observed);
   }
 }
 
@@ -201,7 +203,12 @@ export function refuseWithoutAdmin(builder: PlanBuilder, role: string): void {
   );
 }
 
-function planPassword(builder: PlanBuilder, role: DesiredRole, observed: ObservedRole | undefined): void {
+function planPassword(
+  builder: PlanBuilder,
+  previous: Previous,
+  role: DesiredRole,
+  observed: ObservedRole | undefined,
+): void {
   if (role.authentication !== 'password') return;
   // After its VALID UNTIL the server refuses the right password too.
   const until = role.validUntil ?? observed?.validUntil;
@@ -219,6 +226,8 @@ function planPassword(builder: PlanBuilder, role: DesiredRole, observed: Observe
   if (observed && !expired && login !== 'works' && login !== 'fails')
     builder.notes.push(`whether the password of ${role.name} is the one in its secret is not known`);
   if (observed && (expired || login !== 'fails')) return;
+  // Amazon RDS then refuses every password, the right one too: to set it again would change nothing, and be tried in vain.
+  if (observed && isIamByHand(builder, previous, role.name)) return;
   if (observed && !builder.power.alters(role.name)) return refuseWithoutAdmin(builder, role.name);
   const adopted =
     observed !== undefined && !builder.rehomed && builder.standing({ kind: 'role', name: role.name }) === 'adopted';
@@ -290,9 +299,9 @@ export function planMemberships(builder: PlanBuilder, previous: Previous): void 
   const wanted = declaredMemberships(builder.desired, builder.observed.roles);
   for (const m of wanted) planMembership(builder, previous, m);
   const declaredMembers = new Set(builder.desired.roles.map((role) => role.name));
-  const wantedPairs = new Set(wanted.map((m) => JSON.stringify([m.role, m.member])));
+  const wantedPairs = new Set(wanted.map(membershipKey));
   for (const m of builder.observed.memberships) {
-    if (!declaredMembers.has(m.member) || wantedPairs.has(JSON.stringify([m.role, m.member]))) continue;
+    if (!declaredMembers.has(m.member) || wantedPairs.has(membershipKey(m))) continue;
     // What the server itself gives to whoever creates a role is part of the server, and cannot be revoked by its holder.
     if (builder.observed.roles.get(m.grantor)?.superuser && m.admin && !m.inherit && !m.set) continue;
     planRevokedMembership(builder, previous, m);
@@ -406,14 +415,6 @@ function planRevokedMembership(builder: PlanBuilder, previous: Previous, m: Obse
   });
 }
 
-/** Since 16 each grantor's row is its own: a plain REVOKE leaves the rows of others, and says so in a warning only. */
-function byGrantor(builder: PlanBuilder, grantor: string, revoke: string) {
-  const isSuperuser = builder.observed.roles.get(grantor)?.superuser ?? false;
-  if (isSuperuser && !builder.power.superuser) return undefined;
-  if (isSuperuser || grantor === '') return [{ sql: revoke }];
-  return builder.power.actAs(grantor, [{ sql: `${revoke} GRANTED BY ${ident(grantor)}` }]);
-}
-
 function dependents(builder: PlanBuilder, role: string, member: string): string | undefined {
   const given = builder.observed.memberships
     .filter((row) => row.role === role && row.grantor === member)
@@ -425,100 +426,16 @@ function dependents(builder: PlanBuilder, role: string, member: string): string 
 
 const word = (value: boolean) => (value ? 'TRUE' : 'FALSE');
 
-/** `rds_iam` makes whoever reaches it by inheritance unable to log in by password, so nobody who logs in without it may. */
-export function guardIam(builder: PlanBuilder, previous: Previous): void {
-  if (!builder.observed.roles.has(IAM_ROLE)) return;
-  const planned = declaredMemberships(builder.desired, builder.observed.roles);
-  const pairs = new Set(planned.map((m) => JSON.stringify([m.role, m.member])));
-  const declared = new Set(builder.desired.roles.map((role) => role.name));
-  const kept = builder.observed.memberships.filter(
-    (m) => !pairs.has(JSON.stringify([m.role, m.member])) && !(declared.has(m.member) && previous.gaveMembership(m)),
-  );
-  // Amazon RDS looks at inherited membership; pg_hba's "+rds_iam" on a stock server at any.
-  const follows = builder.observed.flavour === 'rds' ? (m: { inherit: boolean }) => m.inherit : () => true;
-  const membersAmong = (memberships: readonly Omit<ObservedMembership, 'grantor'>[]) =>
-    reachable(
-      memberships.map((m) => ({ ...m, role: m.member, member: m.role })),
-      IAM_ROLE,
-      follows,
-    );
-  const before = membersAmong(builder.observed.memberships);
-  const after = membersAmong([...kept, ...planned]);
-  const chosen = new Set(
-    builder.desired.roles.filter((role) => role.authentication !== 'none').map(({ name }) => name),
-  );
-  // Those who are to log in too: they would be refused once they can, with everything else done.
-  const logins = new Set([
-    ...[...builder.observed.roles.values()].flatMap(({ name, login, superuser }) => (login && !superuser ? name : [])),
-    ...builder.desired.roles.flatMap(({ name, login }) =>
-      login && !builder.observed.roles.get(name)?.superuser ? name : [],
-    ),
-  ]);
-  for (const name of logins) {
-    if (chosen.has(name) || before.has(name) || !after.has(name)) continue;
-    builder.refuse(
-      `${name} would become a member of ${IAM_ROLE} and could not log in by password any more: take the IAM role out of the roles that it inherits from`,
-    );
-  }
-  for (const role of builder.desired.roles) {
-    if (role.authentication === 'iam' || !after.has(role.name)) continue;
-    if (role.authentication === 'none' && role.login) continue;
-    const name = JSON.stringify(role.name);
-    const way = wayTo(IAM_ROLE, role.name, builder.observed.memberships, follows);
-    const byHand = way?.find((m) => !pairs.has(JSON.stringify([m.role, m.member])));
-    const is = byHand ? `is a member of ${IAM_ROLE}${through(way!)}` : `would be a member of ${IAM_ROLE}`;
-    const problem =
-      role.authentication === 'password'
-        ? `the role ${name} logs in by password and ${is}, which allows IAM tokens alone`
-        : `the role ${name} does not log in and ${is}; every member of it ${byHand ? 'loses' : 'would lose'} its password login`;
-    if (!byHand) {
-      builder.refuse(
-        `${problem}: ${role.authentication === 'password' ? 'remove the membership, or choose IAM login' : 'make only login roles IAM roles'}`,
-      );
-      continue;
-    }
-    const grantedBy = byHand.grantor === '' ? '' : ` GRANTED BY ${ident(byHand.grantor)}`;
-    const remedy = `somebody granted that by hand, and nothing is applied before it is gone: REVOKE ${ident(byHand.role)} FROM ${ident(byHand.member)}${grantedBy};`;
-    // A plan that is only read shows the rest too, where the membership is one of its differences.
-    if (builder.toBeRead && declared.has(byHand.member)) builder.notes.push(`${problem}; ${remedy}`);
-    else builder.refuse(`${problem}; ${remedy}`);
-  }
-}
-
-const through = (way: readonly ObservedMembership[]) =>
-  way.length === 1
-    ? ''
-    : ` through ${way
-        .slice(0, -1)
-        .map((m) => JSON.stringify(m.role))
-        .join(' and ')}`;
-
-/** The memberships by which `member` reaches `role` now, from the member up; undefined: it does not. */
-function wayTo(
-  role: string,
-  member: string,
-  memberships: readonly ObservedMembership[],
-  follows: (m: ObservedMembership) => boolean,
-): ObservedMembership[] | undefined {
-  const ways: [string, ObservedMembership[]][] = [[member, []]];
-  const seen = new Set([member]);
-  for (const [at, way] of ways) {
-    for (const m of memberships) {
-      if (m.member !== at || !follows(m) || seen.has(m.role)) continue;
-      if (m.role === role) return [...way, m];
-      seen.add(m.role);
-      ways.push([m.role, [...way, m]]);
-    }
-  }
-  return undefined;
-}
-
 export function guardCycles(builder: PlanBuilder): void {
   const all = [...builder.observed.memberships, ...builder.desired.memberships];
+  const pairs = new Set(builder.desired.memberships.map(membershipKey));
   for (const m of builder.desired.memberships) {
     if (m.role === m.member || reachable(all, m.role, () => true).has(m.member)) {
+      // The server itself would refuse the GRANT, so what is there has to go first.
+      const way = wayTo(m.member, m.role, builder.observed.memberships, () => true);
+      const byHand = way?.find((row) => !pairs.has(membershipKey(row)));
       builder.refuse(
-        `the membership of ${JSON.stringify(m.member)} in ${JSON.stringify(m.role)} closes a circle: ${m.role} is already a member of ${m.member}`,
+        `the membership of ${JSON.stringify(m.member)} in ${JSON.stringify(m.role)} closes a circle: ${m.role} is already a member of ${m.member}${byHand ? `; ${revokeByHand(byHand)}` : ''}`,
       );
     }
   }

@@ -1,6 +1,7 @@
 import { DesiredState } from '../../contract';
 import { declarationHash, Ledger } from './ledger';
 import { Observed } from './observed';
+import { guardIam } from './guard-iam';
 import { PlanBuilder } from './plan-builder';
 import { planComments } from './plan-comments';
 import { planDrops } from './plan-drops';
@@ -8,7 +9,6 @@ import { planExtensions } from './plan-extensions';
 import { planInside } from './plan-inside';
 import {
   guardCycles,
-  guardIam,
   planDatabases,
   planMemberships,
   planOwners,

@@ -1,7 +1,10 @@
-import { Duration, Validations, aws_ec2 as ec2, aws_ecs as ecs, aws_elasticloadbalancingv2 as elb } from 'aws-cdk-lib';
+import { Duration, aws_ec2 as ec2, aws_ecs as ecs, aws_elasticloadbalancingv2 as elb } from 'aws-cdk-lib';
 import { Construct, IDependable } from 'constructs';
+import { acknowledgePassThrough, acknowledgePassThroughListener } from '../pass-through';
 import { POSTGRES_PORT, READ_ONLY_PORT, ROUTER_HEALTH_PORT } from './configuration';
 import type { ClusterContext, ClusterTask } from './tasks';
+
+const BEHIND = { to: 'members', logs: 'PostgreSQL' };
 
 /** The load balancer before the routers, and so the address of the server. Certificates name it, so that it is made before them. */
 export class RouterFront extends Construct {
@@ -26,7 +29,7 @@ export class RouterFront extends Construct {
       deletionProtection: props.production,
       securityGroups: [props.securityGroup],
     });
-    acknowledgeLoadBalancer(this.loadBalancer);
+    acknowledgePassThrough(this.loadBalancer, BEHIND);
   }
 }
 
@@ -84,7 +87,7 @@ export class Router extends Construct {
       // Above the keepalives of server and drivers, which are what keeps a quiet connection.
       tcpIdleTimeout: Duration.seconds(350),
     });
-    acknowledgeListener(listener);
+    acknowledgePassThroughListener(listener, BEHIND);
     listener.addTargets('Routers', {
       port,
       protocol: elb.Protocol.TCP,
@@ -104,32 +107,5 @@ export class Router extends Construct {
       },
     });
     return listener;
-  }
-}
-
-/** NLB writes its access log for TLS listeners alone, and TLS ends at the members here. */
-function acknowledgeLoadBalancer(loadBalancer: elb.NetworkLoadBalancer): void {
-  for (const id of [
-    'AwsSolutions-ELB2',
-    ...['HIPAA.Security', 'NIST.800.53.R4', 'NIST.800.53.R5', 'PCI.DSS.321'].map((pack) => `${pack}-ELBLoggingEnabled`),
-  ]) {
-    Validations.of(loadBalancer).acknowledge({
-      id,
-      reason:
-        'A network load balancer logs the connections of TLS listeners alone, and this one passes TLS through to the members, so that no log would ' +
-        'ever be written. PostgreSQL logs each connection with role and database, and the flow logs of the network have the addresses.',
-    });
-  }
-}
-
-/** The certificate of the rule is one of the load balancer's, which then would end TLS and see the passwords. */
-function acknowledgeListener(listener: elb.NetworkListener): void {
-  for (const pack of ['HIPAA.Security', 'NIST.800.53.R5', 'PCI.DSS.321']) {
-    Validations.of(listener).acknowledge({
-      id: `${pack}-ELBv2ACMCertificateRequired`,
-      reason:
-        'TLS is passed through and ends at the members, which take no connection without it and show a certificate of their own. PostgreSQL begins ' +
-        'TLS within its protocol, so that a listener with a certificate could not speak with its clients.',
-    });
   }
 }

@@ -1,4 +1,5 @@
-import { GUARD_IDS, GuardAcknowledgementLine, isDay } from '../../contract/deploy-guard';
+import { requireLastDay } from '../../compliance';
+import { GUARD_IDS, GuardAcknowledgementLine } from '../../contract/deploy-guard';
 
 /** A reasoned exception from the deploy guard, for a time. */
 export interface GuardAcknowledgement {
@@ -30,10 +31,5 @@ export function readGuardAcknowledgement(path: string, given: GuardAcknowledgeme
   if (typeof reason !== 'string' || reason.trim() === '') {
     throw new Error(`${place} has no reason; say why the server may be touched in this way`);
   }
-  if (typeof expires !== 'string' || !isDay(expires)) {
-    throw new Error(
-      `${place} has expires ${JSON.stringify(expires)}; write the last day on which it holds, such as '2027-01-31'`,
-    );
-  }
-  return { Id: id, Reason: reason, Expires: expires };
+  return { Id: id, Reason: reason, Expires: requireLastDay(place, expires) };
 }

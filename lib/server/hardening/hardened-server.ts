@@ -82,10 +82,17 @@ export class HardenedServer {
     const { cluster, instance } = this;
     return [
       cluster?.replicationSourceIdentifier,
-      cluster?.globalClusterIdentifier,
+      this.isSecondary ? cluster?.globalClusterIdentifier : undefined,
       this.isOfAMoment ? undefined : instance?.sourceDbInstanceIdentifier,
       instance?.sourceDbClusterIdentifier,
     ].some((source) => source !== undefined);
+  }
+
+  /** A cluster of a global database that states no master and no data of its own has both from the primary. */
+  private get isSecondary(): boolean {
+    if (this.cluster?.globalClusterIdentifier === undefined) return false;
+    const own = ['masterUsername', 'manageMasterUserPassword', 'snapshotIdentifier', 'sourceDbClusterIdentifier'];
+    return own.every((property) => this.value(property) === undefined);
   }
 
   /** It starts from data that are there, and takes over whether they are encrypted. */

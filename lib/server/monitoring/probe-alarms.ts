@@ -137,6 +137,19 @@ function rules(platform: Platform, slotBytes: number): readonly Rule[] {
   ];
 }
 
+/** For a server with slots that are to survive a failover, and a reader that keeps them up to date (HA-19). */
+export function watchedSlots(metric: (name: ProbeMetric) => cloudwatch.Metric): Watched {
+  const id = 'FailoverSlotsNotSynced';
+  return {
+    id,
+    question: 'Do not stop',
+    threshold: 0,
+    says: 'The reader does not have every slot that is to survive a failover: after one, the consumer of such a slot begins anew',
+    periods: 3,
+    metric: metric(id),
+  };
+}
+
 /** What the probe measures, and from where on it is wrong. */
 export function watchedByProbe(
   platform: Platform,

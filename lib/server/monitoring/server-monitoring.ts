@@ -14,7 +14,7 @@ import { requireInteger } from '../state/literals';
 import { ServerState } from '../state/server-state';
 import { serverDashboard } from './dashboard';
 import { IServerMonitoring, MonitoringOptions } from './monitoring-options';
-import { watchedByProbe } from './probe-alarms';
+import { watchedByProbe, watchedSlots } from './probe-alarms';
 import { ProbeSchedule } from './probe-schedule';
 import { PlatformMonitoring, Question, Watched, WatchedEvents } from './watched';
 
@@ -63,6 +63,9 @@ export class ServerMonitoring extends Construct implements IServerMonitoring {
         readers: state.props.readerHost !== undefined,
       });
       watched.forEach((each) => this.watch(each));
+      // Aurora keeps slots in its storage, where no node has to follow.
+      if (state.props.platform !== 'aurora')
+        state.onFailoverSlot(() => this.watch(watchedSlots((name) => this.metric(name))));
     } else if (platform.watched.length === 0) {
       throw new Error(
         `${path}: addMonitoring({ probe: false }) has nothing to watch, since CloudWatch knows nothing of this server; leave probe out`,

@@ -20,7 +20,8 @@ import { serverKey } from '../encryption-key';
 import { DeployGuard } from '../guard';
 import { insightRetention } from '../insights';
 import { exportedLogGroups } from '../log-groups';
-import { serverIdentifier } from '../identifier';
+import { refuseMisspelt } from '../known-props';
+import { guardIdentifier, serverIdentifier } from '../identifier';
 import { parameterGroup, refusePublicSubnets } from '../managed-server';
 import { monitoringRole } from '../monitoring-role';
 import { buildParameters } from '../parameters';
@@ -164,6 +165,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     const path = this.node.path;
     const example = "{ purpose: 'reports', conflicts: ConflictPolicy.longQueries() }";
     const { source, conflicts } = requireProps(path, props, example);
+    refuseMisspelt(path, this, props);
     if (!source) throw new Error(`${path}: source is ${String(source)}; pass the RdsPostgres that it copies`);
     const settings = source._settings;
     const production = source.profile.isProduction;
@@ -289,6 +291,7 @@ export class ReadReplica extends Resource implements IReaderEndpoint {
     });
     const resource = this.instance.node.defaultChild as rds.CfnDBInstance;
     resource.node.addDependency(...logGroups);
+    guardIdentifier(this, [resource]);
     // A rule judges the port by the engine, which the L2 leaves to RDS.
     resource.engine = 'postgres';
     // Recovery is the primary's; a replica that is promoted has backups from the first day. RDS takes them from 14.1 on, which the L2 does

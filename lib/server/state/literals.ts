@@ -1,6 +1,6 @@
 import { Annotations, Duration, Token } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
-import { requireDuration } from '../required';
+import { requireDuration, requireWholeNumber } from '../required';
 import { isPlainName, NameKind, nameProblem } from '../../contract';
 
 /** Fails for a value that is known only at deployment, where a line of the desired state needs it at synthesis. */
@@ -74,9 +74,5 @@ export function requireDays(scope: IConstruct, prop: string, value: Duration, mi
 
 /** Fails for a number that is a token, not whole, or out of its range. */
 export function requireInteger(scope: IConstruct, prop: string, value: number, min: number, max: number): number {
-  if (Token.isUnresolved(value) || !Number.isInteger(value) || value < min || value > max) {
-    const given = Token.isUnresolved(value) ? 'a token' : String(value);
-    throw new Error(`${scope.node.path}: ${prop} must be a whole number from ${min} to ${max}, not ${given}`);
-  }
-  return value;
+  return requireWholeNumber(scope.node.path, prop, value, min, max);
 }

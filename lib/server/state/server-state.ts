@@ -213,6 +213,22 @@ export class ServerState extends Construct {
     this.ensureResource();
   }
 
+  private readonly failoverSlotListeners: (() => void)[] = [];
+  private hasFailoverSlot = false;
+
+  /** Notes that a slot is to survive a failover. */
+  public noteFailoverSlot(): void {
+    if (this.hasFailoverSlot) return;
+    this.hasFailoverSlot = true;
+    this.failoverSlotListeners.forEach((listener) => listener());
+  }
+
+  /** Calls it once, when the first slot is declared that is to survive a failover, or now. */
+  public onFailoverSlot(listener: () => void): void {
+    if (this.hasFailoverSlot) listener();
+    else this.failoverSlotListeners.push(listener);
+  }
+
   /** The names of the extensions that are declared in any database, as far as the app has come. */
   public extensions(): readonly string[] {
     return this.declaration.extensions();

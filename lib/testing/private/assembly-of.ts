@@ -1,5 +1,7 @@
-import { App, Stack, Stage } from 'aws-cdk-lib';
-import { Construct } from 'constructs';
+import { App, CfnElement, Stack, Stage } from 'aws-cdk-lib';
+import { Construct, IConstruct } from 'constructs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Assembly, AssemblyStack, readAssembly } from '../../runtime/preview/assembly';
 
 /**
@@ -25,6 +27,27 @@ export function assemblyOf(stack: Stack): { readonly assembly: Assembly; readonl
       `${stack.node.path} is not in ${assembly.directory}: a nested stack is tested with the stack that it is in`,
     );
   return { assembly, own };
+}
+
+/** The stack that is deployed, for one that is nested in it. */
+export function outermost(stack: Stack): Stack {
+  return stack.nestedStackParent ? outermost(stack.nestedStackParent) : stack;
+}
+
+/**
+ * A stack, or one that is nested in `deployed`, as it is deployed. The template of a nested one is an asset, which the assembly does not list as a stack, and its
+ * logical ids may be those of the stack around it: so the paths are those of the constructs.
+ */
+export function deployedAs(stack: Stack, deployed: AssemblyStack): AssemblyStack {
+  const elements = stack.node.findAll().filter((one) => CfnElement.isCfnElement(one) && one.stack === stack);
+  const pathOf = (one: IConstruct) => one.node.path.replace(/\/Default$/, '');
+  const file = join(Stage.of(stack)!.outdir, stack.templateFile);
+  return {
+    ...deployed,
+    id: stack.node.path,
+    template: JSON.parse(readFileSync(file, 'utf8')) as AssemblyStack['template'],
+    paths: new Map(elements.map((one) => [String(stack.resolve((one as CfnElement).logicalId)), pathOf(one)])),
+  };
 }
 
 /** Writes the app's assembly, and its report of findings, which do not end the test here. */

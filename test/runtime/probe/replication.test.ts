@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { CounterMemory, Look, probe, probeStandby } from '../../../lib/runtime/probe';
+import { CounterMemory, Look, probe, probeStandby, slotsNotSynced } from '../../../lib/runtime/probe';
 import { freshServer, TestServer, VERSIONS } from '../../support/postgres';
 
 const LOGIN = { user: 'probe', password: 'probe-password' };
@@ -80,6 +80,65 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
       // A primary is none, and a standby is not what is taken for the server.
       expect(await probeStandby(server.connection(LOGIN))).toBeUndefined();
       await expect(look(standby)).rejects.toThrow(/read-only/);
+    } finally {
+      await standby.stop();
+    }
+  });
+
+  test('HA-19: which slots a failover would lose', async () => {
+    const { user, password } = server.superuser;
+    const asSuper = (sql: string | string[], at = server) => at.query(sql, { superuser: true });
+    await asSuper(["ALTER SYSTEM SET wal_level = 'logical'"]);
+    await server.restart();
+    await asSuper("SELECT pg_create_physical_replication_slot('standby')");
+    const create = (name: string, failover: boolean) =>
+      asSuper(
+        `SELECT pg_create_logical_replication_slot('${name}', 'pgoutput'${version >= 17 ? `, false, false, ${failover}` : ''})`,
+      );
+    const standby = await server.copy(
+      {
+        primary_conninfo: `host=${server.host} port=${server.port} user=${user} password=${password} dbname=postgres`,
+        primary_slot_name: 'standby',
+        hot_standby_feedback: 'on',
+        wal_receiver_status_interval: '1s',
+        ...(version >= 17 ? { sync_replication_slots: 'on' } : {}),
+      },
+      { standby: true },
+    );
+    const compared = async () => {
+      const at = await probeStandby(standby.connection(LOGIN));
+      expect(at!.failures).toEqual([]);
+      return slotsNotSynced(await look(server), at!);
+    };
+    try {
+      // After the copy of the files, in which they would be slots of the standby's own.
+      await create('kept', true);
+      await create('of_this_node', false);
+      if (version < 17) {
+        expect((await look(server)).slots).toEqual([]);
+        expect(await compared()).toBeUndefined();
+        return;
+      }
+      expect((await look(server)).slots).toEqual(['kept']);
+      // The consumer reads, so that the copy can catch up.
+      const caughtUp = await until(
+        async () => {
+          await asSuper([
+            'SELECT pg_log_standby_snapshot()',
+            "SELECT pg_replication_slot_advance('kept', pg_current_wal_lsn())",
+          ]);
+          return compared();
+        },
+        (missing) => missing?.length === 0,
+      );
+      expect(caughtUp).toEqual([]);
+      // A standby that comes no further has no copy of what is made after.
+      await asSuper('SELECT pg_wal_replay_pause()', standby);
+      await create('late', true);
+      expect(await compared()).toEqual(['late']);
+      await asSuper("ALTER SYSTEM SET sync_replication_slots = 'off'", standby);
+      await asSuper('SELECT pg_reload_conf()', standby);
+      expect(await until(compared, (missing) => missing === undefined)).toBeUndefined();
     } finally {
       await standby.stop();
     }

@@ -729,12 +729,32 @@ describe.each(VERSIONS)('tenants on PostgreSQL %s (SEC-25)', (version) => {
     test.each([
       ['ALTER ROLE api BYPASSRLS', /"api".*has BYPASSRLS: ALTER ROLE "api" NOBYPASSRLS/],
       ['ALTER ROLE api SUPERUSER', /"api".*is a superuser/],
-      ['GRANT rds_superuser TO api', /"api".*is a member of rds_superuser/],
     ])('%s', async (statement, message) => {
       await apply(server, tenants('prepared'));
       await asSuperuser(server, statement);
       await expect(apply(server, tenants('prepared'))).rejects.toThrow(message);
     });
+
+    test.each([
+      ['rds_superuser', 'is a member of rds_superuser'],
+      ['app_owner', 'can act as app_owner, who owns invoice'],
+      ['report', 'can act as report, who sees all tenants'],
+    ])(
+      'but by a membership in %s that somebody gave by hand it is drift, and stops nothing',
+      async (group, because) => {
+        const wanted = await enforced(server);
+        await asSuperuser(server, `GRANT ${group} TO api`);
+        const changed = { ...wanted, roles: [...wanted.roles, login('clerk')] };
+        const { plan: run } = await apply(server, changed);
+        expect(run.steps.map(({ object }) => object)).toContain('role clerk');
+        expect(run.withheld.map(({ object }) => object)).toContain(`membership of api in ${group}`);
+        expect(run.notes.join('\n')).toContain(
+          `the role "api" is to see one tenant alone in the schema "billing" of the database "app", and ${because}; somebody granted that by hand, and it is not declared: REVOKE "${group}" FROM "api"`,
+        );
+        await asSuperuser(server, `REVOKE ${group} FROM api`);
+        expect((await plan(server, changed)).plan).toMatchObject({ steps: [], withheld: [] });
+      },
+    );
 
     test('not one that is a member of pg_read_all_data, which row security holds too', async () => {
       const wanted = await enforced(server);

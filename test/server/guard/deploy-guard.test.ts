@@ -16,6 +16,7 @@ import { DEPLOY_GUARD_METADATA, DEPLOY_GUARD_TYPE, GuardedServer } from '../../.
 import { judge } from '../../../lib/runtime/guard/judge';
 import { DeployGuard, GuardAcknowledgement, isGuardId } from '../../../lib/server/guard';
 import { guardedProperties } from '../../../lib/server/guard/create-only';
+import { dayIn } from '../../support/days';
 
 jest.mock('../../../lib/server/package-root', () => ({
   functionBundle: () => jest.requireActual('../state/fake-bundles').fakeBundle(),
@@ -231,14 +232,14 @@ test('its metadata says what a check needs: the defaults, and what waits for a r
 });
 
 describe('acknowledge', () => {
-  const acknowledgement = { id: 'guard:replacement', reason: 'moves to another key', expires: '2099-01-31' };
+  const acknowledgement = { id: 'guard:replacement', reason: 'moves to another key', expires: dayIn(30) };
 
   test('reaches the guard, also after it was made', () => {
     const { stack, guard } = instanceWithGuard([acknowledgement]);
     guard.acknowledge({ ...acknowledgement, id: 'guard:empty-successor' });
     expect(guardOf(stack).Properties.Acknowledgements).toEqual([
-      { Id: 'guard:replacement', Reason: 'moves to another key', Expires: '2099-01-31' },
-      { Id: 'guard:empty-successor', Reason: 'moves to another key', Expires: '2099-01-31' },
+      { Id: 'guard:replacement', Reason: 'moves to another key', Expires: acknowledgement.expires },
+      { Id: 'guard:empty-successor', Reason: 'moves to another key', Expires: acknowledgement.expires },
     ]);
     expect(guardOf(instanceWithGuard().stack).Properties).not.toHaveProperty('Acknowledgements');
   });
@@ -249,8 +250,13 @@ describe('acknowledge', () => {
       /App\/Postgres: acknowledge\(\{ id: 'guard:replacment' \}\) names nothing .* guard:replacement/,
     ],
     [{ reason: ' ' }, /has no reason/],
-    [{ expires: '31.01.2099' }, /expires "31.01.2099"; write the last day/],
-    [{ expires: '2099-02-30' }, /expires "2099-02-30"/],
+    [{ expires: '31.01.2099' }, /expires '31.01.2099'; write the last day/],
+    [{ expires: '2099-02-30' }, /expires '2099-02-30'; write the last day/],
+    [
+      { expires: '9999-12-31' },
+      /guard:replacement.* expires '9999-12-31', which is more than a year away; write a day up to/,
+    ],
+    [{ expires: dayIn(400) }, /more than a year away/],
     [{ expires: undefined as unknown as string }, /write the last day/],
   ])('refuses %j', (change, message) => {
     expect(() => instanceWithGuard([{ ...acknowledgement, ...change }])).toThrow(message);

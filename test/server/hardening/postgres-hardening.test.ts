@@ -306,6 +306,19 @@ test('BK-3: an instance that is restored to a moment is no replica, and its back
   for (const props of [{ useLatestRestorableTime: true }, {}]) expect(reported(props)).not.toContain('encryption');
 });
 
+test('BK-3: the primary of a global database is no replica, and each secondary is one', () => {
+  const reported = (props: Partial<rds.CfnDBClusterProps>) => {
+    const app = new App({ context: { '@aws-cdk/core:failSynthOnValidationErrors': false } });
+    const stack = new Stack(app, 'Plain', { env: ENV });
+    const member = { engine: 'aurora-postgresql', globalClusterIdentifier: 'orders' };
+    new rds.CfnDBCluster(stack, 'Db', { ...member, ...props }).with(new PostgresHardening());
+    return rules(app);
+  };
+  expect(reported({ masterUsername: 'postgres', manageMasterUserPassword: true })).toContain('backup-retention');
+  expect(reported({ snapshotIdentifier: 'orders-before-global' })).toContain('backup-retention');
+  expect(reported({})).not.toContain('backup-retention');
+});
+
 test('OPS-10: from 18 on log_connections is a list', () => {
   const { stack, server } = plain('rds', { parameters: {}, version: '18.1' });
   server.with(enforce(HardeningItem.LOG_CONNECTIONS));

@@ -254,6 +254,26 @@ describe('alarms of the probe', () => {
     expect(aurora).not.toContain('ReplicaLagBytes');
   });
 
+  test('HA-19: slots that are to survive a failover are watched where they are declared, before or after, and never on Aurora', () => {
+    const made = (failover: boolean, order: 'before' | 'after', server: typeof RdsPostgres | typeof AuroraPostgres) => {
+      const { stack, vpc } = cleanStack();
+      const postgres = new server(stack, 'Postgres', { vpc, version: PostgresVersion.V18, objectives: OBJECTIVES });
+      if (order === 'after') postgres.addMonitoring();
+      const app = postgres.addDatabase('app');
+      const consumer = app.addLoginRole('cdc', { replication: true });
+      for (const name of ['one', 'two']) app.addSlot(name, { consumer, failover });
+      if (order === 'before') postgres.addMonitoring();
+      const alarms = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'));
+      return alarms.map(({ Properties }) => Properties).filter((one) => one.MetricName === 'FailoverSlotsNotSynced');
+    };
+    for (const order of ['before', 'after'] as const)
+      expect(made(true, order, RdsPostgres)).toMatchObject([
+        { Threshold: 0, EvaluationPeriods: 3, ComparisonOperator: 'GreaterThanThreshold' },
+      ]);
+    expect(made(false, 'after', RdsPostgres)).toEqual([]);
+    expect(made(true, 'after', AuroraPostgres)).toEqual([]);
+  });
+
   test('every alarm is of a metric that the probe writes', () => {
     for (const { template } of [rdsServer(), auroraServer()])
       for (const metric of metricsOf(template, METRIC_NAMESPACE)) expect(PROBE_METRICS).toContain(metric);

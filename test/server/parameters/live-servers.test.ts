@@ -3,7 +3,8 @@ import { buildParameters, Parameter, parameterCatalogue } from '../../../lib/ser
 import { readParameterValue } from '../../../lib/server/parameters/parameter-value';
 import { PG_SETTINGS } from '../../../lib/server/parameters/pg-settings';
 import { PostgresProfile } from '../../../lib/server/postgres-profile';
-import { readSettings } from '../../../scripts/catalogue-parameters';
+import reserved from '../../../lib/server/reserved-words.json';
+import { readCatalogue } from '../../../scripts/catalogue-parameters';
 import { freshServer, TestServer, VERSIONS } from '../../support/postgres';
 
 const options = { scope: new Stack(), level: 'instance', profile: PostgresProfile.production() } as const;
@@ -28,7 +29,8 @@ describe.each(VERSIONS)('PostgreSQL %d', (version) => {
   afterEach(() => server?.stop());
 
   test('the committed facts are those of the live server', async () => {
-    const live = await readSettings(version);
+    const { reservedWords, ...live } = await readCatalogue(version);
+    expect(reserved).toEqual(expect.arrayContaining([...reservedWords]));
     const committed = PG_SETTINGS[version];
     expect(live.version).toBe(committed.version);
     expect(Object.keys(live.settings)).toEqual(Object.keys(committed.settings));
@@ -81,6 +83,19 @@ describe.each(VERSIONS)('PostgreSQL %d', (version) => {
     expect(compared).toBeGreaterThan(600);
     expect(disagreements.filter((line) => !SUM_OR_STACK.test(line))).toEqual([]);
   });
+});
+
+test('no reserved word is the name of a role without quotes, and the names around them are', async () => {
+  const server = await freshServer({ version: 18 });
+  const taken = async (name: string) =>
+    server.query(`CREATE ROLE ${name}`).then(
+      () => true,
+      () => false,
+    );
+  for (const word of reserved) expect([word, await taken(word)]).toEqual([word, false]);
+  for (const word of ['postgres_admin', 'authorization', 'binary', 'between']) expect(await taken(word)).toBe(true);
+  expect(reserved.length).toBeGreaterThan(70);
+  await server.stop();
 });
 
 test('a value that a version does not have keeps the server from starting', async () => {
