@@ -1,13 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import * as fs from 'node:fs';
 import { countSteps, Plan } from '../../lib/runtime/reconcile';
-import {
-  appOfProject,
-  Assembly,
-  PackFindings,
-  readAssembly,
-  synthesise,
-} from '../../lib/runtime/preview/assembly';
+import { appOfProject, Assembly, PackFindings, readAssembly, synthesise } from '../../lib/runtime/preview/assembly';
 import { EmbeddedVersion, requireBinaries } from '../../lib/runtime/preview/binaries';
 import { Deployment, Inspection, PreviewedResource } from '../../lib/runtime/preview/deployment';
 import { runMeanwhile } from '../../lib/runtime/preview/meanwhile';

@@ -58,7 +58,8 @@ export class PostgresChecks implements IPolicyValidationPlugin {
       const logicalId = stack.nestedStackResource && String(stack.resolve(idOf(stack.nestedStackResource)));
       template.place(templates, parent && logicalId !== undefined ? { parent, logicalId } : undefined);
     }
-    for (const { stack, template } of checked) attempt(stack, () => void violations.push(...violationsOf(stack, template)));
+    for (const { stack, template } of checked)
+      attempt(stack, () => void violations.push(...violationsOf(stack, template)));
     violations.push(...uselessAcknowledgements(context.appConstruct));
     return { violations, success: violations.every(({ severity }) => severity !== 'error') };
   }

@@ -19,5 +19,5 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
       process.stderr.write(`seed ${seed}, PostgreSQL ${version}\n${tally.lines.join('\n')}\n`);
     }
     expect(tally.unknown).toEqual([]);
-  }, 300_000);
+  }, 900_000);
 });
