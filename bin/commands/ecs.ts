@@ -169,11 +169,13 @@ async function throughFunction(
       ...(options.region === undefined ? [] : ['--region', options.region]),
       file,
     ]);
-    const answer = JSON.parse(fs.readFileSync(file, 'utf8')) as ClusterAnswer & { errorMessage?: string };
-    if ((JSON.parse(said) as { FunctionError?: string }).FunctionError !== undefined)
-      throw new CliError(answer.errorMessage ?? 'the function has failed; its log says why');
-    if (!Array.isArray(answer.members)) throw new CliError(`${options.function} is not the function of a cluster`);
-    return answer;
+    const { FunctionError: failure } = JSON.parse(said) as { FunctionError?: string };
+    const answer = JSON.parse(fs.readFileSync(file, 'utf8')) as (ClusterAnswer & { errorMessage?: string }) | null;
+    if (failure !== undefined) throw new CliError(answer?.errorMessage ?? 'the function has failed; its log says why');
+    // Any function may be named, and answers what it likes.
+    if (![answer?.members, answer?.done, answer?.problems].every(Array.isArray))
+      throw new CliError(`${options.function} is not the function of a cluster: an output of its stack names it`);
+    return answer!;
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

@@ -20,6 +20,11 @@ export function readCommand(value: unknown): ClusterCommand {
   if (!allowed) throw new OrderError(`the command must be one of ${Object.keys(known).join(', ')}`);
   const unknown = Object.keys(fields).find((key) => !allowed.includes(key));
   if (unknown !== undefined) throw new OrderError(`${String(command)} knows no "${unknown}"`);
+  for (const [name, given] of Object.entries(fields)) {
+    const type = name === 'pending' ? 'boolean' : 'string';
+    if (typeof given !== type)
+      throw new OrderError(`"${name}" of ${String(command)} must be a ${type}, and is ${JSON.stringify(given)}`);
+  }
   return { command, ...fields } as ClusterCommand;
 }
 
@@ -46,6 +51,8 @@ async function obey(
     case 'switchover':
       return [`${await switchOver(rest, cluster, { ...options, to: command.to })} leads`];
     case 'restart': {
+      if (command.pending && command.member !== undefined)
+        throw new OrderError('name a member, or restart those that wait for it, not both');
       if (command.pending) return restartPending(rest, cluster, options);
       if (command.member === undefined) throw new OrderError('name the member, or restart those that wait for it');
       await restartMember(rest, cluster, command.member, options);

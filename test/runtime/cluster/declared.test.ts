@@ -102,6 +102,10 @@ describe('what is read strictly', () => {
     expect(() => readCommand({ command: 'drop' })).toThrow('the command must be one of');
     expect(() => readCommand({ command: 'status', to: 'pg-2' })).toThrow('status knows no "to"');
     expect(() => readCommand(undefined)).toThrow('the command must be one of');
+    expect(() => readCommand({ command: 'switchover', to: 2 })).toThrow(
+      '"to" of switchover must be a string, and is 2',
+    );
+    expect(() => readCommand({ command: 'restart', pending: 'yes' })).toThrow('"pending" of restart must be a boolean');
   });
 });
 
