@@ -68,7 +68,8 @@ def archiver(socket):
 class Backups:
     """What pgBackRest says of the repository, which takes requests to S3: now and then, and not whenever somebody asks."""
 
-    def __init__(self, stanza, interval):
+    def __init__(self, stanza, interval, data):
+        self.data = data
         self.command = ["pgbackrest", f"--stanza={stanza}", "--output=json", "info"]
         self.stanza = stanza
         self.interval = interval
@@ -105,7 +106,9 @@ class Backups:
         if not self.known:
             return {}
         now = time.time()
-        ages = {name: round(now - stop) for name, stop in self.stops.items() if stop is not None}
+        # Without any backup the data themselves count, so that backups that were never made are late too.
+        made = os.stat(os.path.join(self.data, "PG_VERSION")).st_mtime
+        ages = {name: round(now - (made if stop is None else stop)) for name, stop in self.stops.items()}
         return ages if self.problem is None else {**ages, "backupProblem": self.problem}
 
 
@@ -178,7 +181,7 @@ def main():
         configuration = json.load(file)
     backups = None
     if configuration.get("stanza"):
-        backups = Backups(configuration["stanza"], configuration.get("backupInterval", 600))
+        backups = Backups(configuration["stanza"], configuration.get("backupInterval", 600), configuration["data"])
         threading.Thread(target=backups.run, daemon=True).start()
     Server(configuration, reporter(configuration, backups)).serve_forever()
 
