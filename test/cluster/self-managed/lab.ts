@@ -19,6 +19,7 @@ import {
   etcdHost,
   etcdName,
   FILES_VARIABLE,
+  HbaRule,
   LEADER_TTL,
   MEMBER_VOLUME,
   memberCertificate,
@@ -52,11 +53,14 @@ export interface LabOptions {
   readonly synchronous?: boolean;
   readonly archiveTimeout?: number;
   readonly parameters?: Readonly<Record<string, string>>;
+  readonly hba?: readonly HbaRule[];
   readonly bootstrap?: Pick<BootstrapModel, 'stanza' | 'target'>;
   /** Of the member's volume, in MiB. @default - that of the machine's disk */
   readonly volumeSize?: number;
   /** Changes a copy of the image of the members: to show what happens without something in it. */
   readonly change?: (image: string) => void;
+  /** Folder with what a user's own image adds to that of the members, at the paths that it has in the image. */
+  readonly layer?: string;
 }
 
 /** A member as Patroni's REST API tells. */
@@ -218,7 +222,7 @@ export class Lab {
       synchronous: options.synchronous ?? options.members !== 1,
       parameters: { shared_buffers: '64MB', max_connections: '60', ...options.parameters },
       networks: [region.network.cidr],
-      hba: [],
+      hba: options.hba ?? [],
       routerHosts: [ROUTER],
       backup: { ...repository, retentionDays: 7, archiveTimeout: options.archiveTimeout ?? 60 },
       ...(options.bootstrap
@@ -467,6 +471,7 @@ export class Lab {
         memberCertificate(this.model, n),
         {
           image,
+          layer: this.options.layer,
           user: USERS.postgres,
           command: ['member'],
           mounted: MEMBER_VOLUME,
@@ -498,6 +503,7 @@ export class Lab {
     certificate: CertificateModel,
     options: {
       readonly image: string;
+      readonly layer?: string;
       readonly user: number;
       readonly command: readonly string[];
       readonly mounted?: string;
@@ -520,6 +526,7 @@ export class Lab {
       name,
       network: this.region.network,
       image: options.image,
+      layer: options.layer,
       user: options.user,
       command: options.command,
       resolv: this.region.resolv,

@@ -22,6 +22,11 @@ export class Network {
     return `${this.subnet}.0/24`;
   }
 
+  /** The address of this process on it. */
+  get own(): string {
+    return `${this.subnet}.1`;
+  }
+
   /** A namespace with a new address, since a task has another each time. */
   add(address = `${this.subnet}.${this.next++}`): Interface {
     if (this.next > 250) throw new Error('the network has no address left');

@@ -10,8 +10,12 @@ import { Interface, ip, Network } from './network';
  * that nobody writes, a tmpfs, the volume, and the user of the image.
  */
 const CONTAINER = `
-  mount --bind "$ROOTFS" "$ROOTFS"
-  mount -o remount,bind,ro "$ROOTFS"
+  if [ -n "$LAYER" ]; then
+    mount -t overlay -o "lowerdir=$LAYER:$ROOTFS" overlay "$ROOTFS"
+  else
+    mount --bind "$ROOTFS" "$ROOTFS"
+    mount -o remount,bind,ro "$ROOTFS"
+  fi
   if [ -n "$IMAGE" ]; then
     mount --bind "$IMAGE" "$ROOTFS/opt/cdk-postgres"
     mount -o remount,bind,ro "$ROOTFS/opt/cdk-postgres"
@@ -22,7 +26,7 @@ const CONTAINER = `
   mount -t tmpfs -o size=64m,uid=$USER_ID,gid=$USER_ID,mode=0700 tmpfs "$ROOTFS/run/cdk-postgres"
   if [ -n "$VOLUME" ]; then mount --bind "$VOLUME" "$ROOTFS$MOUNTED"; fi
   mount --bind "$RESOLV" "$ROOTFS/etc/resolv.conf"
-  unset ROOTFS IMAGE RESOLV
+  unset ROOTFS LAYER IMAGE RESOLV
   exec chroot --userspec="$USER_ID:$USER_ID" "$OLDPWD" "$@"`;
 
 export interface TaskOptions {
@@ -30,6 +34,8 @@ export interface TaskOptions {
   readonly network: Network;
   /** Folder of the image, with its Dockerfile. Undefined: a command of the root folder. */
   readonly image?: string;
+  /** Folder with what a user's own image adds to ours, at the paths that it has in the image. */
+  readonly layer?: string;
   readonly command: readonly string[];
   readonly user: number;
   readonly environment: Readonly<Record<string, string>>;
@@ -66,7 +72,7 @@ export class Task {
 
   /** `links`: further commands of `ip` in its namespace. */
   start(links: readonly string[] = []): void {
-    const { network, image, user, volume, resolv, environment, address, registered } = this.options;
+    const { network, image, layer, user, volume, resolv, environment, address, registered } = this.options;
     this.interface = network.add(address);
     if (links.length > 0) ip({ space: this.interface.space }, ...links);
     registered?.(this.interface.address);
@@ -77,6 +83,7 @@ export class Task {
       ...(image ? imageEnvironment(image) : {}),
       ...environment,
       ROOTFS: root,
+      LAYER: layer ?? '',
       IMAGE: image ?? '',
       RESOLV: resolv,
       USER_ID: String(user),

@@ -95,6 +95,16 @@ describe('is refused, with what to write instead', () => {
       /hba\[0\]: method: oauth comes with 18, and this is 17/,
     ],
     [
+      'tokens of OAuth that no library looks at',
+      {
+        version: PostgresVersion.V18,
+        hba: [
+          HbaRule.oauth({ roles: ['api'], address: '10.0.0.0/16', issuer: 'https://idp.example.com', scope: ['db'] }),
+        ],
+      },
+      /hba\[0\]: oauth: name the library that looks at tokens in the parameter oauth_validator_libraries/,
+    ],
+    [
       'an administrator who is the superuser',
       { masterUsername: 'postgres' },
       /adminUser: "postgres" must be .* no role of the cluster itself/,

@@ -18,6 +18,9 @@ export interface HbaRule {
   readonly map?: string;
 }
 
+/** What would end a text of `pg_hba.conf`, or its line. */
+const UNWRITABLE = /[\0\r\n"]/;
+
 /** SEC-17. */
 export interface HbaOAuth {
   /** URL of the issuer, as the client finds it in its token. */
@@ -32,18 +35,36 @@ export interface HbaOAuth {
   readonly delegateIdentMapping?: boolean;
 }
 
-/** Everything that is wrong with rules (SEC-14), each in words that continue "hba". Empty: nothing. */
-export function hbaProblems(rules: readonly HbaRule[], majorVersion: number): string[] {
-  return rules.flatMap((rule, index) => ruleProblems(rule, majorVersion).map((problem) => `[${index}]: ${problem}`));
+/** The libraries in a value of `oauth_validator_libraries`. */
+export function validatorLibraries(value = ''): string[] {
+  return value
+    .split(',')
+    .map((library) => library.trim().replace(/^"(.*)"$/, '$1'))
+    .filter((library) => library !== '');
 }
 
-function ruleProblems(rule: HbaRule, majorVersion: number): string[] {
+/**
+ * Everything that is wrong with rules (SEC-14), each in words that continue "hba". Empty: nothing.
+ *
+ * @param validators the libraries of `oauth_validator_libraries`
+ */
+export function hbaProblems(
+  rules: readonly HbaRule[],
+  majorVersion: number,
+  validators: readonly string[] = [],
+): string[] {
+  return rules.flatMap((rule, index) =>
+    ruleProblems(rule, majorVersion, validators).map((problem) => `[${index}]: ${problem}`),
+  );
+}
+
+function ruleProblems(rule: HbaRule, majorVersion: number, validators: readonly string[]): string[] {
   const problems: string[] = [];
   const isRejection = rule.method === 'reject';
   for (const [field, names] of Object.entries({ databases: rule.databases, roles: rule.roles })) {
     if (names.length === 0) problems.push(`${field} is empty; name some, or 'all'`);
     for (const name of names)
-      if (name === '' || /[\0\r\n"]/.test(name))
+      if (name === '' || UNWRITABLE.test(name))
         problems.push(`${field}: ${show(name)} cannot be written in pg_hba.conf`);
   }
   if (rule.databases.includes('replication'))
@@ -60,7 +81,7 @@ function ruleProblems(rule: HbaRule, majorVersion: number): string[] {
     case 'reject':
       break;
     case 'oauth':
-      problems.push(...oauthProblems(rule.oauth, majorVersion));
+      problems.push(...oauthProblems(rule.oauth, majorVersion, validators));
       break;
     case 'trust':
       problems.push(`method: trust lets in whoever asks; take scram-sha-256 (SEC-14)`);
@@ -78,10 +99,14 @@ function ruleProblems(rule: HbaRule, majorVersion: number): string[] {
     problems.push(`oauth: belongs to the method oauth, and this is ${rule.method}`);
   if (rule.map !== undefined && rule.method !== 'cert')
     problems.push(`map: belongs to the method cert; that of oauth is oauth.map`);
+  const options = { map: rule.map, 'oauth.map': rule.oauth?.map, 'oauth.validator': rule.oauth?.validator };
+  for (const [field, value] of Object.entries(options))
+    if (value !== undefined && (value === '' || UNWRITABLE.test(value)))
+      problems.push(`${field}: ${show(value)} cannot be written in pg_hba.conf`);
   return problems;
 }
 
-function oauthProblems(oauth: HbaOAuth | undefined, majorVersion: number): string[] {
+function oauthProblems(oauth: HbaOAuth | undefined, majorVersion: number, validators: readonly string[]): string[] {
   if (majorVersion < 18) return [`method: oauth comes with 18, and this is ${majorVersion}`];
   if (!oauth) return [`oauth: name the issuer and the scope`];
   const problems: string[] = [];
@@ -93,7 +118,21 @@ function oauthProblems(oauth: HbaOAuth | undefined, majorVersion: number): strin
     if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) problems.push(`oauth.scope: ${show(scope)} is no scope (RFC 6749)`);
   if (oauth.delegateIdentMapping && oauth.map !== undefined)
     problems.push(`oauth: a map is not looked at with delegateIdentMapping; leave one of them out`);
+  problems.push(...validatorProblems(oauth.validator, validators));
   return problems;
+}
+
+/** PostgreSQL starts with no line whose validator it does not know. */
+function validatorProblems(validator: string | undefined, validators: readonly string[]): string[] {
+  if (validators.length === 0)
+    return [`oauth: name the library that looks at tokens in the parameter oauth_validator_libraries`];
+  if (validator === undefined && validators.length > 1)
+    return [`oauth.validator: name one of ${validators.join(', ')}, which oauth_validator_libraries has`];
+  if (validator !== undefined && !validators.includes(validator))
+    return [
+      `oauth.validator: ${show(validator)} is not in oauth_validator_libraries, which has ${validators.join(', ')}`,
+    ];
+  return [];
 }
 
 /** A rule as a line of `pg_hba.conf`. */

@@ -1,4 +1,4 @@
-import { HbaRule, hbaProblems } from './hba';
+import { HbaRule, hbaProblems, validatorLibraries } from './hba';
 import { parameterProblems } from './parameters';
 import { isCidr, isToken, show } from './text';
 
@@ -253,7 +253,8 @@ export function modelProblems(model: ClusterModel): string[] {
     problems.push(
       `adminUser: ${show(admin)} must be lower-case letters, digits and underscores, and no role of the cluster itself`,
     );
-  problems.push(...hbaProblems(model.hba, model.majorVersion).map((problem) => `hba${problem}`));
+  const validators = validatorLibraries(model.parameters.oauth_validator_libraries);
+  problems.push(...hbaProblems(model.hba, model.majorVersion, validators).map((problem) => `hba${problem}`));
   problems.push(...parameterProblems(model.parameters, model.majorVersion).map((problem) => `parameters: ${problem}`));
   if (model.backup) {
     problems.push(...repositoryProblems('backup', model.backup));

@@ -54,12 +54,12 @@ test.each<[string, object, string]>([
   ['oauth without an issuer', { method: 'oauth' }, '[0]: oauth: name the issuer and the scope'],
   [
     'oauth without TLS',
-    { method: 'oauth', oauth: { ...OAUTH, issuer: 'http://i' } },
+    { method: 'oauth', oauth: { ...OAUTH, validator: 'checker', issuer: 'http://i' } },
     '[0]: oauth.issuer: "http://i" must be a URL that begins with https://',
   ],
   [
     'any token',
-    { method: 'oauth', oauth: { ...OAUTH, scope: [] } },
+    { method: 'oauth', oauth: { ...OAUTH, validator: 'checker', scope: [] } },
     '[0]: oauth.scope: name at least one scope, or any token of the issuer is let in',
   ],
   [
@@ -67,9 +67,31 @@ test.each<[string, object, string]>([
     { oauth: OAUTH },
     '[0]: oauth: belongs to the method oauth, and this is scram-sha-256',
   ],
+  [
+    'none of two validators',
+    { method: 'oauth', oauth: OAUTH },
+    '[0]: oauth.validator: name one of checker, other, which oauth_validator_libraries has',
+  ],
+  [
+    'a validator that is not loaded',
+    { method: 'oauth', oauth: { ...OAUTH, validator: 'chekcer' } },
+    '[0]: oauth.validator: "chekcer" is not in oauth_validator_libraries, which has checker, other',
+  ],
+  [
+    'a second line in a map',
+    { method: 'cert', map: 'a"\nhost all all all trust' },
+    '[0]: map: "a\\"\\nhost all all all trust" cannot be written in pg_hba.conf',
+  ],
+  [
+    'a second line in a map of oauth',
+    { method: 'oauth', oauth: { ...OAUTH, validator: 'checker', map: 'a\nb' } },
+    '[0]: oauth.map: "a\\nb" cannot be written in pg_hba.conf',
+  ],
 ])('%s is refused (SEC-14)', (_, changes, problem) => {
-  expect(hbaProblems([{ ...RULE, ...changes } as HbaRule], 18)).toEqual([problem]);
-  expect(modelProblems(model({ hba: [{ ...RULE, ...changes } as HbaRule] }))).toEqual([`hba${problem}`]);
+  const rule = { ...RULE, ...changes } as HbaRule;
+  const parameters = { oauth_validator_libraries: 'checker, "other"' };
+  expect(hbaProblems([rule], 18, ['checker', 'other'])).toEqual([problem]);
+  expect(modelProblems(model({ hba: [rule], parameters }))).toEqual([`hba${problem}`]);
 });
 
 test('whoever is turned away may be everybody', () => {
@@ -79,10 +101,18 @@ test('whoever is turned away may be everybody', () => {
 test('OAuth comes with 18 (SEC-17)', () => {
   const rule: HbaRule = { ...RULE, method: 'oauth', oauth: { ...OAUTH, validator: 'checker', map: 'people' } };
   expect(hbaProblems([rule], 17)).toEqual(['[0]: method: oauth comes with 18, and this is 17']);
-  expect(hbaProblems([rule], 18)).toEqual([]);
+  expect(hbaProblems([rule], 18, ['checker'])).toEqual([]);
   expect(hbaLine(rule)).toBe(
     'hostssl "app" "api" 10.0.0.0/16 oauth issuer="https://issuer.example.com" scope="openid db" validator="checker" map="people"',
   );
+});
+
+test('a rule of OAuth needs a library, since PostgreSQL would not start with its line (SEC-17)', () => {
+  const hba: HbaRule[] = [{ ...RULE, method: 'oauth', oauth: OAUTH }];
+  expect(modelProblems(model({ hba }))).toEqual([
+    'hba[0]: oauth: name the library that looks at tokens in the parameter oauth_validator_libraries',
+  ]);
+  expect(modelProblems(model({ hba, parameters: { oauth_validator_libraries: 'checker' } }))).toEqual([]);
 });
 
 test('keywords are quoted as names but for all, and groups are groups', () => {
