@@ -5,6 +5,8 @@ import * as path from 'node:path';
 import { USERS } from '../../lib/server/ecs/configuration';
 
 const ROOT = path.resolve(__dirname, '..', '..');
+/** The source that the base image brings: only whether it stays is looked at. */
+const OF_THE_BASE = 'URIs: http://mirror.example/debian\n';
 const read = (...names: string[]) => fs.readFileSync(path.join(ROOT, ...names), 'utf8');
 
 describe.each(['postgres', 'etcd', 'router', 'pgbouncer'])('the build of %s', (name) => {
@@ -14,7 +16,7 @@ describe.each(['postgres', 'etcd', 'router', 'pgbouncer'])('the build of %s', (n
   function sources(snapshot: string): string[] {
     const etc = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk-postgres-sources-'));
     fs.mkdirSync(path.join(etc, 'apt', 'sources.list.d'), { recursive: true });
-    fs.writeFileSync(path.join(etc, 'apt', 'sources.list.d', 'debian.sources'), 'URIs: http://deb.debian.org/debian\n');
+    fs.writeFileSync(path.join(etc, 'apt', 'sources.list.d', 'debian.sources'), OF_THE_BASE);
     const [, step] = /^ARG SNAPSHOT=\nRUN (if [^]*?fi)\n/m.exec(dockerfile)!;
     execFileSync('sh', ['-ec', step.replaceAll('/etc/', `${etc}/`)], { env: { ...process.env, SNAPSHOT: snapshot } });
     const files = fs.readdirSync(path.join(etc, 'apt'), { recursive: true, withFileTypes: true });
@@ -33,7 +35,7 @@ describe.each(['postgres', 'etcd', 'router', 'pgbouncer'])('the build of %s', (n
     expect(sources('20261201T000000Z')).toEqual([
       'deb [check-valid-until=no] http://snapshot.debian.org/archive/debian/20261201T000000Z forky main\n',
     ]);
-    expect(sources('')).toEqual(['URIs: http://deb.debian.org/debian\n']);
+    expect(sources('')).toEqual([OF_THE_BASE]);
     expect(dockerfile.indexOf('SNAPSHOT')).toBeLessThan(dockerfile.indexOf('apt-get update'));
   });
 });
