@@ -102,13 +102,15 @@ class Backups:
             "fullBackupSeconds": max((b["timestamp"]["stop"] for b in good if b["type"] == "full"), default=None),
         }
 
+    def made(self):
+        """Without any backup the data themselves count, so that backups that were never made are late too."""
+        return os.stat(os.path.join(self.data, "PG_VERSION")).st_mtime
+
     def report(self):
         if not self.known:
             return {}
         now = time.time()
-        # Without any backup the data themselves count, so that backups that were never made are late too.
-        made = os.stat(os.path.join(self.data, "PG_VERSION")).st_mtime
-        ages = {name: round(now - (made if stop is None else stop)) for name, stop in self.stops.items()}
+        ages = {name: round(now - (self.made() if stop is None else stop)) for name, stop in self.stops.items()}
         return ages if self.problem is None else {**ages, "backupProblem": self.problem}
 
 

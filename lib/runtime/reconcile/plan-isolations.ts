@@ -140,8 +140,8 @@ class IsolationPlanner {
    * left, since the rest of the declaration is not the worse for it.
    */
   private refuseRolesThatSeeAll(isolated: readonly string[]): void {
-    const memberships = this.memberships();
     const { planned, byHand } = membershipsAfter(this.builder, this.previous);
+    const memberships = [...byHand, ...planned];
     for (const role of isolated) {
       const declared = this.whySeesAll(role, planned);
       const says = (because: readonly string[]) =>
